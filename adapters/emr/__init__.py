@@ -1,0 +1,1 @@
+"""EMR side: FHIR resources to records and back."""

@@ -1,0 +1,155 @@
+"""Section `accept`: messages accepted and durably stored, at 1, 8 and 32 connections, beside the peers."""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import limits
+from bench.client import Sent, echo_server, write_frames
+from bench.messages import messages
+from bench.report import Aim, Section, figure, ratio, spread, table
+from bench.setting import Setting
+from bench.variants import LEVELS, Variant
+
+SECONDS = 2  # of load per level and round
+WARM_UP = 400
+COUNTS = {1: 10_000, 8: 40_000, 32: 60_000}  # no message is sent twice to one server
+FIRST = {1: WARM_UP, 8: WARM_UP + 10_000, 32: WARM_UP + 50_000}
+OURS = "HCRM"
+
+
+@dataclass
+class Measured:
+    """All rounds of one row."""
+
+    runs: dict[int, list[Sent]] = field(default_factory=lambda: defaultdict(list))
+    memory: list[float] = field(default_factory=list)
+
+    def rates(self, level: int) -> list[float]:
+        """Accepted per second, one figure a round."""
+        return [sent.per_second for sent in self.runs[level]]
+
+    def row(self, name: str) -> list[str]:
+        """Its line of the table."""
+        cells = [spread(self.rates(level)) if self.runs[level] else "-" for level in LEVELS]
+        last = self.runs[LEVELS[-1]]
+        for times in ([sent.p50_ms for sent in last], [sent.p99_ms for sent in last]):
+            cells.append(spread(times) if times else "-")
+        return [name, *cells, f"{max(self.memory):.0f}" if self.memory else "-"]
+
+
+def measure_accept(setting: Setting, variants: list[Variant]) -> Section:
+    """Interleave the variants round by round, so that a busy moment of the machine hits all of them alike."""
+    frames = setting.folder / "accept.frames"
+    write_frames(frames, messages(0, FIRST[32] + COUNTS[32]))
+    measured: dict[str, Measured] = defaultdict(Measured)
+    disk: list[float] = []
+    grouped: list[float] = []
+    longest = 0.0
+    for number in range(setting.rounds):
+        if number and setting.seconds_left() < 1.3 * longest:
+            setting.note(f"accept: {number} of {setting.rounds} rounds, no time for more")
+            break
+        started = time.monotonic()
+        setting.say(f"accept, round {number + 1} of {setting.rounds}")
+        disk.append(limits.fdatasync_rate(setting.folder, 0.7))
+        grouped.append(limits.group_commit_rate(setting.folder, 0.7))
+        _measure_echo(setting, frames, measured)
+        turn = number % len(variants)
+        for variant in variants[turn:] + variants[:turn]:
+            _measure_variant(setting, variant, frames, measured[variant.name])
+        longest = max(longest, time.monotonic() - started)
+    frames.unlink()
+    return _section(variants, measured, disk, grouped)
+
+
+def _measure_echo(setting: Setting, frames: Path, measured: dict[str, Measured]) -> None:
+    server = echo_server(setting.folder)
+    if server is None:
+        return
+    with server:
+        for level in LEVELS:
+            sent = setting.client.send(
+                port=server.port,
+                frames=frames,
+                connections=level,
+                count=COUNTS[level],
+                seconds=1,
+                first=FIRST[level],
+            )
+            measured["echo"].runs[level].append(sent)
+
+
+def _measure_variant(setting: Setting, variant: Variant, frames: Path, measured: Measured) -> None:
+    with setting.room(variant.name) as folder:
+        acked = 0
+        with variant.start(folder) as server:
+            for level in (0, *variant.levels):
+                sent = setting.client.send(
+                    port=server.port,
+                    frames=frames,
+                    connections=level or 8,
+                    count=COUNTS[level] if level else WARM_UP,
+                    seconds=SECONDS if level else 1,
+                    first=FIRST[level] if level else 0,
+                    new_connection=variant.new_connection,
+                )
+                acked += sent.acked
+                if sent.errors:
+                    setting.note(f"{variant.name} at {level or 'warm-up'}: {_errors(sent)}")
+                if level:
+                    measured.runs[level].append(sent)
+                    setting.say(
+                        f"  {variant.name:16} {level:3} connections {sent.per_second:10,.0f} messages/s"
+                    )
+            memory = server.resident_mb()
+        if memory is not None:
+            measured.memory.append(memory)
+        stored = variant.count_rows(folder)
+        if stored < acked:
+            setting.note(f"{variant.name}: {acked} acknowledged but only {stored} stored")
+
+
+def _errors(sent: Sent) -> str:
+    kinds = ("refused", "mismatched", "malformed", "closed", "unanswered")
+    return ", ".join(f"{sent.line[kind]} {kind}" for kind in kinds if sent.line[kind])
+
+
+def _section(
+    variants: list[Variant], measured: dict[str, Measured], disk: list[float], grouped: list[float]
+) -> Section:
+    top = LEVELS[-1]
+    rows = [measured[variant.name].row(variant.name) for variant in variants]
+    if "echo" in measured:
+        rows.append(measured["echo"].row("(client against echo)"))
+    levels = [f"{level}c" for level in LEVELS]
+    head = ["messages/s, median (min-max)", *levels, f"p50 ms {top}c", f"p99 ms {top}c", "MB"]
+    section = Section("accept", ["Accepted and durably stored", *table(head, rows), ""])
+    section.lines.append(f"fdatasync of 4 KiB: {spread(disk)}/s")
+    section.lines.append(f"SQLite, {limits.ROWS_PER_COMMIT} rows a commit: {spread(grouped)} rows/s")
+    section.lines += [f"{variant.name}: {variant.does}" for variant in variants]
+    ours = measured[OURS].rates(top) if OURS in measured else []
+    for name, aim in (("python-hl7", 20), ("simple-hl7", 5)):
+        theirs = measured[name].rates(top) if name in measured else []
+        section.aims.append(
+            Aim(f"accept at {top} connections / {name}", ratio(ours, theirs), at_least=aim, unit="x")
+        )
+    if ours:
+        others = {
+            name: measured[name].rates(top) for name in ("hl7apy", "hl7apy, parsing") if name in measured
+        }
+        for name, theirs in {**others, "fdatasync": disk, "SQLite group commit": grouped}.items():
+            section.lines.append(f"accept at {top} connections / {name}: {figure(ratio(ours, theirs) or 0)}x")
+    memory = max(measured[OURS].memory) if OURS in measured and measured[OURS].memory else None
+    section.aims.append(Aim("resident memory of the listener (peak)", memory, below=100, unit=" MB"))
+    section.data = {
+        "fdatasync_per_second": disk,
+        "group_commit_rows_per_second": grouped,
+        "rounds": {
+            name: {str(level): [sent.line for sent in runs] for level, runs in row.runs.items()}
+            for name, row in measured.items()
+        },
+        "resident_mb": {name: row.memory for name, row in measured.items()},
+    }
+    return section

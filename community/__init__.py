@@ -1,0 +1,1 @@
+"""Community stations (社区服务站): inquiries, appointments, feedback, activities and sites."""

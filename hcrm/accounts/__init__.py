@@ -1,0 +1,1 @@
+"""Accounts, roles and permissions: who may do what, in which departments."""

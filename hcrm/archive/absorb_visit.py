@@ -1,0 +1,262 @@
+"""The visit's side of absorbing: the event log, what it folds to, fields by their own clock, lists."""
+
+from datetime import datetime
+from typing import Any
+
+from hcrm.archive.batch import Row, Rows, values_in
+from hcrm.archive.events import DischargeCancelled, EncounterDischarged, EncounterRevised
+from hcrm.archive.models import TimelineEntry
+from hcrm.archive.records import (
+    Change,
+    DepartmentRecord,
+    EncounterRecord,
+    PractitionerRecord,
+    VisitEventRecord,
+)
+from hcrm.archive.visit import LoggedEvent, fold
+from hcrm.archive.visit_models import (
+    Diagnosis,
+    DischargeWay,
+    Encounter,
+    EncounterClass,
+    EncounterStatus,
+    Procedure,
+    VisitEvent,
+    VisitEventKind,
+)
+from hcrm.core.work import Work
+from hcrm.directory.models import Department, Practitioner
+
+CLOSED = (EncounterStatus.FINISHED, EncounterStatus.CANCELLED)
+_REVISING = frozenset(
+    {"diagnoses", "procedures", "department_id", "discharge_way", "attending_id", "discharged_at"}
+)
+VisitKey = tuple[str, str]
+
+
+class VisitSide:
+    """Encounters, their logs and lists, for one batch."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.encounters = Rows(work, Encounter, "patient_id")
+        self.events = Rows(work, VisitEvent, "encounter_id")
+        self.diagnoses = Rows(work, Diagnosis, "encounter_id")
+        self.procedures = Rows(work, Procedure, "encounter_id")
+        self.timeline = Rows(work, TimelineEntry, "patient_id")
+        self.departments = Rows(work, Department, "code")
+        self.practitioners = Rows(work, Practitioner, "code")
+        self._by_key: dict[VisitKey, Row] = {}
+        self._before: dict[str, str | None] = {}
+        self._revised: dict[str, set[str]] = {}
+
+    def gather(self, records: list[EncounterRecord], patient_ids: set[str]) -> None:
+        """Load the visits named, the open ones of patients whose visit has no number, and the directory entries."""
+        numbers = {record.visit_no for record in records if record.visit_no}
+        found = self.encounters.load(values_in(Encounter.visit_no, numbers)) if numbers else []
+        if patient_ids:
+            found += self.encounters.load(
+                values_in(Encounter.patient_id, patient_ids), Encounter.status.not_in(CLOSED)
+            )
+        for row in found:
+            self._note(row)
+        if found:
+            ids = [row["id"] for row in found]
+            self.events.load(VisitEvent.encounter_id.in_(ids))
+            self.diagnoses.load(Diagnosis.encounter_id.in_(ids), Diagnosis.ended_at.is_(None))
+            self.procedures.load(Procedure.encounter_id.in_(ids), Procedure.ended_at.is_(None))
+        self.departments.load(
+            values_in(Department.code, (record.department.code for record in records if record.department))
+        )
+        self.practitioners.load(
+            values_in(Practitioner.code, (record.attending.code for record in records if record.attending))
+        )
+
+    def write(self) -> None:
+        """Directory, encounters, logs, lists, timeline; then the facts that follow."""
+        for rows in (
+            self.departments, self.practitioners, self.encounters, self.events, self.diagnoses, self.procedures,
+            self.timeline,
+        ):  # fmt: skip
+            rows.write()
+        self._emit()
+
+    def find(self, record: EncounterRecord, patient_id: str | None) -> Row | None:
+        """The visit of that number; without a number the patient's only open one."""
+        if record.visit_no:
+            return self._by_key.get((record.authority, record.visit_no))
+        if patient_id is None:
+            return None
+        open_visits = [row for row in self.encounters.by_owner[patient_id] if row["status"] not in CLOSED]
+        return open_visits[0] if len(open_visits) == 1 else None
+
+    def create(self, patient_id: str, record: EncounterRecord, change: Change) -> Row:
+        """A new visit without events."""
+        now = self.work.clock.now()
+        row = self.encounters.add(
+            patient_id=patient_id, authority=record.authority, visit_no=record.visit_no, source=change.source,
+            encounter_class=EncounterClass.UNKNOWN, class_text=None, status=EncounterStatus.PLANNED,
+            admitted_at=None, discharged_at=None, discharge_id=None, discharge_way=DischargeWay.UNKNOWN,
+            discharge_way_text=None, department_id=None, attending_id=None, location=None, provenance={},
+            created_at=now, updated_at=now,
+        )  # fmt: skip
+        self._note(row)
+        return row
+
+    def log(
+        self, visit: Row, event: VisitEventRecord, record: EncounterRecord, change: Change, seq: int
+    ) -> None:
+        """Append what happened."""
+        data: dict[str, Any] = {}
+        for name in ("admitted_at", "discharged_at"):
+            value = getattr(record, name)
+            if value is not None:
+                data[name] = value.isoformat()
+        if record.location:
+            data["location"] = record.location
+        if record.department:
+            data["department"] = record.department.code
+        if record.encounter_class:
+            data["class"] = record.encounter_class.value
+        self.events.add(
+            encounter_id=visit["id"], kind=event.kind, happened_at=event.happened_at, precision=event.precision,
+            told_at=change.told_at, data=data, source=change.source, seq=seq, reversed_by_id=None,
+        )  # fmt: skip
+
+    def apply(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
+        """Take over fields by the message's clock, then the state by the log."""
+        if record.department:
+            self._set(visit, "department_id", self._department(record.department), change, seq)
+        if record.attending:
+            self._set(visit, "attending_id", self._practitioner(record.attending, visit), change, seq)
+        if record.encounter_class and (
+            record.encounter_class is not EncounterClass.UNKNOWN
+            or "encounter_class" not in visit["provenance"]
+        ):
+            self._set(visit, "encounter_class", record.encounter_class, change, seq)
+            self.encounters.change(visit, class_text=record.class_text)
+        if record.location:
+            self._set(visit, "location", record.location, change, seq)
+        if record.discharge_way is not None and record.discharge_way is not DischargeWay.UNKNOWN:
+            self._set(visit, "discharge_way", record.discharge_way, change, seq)
+        if record.discharge_way_text:
+            self.encounters.change(visit, discharge_way_text=record.discharge_way_text)
+        common = {
+            "patient_id": visit["patient_id"],
+            "source": change.source,
+            "as_of": change.told_at,
+            "seq": seq,
+        }
+        if record.diagnoses is not None:
+            wanted = [
+                {"rank": rank, "is_main": item.is_main, "code": item.code, "text": item.text, "system": item.system,
+                 "kind": item.kind}
+                for rank, item in enumerate(record.diagnoses, start=1)
+            ]  # fmt: skip
+            same = ("rank", "is_main", "code", "text", "kind")
+            self._snapshot(visit, "diagnoses", self.diagnoses, wanted, same, common, change, seq)
+        if record.procedures is not None:
+            wanted = [
+                {"rank": rank, "code": item.code, "text": item.text, "system": item.system,
+                 "performed_at": item.performed_at, "performed_on": item.performed_on}
+                for rank, item in enumerate(record.procedures, start=1)
+            ]  # fmt: skip
+            same = ("rank", "code", "text", "performed_at", "performed_on")
+            self._snapshot(visit, "procedures", self.procedures, wanted, same, common, change, seq)
+        self._fold(visit)
+
+    def _fold(self, visit: Row) -> None:
+        rows = self.events.by_owner[visit["id"]]
+        state = fold([_logged(row) for row in rows])
+        for row in rows:
+            if row["reversed_by_id"] != state.reversed_by.get(row["id"]):
+                self.events.change(row, reversed_by_id=state.reversed_by.get(row["id"]))
+        if rows:
+            if (
+                visit["discharged_at"]
+                and state.discharged_at
+                and visit["discharged_at"] != state.discharged_at
+            ):
+                self._revised.setdefault(visit["id"], set()).add("discharged_at")
+            self.encounters.change(
+                visit, status=state.status, admitted_at=state.admitted_at, discharged_at=state.discharged_at,
+                discharge_id=state.discharge_id,
+            )  # fmt: skip
+        self.encounters.change(visit, updated_at=self.work.clock.now())
+
+    def tell(self, visit: Row, event: VisitEventRecord) -> None:
+        """One line of the patient's timeline for the event."""
+        self.timeline.add(
+            patient_id=visit["patient_id"], happened_at=event.happened_at, kind="visit",
+            title=f"{EncounterClass(visit['encounter_class']).label} · {_WORDS.get(event.kind, event.kind.label)}",
+            subject_type="encounter", subject_id=visit["id"], scope=visit["department_id"],
+        )  # fmt: skip
+
+    def _note(self, row: Row) -> None:
+        if row["visit_no"]:
+            self._by_key[row["authority"], row["visit_no"]] = row
+        self._before[row["id"]] = row["discharge_id"]
+
+    def _set(self, visit: Row, field: str, value: Any, change: Change, seq: int) -> None:
+        standing = visit["provenance"].get(field)
+        if standing and datetime.fromisoformat(standing[0]) > change.told_at:
+            return
+        if visit[field] != value and field in _REVISING:
+            self._revised.setdefault(visit["id"], set()).add(field)
+        stamp = [change.told_at.isoformat(), change.source, seq]
+        self.encounters.change(visit, **{field: value, "provenance": {**visit["provenance"], field: stamp}})
+
+    def _snapshot(
+        self, visit: Row, name: str, rows: Rows, wanted: list[Row], same: tuple[str, ...], common: Row, change: Change,
+        seq: int,
+    ) -> None:  # fmt: skip
+        standing = visit["provenance"].get(name)
+        if standing and datetime.fromisoformat(standing[0]) > change.told_at:
+            return
+        now = self.work.clock.now()
+        if rows.replace(visit["id"], wanted, same=same, common=common, ended_at=now):
+            self._revised.setdefault(visit["id"], set()).add(name)
+            stamp = [change.told_at.isoformat(), change.source, seq]
+            self.encounters.change(visit, provenance={**visit["provenance"], name: stamp})
+
+    def _department(self, record: DepartmentRecord) -> str:
+        rows = self.departments.by_owner[record.code]
+        if not rows:
+            self.departments.add(
+                code=record.code, name=record.name or record.code, specialty_code=None, head_id=None,
+                is_verified=False, created_at=self.work.clock.now(),
+            )  # fmt: skip
+        return str(rows[0]["id"])
+
+    def _practitioner(self, record: PractitionerRecord, visit: Row) -> str:
+        rows = self.practitioners.by_owner[record.code]
+        if not rows:
+            self.practitioners.add(
+                code=record.code, name=record.name or record.code, title=None,
+                department_id=visit["department_id"], is_verified=False, created_at=self.work.clock.now(),
+            )  # fmt: skip
+        return str(rows[0]["id"])
+
+    def _emit(self) -> None:
+        for encounter_id, before in self._before.items():
+            after = self.encounters.by_id[encounter_id]["discharge_id"]
+            if before != after:
+                if before:
+                    self.work.emit(DischargeCancelled(encounter_id=encounter_id, trigger_id=before))
+                if after:
+                    self.work.emit(EncounterDischarged(encounter_id=encounter_id, trigger_id=after))
+            elif after and self._revised.get(encounter_id):
+                self.work.emit(EncounterRevised(encounter_id=encounter_id, trigger_id=after))
+
+
+_WORDS = {VisitEventKind.ADMIT: "入院", VisitEventKind.REGISTER: "就诊登记", VisitEventKind.DISCHARGE: "出院"}
+
+
+def _logged(row: Row) -> LoggedEvent:
+    def at(name: str) -> datetime | None:
+        return datetime.fromisoformat(row["data"][name]) if name in row["data"] else None
+
+    return LoggedEvent(
+        id=row["id"], kind=VisitEventKind(row["kind"]), happened_at=row["happened_at"], told_at=row["told_at"],
+        seq=row["seq"], admitted_at=at("admitted_at"), discharged_at=at("discharged_at"),
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Rows of one table during a batch: what stood, what is new, what changed; written with bulk statements."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from hcrm.core.db import Base
+from hcrm.core.work import Work
+
+Row = dict[str, Any]
+
+
+class Rows:
+    """One table's rows in memory, keyed by id and grouped by an owner column (patient or encounter)."""
+
+    def __init__(self, work: Work, model: type[Base], owner: str) -> None:
+        self._work = work
+        self.model = model
+        self._owner = owner
+        self._new: list[Row] = []
+        self._dirty: dict[str, tuple[Row, set[str]]] = {}
+        self._new_ids: set[str] = set()
+        self.by_id: dict[str, Row] = {}
+        self.by_owner: dict[str, list[Row]] = defaultdict(list)
+
+    def load(self, *where: Any) -> list[Row]:
+        """Bring in the rows that fit; those already here are left as they are in memory."""
+        table = self.model.__table__
+        loaded = []
+        for found in self._work.execute(sa.select(table).where(*where)).mappings():
+            if found["id"] not in self.by_id:
+                row = dict(found)
+                self._keep(row)
+                loaded.append(row)
+        return loaded
+
+    def add(self, **values: Any) -> Row:
+        """A new row with a new key."""
+        row = {"id": self._work.new_id(), **values}
+        self._new.append(row)
+        self._new_ids.add(row["id"])
+        self._keep(row)
+        return row
+
+    def change(self, row: Row, **values: Any) -> None:
+        """Set what differs; written once per row at the end."""
+        changed = {name for name, value in values.items() if row[name] != value}
+        if not changed:
+            return
+        row.update(values)
+        if row["id"] not in self._new_ids:
+            self._dirty.setdefault(row["id"], (row, set()))[1].update(changed)
+
+    def write(self) -> None:
+        """Inserts, then updates grouped by the columns they set."""
+        self._work.insert(self.model, self._new)
+        groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row, names in self._dirty.values():
+            groups[tuple(sorted(names))].append(row)
+        for names, rows in groups.items():
+            self._work.update_rows(
+                self.model, [{"id": row["id"], **{n: row[n] for n in names}} for row in rows]
+            )
+        self._new, self._new_ids, self._dirty = [], set(), {}
+
+    def replace(
+        self, owner_id: str, wanted: Sequence[Row], *, same: Sequence[str], common: Row, ended_at: Any
+    ) -> bool:
+        """Make the live rows of one owner exactly `wanted`: equal ones stay, others end. Whether anything changed."""
+        live = {
+            tuple(row[name] for name in same): row
+            for row in self.by_owner[owner_id]
+            if row["ended_at"] is None
+        }
+        changed = False
+        for values in wanted:
+            if live.pop(tuple(values[name] for name in same), None) is None:
+                self.add(**{self._owner: owner_id}, **values, **common, ended_at=None)
+                changed = True
+        for row in live.values():
+            if not row.get("is_verified"):
+                self.change(row, ended_at=ended_at)
+                changed = True
+        return changed
+
+    def _keep(self, row: Row) -> None:
+        self.by_id[row["id"]] = row
+        self.by_owner[row[self._owner]].append(row)
+
+
+def values_in(column: Any, values: Iterable[Any]) -> Any:
+    """`column IN (…)` over the values that are there."""
+    return column.in_(sorted({value for value in values if value is not None}))

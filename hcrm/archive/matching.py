@@ -1,0 +1,119 @@
+"""Which patient a message speaks of. The narrow rule for interfaces (mechanisms 2.12).
+
+A record number (authority, type, value) names one patient; a citizen ID number or a phone never does by itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hcrm.archive.batch import Row, Rows, values_in
+from hcrm.archive.models import DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
+from hcrm.archive.records import NULL, IdentifierRecord, PatientRecord
+from hcrm.core.text import clean_id_number
+from hcrm.core.work import Work
+
+
+def record_numbers(identifiers: Iterable[IdentifierRecord]) -> list[IdentifierRecord]:
+    """Those that name a patient, best first."""
+    return [item for item in identifiers if item.kind is IdentifierKind.RECORD and item.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The patient found by the best record number that is known.
+
+    `late` names a number a merge retired; `conflict` says that another number of the message names someone else.
+    """
+
+    patient_id: str
+    late: bool
+    conflict: bool
+
+
+class PatientIndex:
+    """Identifiers and patients of one batch."""
+
+    def __init__(self, work: Work) -> None:
+        self.identifiers = Rows(work, PatientIdentifier, "patient_id")
+        self.patients = Rows(work, Patient, "id")
+        self._by_key: dict[tuple[str, str], list[Row]] = {}
+
+    def gather(self, identifiers: Sequence[IdentifierRecord]) -> set[str]:
+        """Load what these record numbers know; the ids of the patients met."""
+        found = self.identifiers.load(
+            PatientIdentifier.kind == IdentifierKind.RECORD,
+            PatientIdentifier.ended_at.is_(None),
+            values_in(PatientIdentifier.value, (item.value for item in record_numbers(identifiers))),
+        )
+        for row in found:
+            self._index(row)
+        ids = {row["patient_id"] for row in found}
+        self.patients.load(values_in(Patient.id, ids))
+        self.identifiers.load(
+            values_in(PatientIdentifier.patient_id, ids), PatientIdentifier.ended_at.is_(None)
+        )
+        return ids
+
+    def add(self, patient_id: str, item: IdentifierRecord, **common: Any) -> None:
+        """Keep a new record number of a patient."""
+        self._index(
+            self.identifiers.add(
+                patient_id=patient_id, kind=item.kind, authority=item.authority, type=item.type, value=item.value,
+                value_sealed=None, value_index=None, last4_index=None, **common,
+            )
+        )  # fmt: skip
+
+    def find(self, item: IdentifierRecord) -> list[Row]:
+        """The rows of a record number; a missing type on either side fits any."""
+        rows = self._by_key.get((item.authority, item.value), [])
+        exact = [row for row in rows if row["type"] == item.type]
+        return exact or [row for row in rows if not item.type or not row["type"]]
+
+    def match(self, identifiers: Iterable[IdentifierRecord]) -> Match | None:
+        """The one patient, None where no number is known or the best known one fits several."""
+        best: Row | None = None
+        conflict = False
+        for item in record_numbers(identifiers):
+            rows = self.find(item)
+            if len({row["patient_id"] for row in rows}) > 1:
+                conflict = True
+            elif rows and best is None:
+                best = rows[0]
+            elif rows and best is not None and rows[0]["patient_id"] != best["patient_id"]:
+                conflict = True
+        return Match(best["patient_id"], best["retired_at"] is not None, conflict) if best else None
+
+    def _index(self, row: Row) -> None:
+        self._by_key.setdefault((row["authority"], row["value"]), []).append(row)
+
+
+def differing_facts(work: Work, patient: Row, known_ids: Sequence[Row], record: PatientRecord) -> int:
+    """How many of name, birth date, sex and citizen ID number speak against this being the same person.
+
+    Two or more mean that the record number was given to someone else (truth table B42); one is a correction.
+    """
+    differs = 0
+    differs += bool(record.name and patient["name"] and record.name != patient["name"])
+    differs += bool(
+        record.birth_date not in (None, NULL)
+        and patient["birth_date"]
+        and record.birth_date != patient["birth_date"]
+    )
+    real = (Sex.MALE, Sex.FEMALE)
+    differs += bool(record.sex in real and patient["sex"] in real and record.sex != patient["sex"])
+    told = {
+        work.keys.blind("id", clean_id_number(item.value))
+        for item in record.identifiers
+        if item.kind is IdentifierKind.CITIZEN
+    }
+    known = {row["value_index"] for row in known_ids if row["kind"] == IdentifierKind.CITIZEN}
+    differs += bool(told and known and not told & known)
+    return differs
+
+
+def deceased_after_merge(survivor: Row, merged: Row) -> DeceasedState:
+    """Two archives that disagree about death are disputed: nothing is sent until a person decides (B37)."""
+    if survivor["deceased"] == merged["deceased"]:
+        return DeceasedState(survivor["deceased"])
+    return DeceasedState.DISPUTED

@@ -1,0 +1,230 @@
+"""Tables of the archive: the patient and how to reach them. Visits are in `visit_models.py`.
+
+Values that identify or reach a person (phone, ID number, address) are sealed; blind indexes find them.
+Every value knows (as-of, source, inbox sequence): for the patient's own columns in `provenance`, for rows in
+columns of their own. What was replaced is kept in `patient_history`.
+"""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hcrm.core.db import Base, Id, LabelledEnum
+
+InboxSeq = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Sex(LabelledEnum):
+    """Administrative sex, GB/T 2261.1. FHIR: administrative-gender."""
+
+    MALE = "male", "男"
+    FEMALE = "female", "女"
+    OTHER = "other", "其他"
+    UNKNOWN = "unknown", "未知"
+
+
+class DeceasedState(LabelledEnum):
+    """Whether the patient lives, as far as we were told."""
+
+    ALIVE = "alive", "在世"
+    DECEASED = "deceased", "已故"
+    DISPUTED = "disputed", "存疑"
+
+
+class Patient(Base):
+    """A patient's archive (患者档案). FHIR: Patient.
+
+    A merged archive stays as a tombstone that names its survivor; a stub was met before its own message came.
+    """
+
+    __tablename__ = "patient"
+    __table_args__ = (
+        Index("ix_patient_initials", "name_initials", "id"),
+        Index("ix_patient_name", "name", "id"),
+        Index("ix_patient_updated", "updated_at", "id"),
+    )
+    id: Mapped[Id]
+    name: Mapped[str]
+    name_pinyin: Mapped[str]  # full, without blanks: zhangsan
+    name_initials: Mapped[str]  # zs
+    sex: Mapped[Sex]
+    birth_date: Mapped[date | None]
+    deceased: Mapped[DeceasedState] = mapped_column(default=DeceasedState.ALIVE)
+    deceased_at: Mapped[datetime | None]
+    marital_status: Mapped[str | None]
+    merged_into_id: Mapped[str | None] = mapped_column(ForeignKey("patient.id"), index=True)
+    is_stub: Mapped[bool] = mapped_column(default=False)
+    is_nullified: Mapped[bool] = mapped_column(default=False)
+    provenance: Mapped[dict[str, Any]]  # field: [as-of, source, inbox seq]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=1)
+
+    __mapper_args__ = {"version_id_col": version}
+
+
+class PatientHistory(Base):
+    """A value of the patient's own columns that was replaced, or came late and was not taken over."""
+
+    __tablename__ = "patient_history"
+    __table_args__ = (Index("ix_patient_history_patient", "patient_id", "field"),)
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    field: Mapped[str]
+    value: Mapped[str | None]
+    as_of: Mapped[datetime]
+    source: Mapped[str]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    replaced_at: Mapped[datetime]
+
+
+class IdentifierKind(LabelledEnum):
+    """What an identifier is good for."""
+
+    RECORD = "record", "病历号"
+    CITIZEN = "citizen", "身份证号"
+    OTHER = "other", "其他标识"
+
+
+_LIVE_RECORD = text("kind = 'record' AND ended_at IS NULL")
+
+
+class PatientIdentifier(Base):
+    """An identifier (患者标识) of a patient. FHIR: Patient.identifier.
+
+    Record numbers are in clear and unique by authority, type and value while they are valid; citizen ID numbers are
+    sealed, never unique, and never match by themselves.
+    """
+
+    __tablename__ = "patient_identifier"
+    __table_args__ = (
+        Index(
+            "uq_patient_identifier_record", "authority", "type", "value", unique=True,
+            sqlite_where=_LIVE_RECORD, postgresql_where=_LIVE_RECORD,
+        ),
+        Index("ix_patient_identifier_value", "value", "authority"),
+        Index("ix_patient_identifier_index", "value_index"),
+        Index("ix_patient_identifier_last4", "last4_index"),
+    )  # fmt: skip
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    kind: Mapped[IdentifierKind]
+    authority: Mapped[str]
+    type: Mapped[str]  # PID-3.5 as sent
+    value: Mapped[str | None]  # in clear for record numbers
+    value_sealed: Mapped[bytes | None]
+    value_index: Mapped[str | None]
+    last4_index: Mapped[str | None]
+    source: Mapped[str]
+    as_of: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    retired_at: Mapped[datetime | None]  # by a merge: it still finds the survivor
+    ended_at: Mapped[datetime | None]
+
+
+class ContactPoint(Base):
+    """A phone number or address of e-mail (联系方式). FHIR: ContactPoint."""
+
+    __tablename__ = "contact_point"
+    __table_args__ = (
+        Index("ix_contact_point_index", "value_index"),
+        Index("ix_contact_point_last4", "last4_index"),
+    )
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    system: Mapped[str]  # phone, email
+    use: Mapped[str]  # mobile, home, work
+    rank: Mapped[int]  # order of the message
+    value_sealed: Mapped[bytes]
+    value_index: Mapped[str]
+    last4_index: Mapped[str]
+    is_verified: Mapped[bool] = mapped_column(default=False)  # by a person here: HL7 never erases it
+    source: Mapped[str]
+    as_of: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    ended_at: Mapped[datetime | None]
+
+
+class Address(Base):
+    """An address (地址). FHIR: Address. The region code is in clear, the text is sealed."""
+
+    __tablename__ = "address"
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    use: Mapped[str]  # home, registered, work, birth
+    rank: Mapped[int]
+    region_code: Mapped[str | None] = mapped_column(index=True)
+    text_sealed: Mapped[bytes]
+    source: Mapped[str]
+    as_of: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    ended_at: Mapped[datetime | None]
+
+
+class RelatedPerson(Base):
+    """A relative or other contact (联系人). FHIR: RelatedPerson; HL7: NK1."""
+
+    __tablename__ = "related_person"
+    __table_args__ = (Index("ix_related_person_phone", "phone_index"),)
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    rank: Mapped[int]
+    name: Mapped[str]
+    relation: Mapped[str]
+    phone_sealed: Mapped[bytes | None]
+    phone_index: Mapped[str | None]
+    phone_last4_index: Mapped[str | None]
+    source: Mapped[str]
+    as_of: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    ended_at: Mapped[datetime | None]
+
+
+class Allergy(Base):
+    """An allergy or intolerance (过敏). FHIR: AllergyIntolerance; HL7: AL1."""
+
+    __tablename__ = "allergy"
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    rank: Mapped[int]
+    kind: Mapped[str]  # DA drug, FA food … as sent
+    code: Mapped[str]
+    text: Mapped[str]
+    severity: Mapped[str]
+    reaction: Mapped[str]
+    source: Mapped[str]
+    as_of: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    ended_at: Mapped[datetime | None]
+
+
+class PatientMerge(Base):
+    """A merge (档案合并) with what is needed to undo it: both records before and every key that moved."""
+
+    __tablename__ = "patient_merge"
+    id: Mapped[Id]
+    survivor_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    merged_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    before: Mapped[dict[str, Any]]  # both patient rows
+    moved: Mapped[dict[str, Any]]  # table: keys
+    source: Mapped[str]
+    seq: Mapped[int | None] = mapped_column(InboxSeq)
+    merged_at: Mapped[datetime]
+    undone_at: Mapped[datetime | None]
+
+
+class TimelineEntry(Base):
+    """One line of the patient's story (时间线), written with its fact in the same work."""
+
+    __tablename__ = "timeline_entry"
+    __table_args__ = (Index("ix_timeline_entry_patient", "patient_id", "happened_at", "id"),)
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
+    happened_at: Mapped[datetime]
+    kind: Mapped[str]  # visit, instruction, contact, form, alert, merge
+    title: Mapped[str]
+    subject_type: Mapped[str]
+    subject_id: Mapped[str]
+    scope: Mapped[str | None]  # department id whose people see it; None: everyone who sees the patient

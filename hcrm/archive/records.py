@@ -1,0 +1,210 @@
+"""What adapters hand over: one message's meaning in plain records, without HL7 or FHIR in them. Pure.
+
+Three-valued fields: `None` = the sender said nothing (keep what stands), `NULL` = the sender said it is empty
+(HL7 `""`), anything else = the value. Lists: `None` = nothing said, an empty tuple = there are none now.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum
+from typing import Final
+
+from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
+from hcrm.archive.visit_models import DischargeWay, EncounterClass, VisitEventKind
+
+
+class Null(Enum):
+    """The sender says: this is empty."""
+
+    NULL = "null"
+
+
+NULL: Final = Null.NULL
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierRecord:
+    """An identifier as sent; the first record number ranks highest and names the patient."""
+
+    kind: IdentifierKind
+    authority: str
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRecord:
+    """A phone number or e-mail address."""
+
+    system: str  # phone, email
+    use: str  # mobile, home, work
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRecord:
+    """An address."""
+
+    use: str  # home, registered, work, birth
+    text: str
+    region_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedPersonRecord:
+    """A relative or other contact."""
+
+    name: str
+    relation: str
+    phone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AllergyRecord:
+    """An allergy."""
+
+    kind: str
+    code: str
+    text: str
+    severity: str = ""
+    reaction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecord:
+    """A patient as one message knows them."""
+
+    identifiers: tuple[IdentifierRecord, ...]
+    name: str | None = None
+    sex: Sex | None = None
+    birth_date: date | Null | None = None
+    marital_status: str | Null | None = None
+    deceased: DeceasedState | None = None
+    deceased_at: datetime | None = None
+    contacts: tuple[ContactRecord, ...] | None = None
+    addresses: tuple[AddressRecord, ...] | None = None
+    related: tuple[RelatedPersonRecord, ...] | None = None
+    allergies: tuple[AllergyRecord, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisRecord:
+    """A diagnosis."""
+
+    code: str
+    text: str
+    system: str = ""
+    kind: str = ""
+    is_main: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureRecord:
+    """An operation or procedure."""
+
+    code: str
+    text: str
+    system: str = ""
+    performed_at: datetime | None = None
+    performed_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DepartmentRecord:
+    """A department as sent; an unknown code becomes an unverified entry of the directory."""
+
+    code: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PractitionerRecord:
+    """A practitioner as sent (XCN); an unknown code becomes an unverified entry of the directory."""
+
+    code: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncounterRecord:
+    """A visit as one message knows it; `visit_no` None where the sender has none."""
+
+    authority: str
+    visit_no: str | None
+    encounter_class: EncounterClass | None = None
+    class_text: str | None = None
+    department: DepartmentRecord | None = None
+    attending: PractitionerRecord | None = None
+    location: str | None = None
+    admitted_at: datetime | None = None
+    discharged_at: datetime | None = None
+    discharge_way: DischargeWay | None = None
+    discharge_way_text: str | None = None
+    diagnoses: tuple[DiagnosisRecord, ...] | None = None
+    procedures: tuple[ProcedureRecord, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VisitEventRecord:
+    """What happened to the visit, on the visit's clock."""
+
+    kind: VisitEventKind
+    happened_at: datetime
+    precision: str = "second"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRecord:
+    """`retired` became part of `survivor`."""
+
+    survivor: tuple[IdentifierRecord, ...]
+    retired: tuple[IdentifierRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One message's meaning, and on which clocks.
+
+    `as_of` is the demographics clock (EVN-2, else MSH-7), `told_at` the message's own (MSH-7), both already
+    clamped to the receipt where a sender's clock runs ahead. `flags` are warnings a person may want to see.
+    """
+
+    source: str
+    as_of: datetime
+    told_at: datetime
+    patient: PatientRecord | None = None
+    encounter: EncounterRecord | None = None
+    event: VisitEventRecord | None = None
+    merges: tuple[MergeRecord, ...] = ()
+    flags: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Unmapped:
+    """A message that cannot become a change: parked with this reason, or ignored where `ignored` says so."""
+
+    reason: str
+    detail: str = ""
+    ignored: bool = False
+
+
+class OutcomeState(Enum):
+    """What became of a change."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    HELD = "held"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True, slots=True)
+class AbsorbOutcome:
+    """What absorbing one change came to: the state, why, and what it touched."""
+
+    state: OutcomeState
+    reason: str | None = None
+    detail: str | None = None
+    flags: tuple[str, ...] = ()
+    visit_key: str | None = None  # a held cancel waits for this visit
+    patient_id: str | None = None
+    encounter_id: str | None = None

@@ -1,0 +1,27 @@
+"""Facts of the service centre."""
+
+from dataclasses import dataclass
+
+from hcrm.core.events import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class EncounterClassified(Fact):
+    """A finished stay was classified; its instructions may be issued."""
+
+    encounter_id: str
+    trigger_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionIssued(Fact):
+    """An instruction was issued to a station, or to the exception queue."""
+
+    instruction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionCompleted(Fact):
+    """An instruction was carried out and, where asked, reviewed."""
+
+    instruction_id: str

@@ -1,0 +1,223 @@
+"""The database: base class, column types and engines for SQLite and PostgreSQL.
+
+Two stores, one schema: the archive, and under the schema name `inbox` what was received. On PostgreSQL that is a
+schema of the same database; on SQLite a file of its own (`<db>-inbox`), so that storing a message never waits for
+a writer of the archive. Every connection attaches it read-only; only `Database.inbox` writes it.
+"""
+
+import enum
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+from hcrm.core import limits
+from hcrm.core.crypto import KeyRing
+from hcrm.core.errors import HcrmError
+
+INBOX_SCHEMA = "inbox"
+
+
+class LabelledEnum(enum.StrEnum):
+    """A closed list of states: the stored word and the label people read, side by side and nowhere else."""
+
+    label: str
+
+    def __new__(cls, value: str, label: str) -> Self:
+        """Keep the label beside the word."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        return member
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """A moment: aware in Python, UTC in the table. A naive one is a mistake and is refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """To UTC; SQLite keeps it without the zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime must not reach the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Aware again."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """JSON kept as text on SQLite and JSONB on PostgreSQL; Chinese stays readable."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """JSONB where there is one."""
+        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else sa.Text())
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Text for SQLite; the PostgreSQL type does its own."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Back to Python."""
+        return json.loads(value) if isinstance(value, str) and dialect.name != "postgresql" else value
+
+
+Id = Annotated[str, mapped_column(sa.String(32), primary_key=True)]
+"""A key made by `core.ids.new_id`."""
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Every table. Names of constraints follow one convention, so that migrations can name them on SQLite too."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        datetime: UtcDateTime,
+        date: sa.Date,
+        str: sa.Text,
+        bytes: sa.LargeBinary,
+        dict[str, Any]: Json,
+        list[Any]: Json,
+        LabelledEnum: sa.Enum(
+            LabelledEnum,
+            native_enum=False,
+            length=32,
+            create_constraint=False,
+            values_callable=lambda members: [member.value for member in members],
+        ),
+    }
+
+
+class Database:
+    """The engines of one process.
+
+    `main` reads, `writer` is the same pool opening `BEGIN IMMEDIATE` on SQLite, `inbox` is the only one that may
+    write received messages. `keys` seals and finds what is kept encrypted.
+    """
+
+    def __init__(
+        self, url: str | URL, keys: KeyRing, *, busy_seconds: float = limits.SQLITE_BUSY_SECONDS
+    ) -> None:
+        self.url = parse_url(url)
+        self.keys = keys
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            path = sqlite_path(self.url)
+            self.main = _sqlite_engine(self.url, inbox_path(path), busy_seconds, inbox_mode="ro")
+            self.inbox = _sqlite_engine(
+                make_url("sqlite://"), inbox_path(path), busy_seconds, inbox_mode="rw"
+            )
+            self.inbox = self.inbox.execution_options(hcrm_write=True)
+        else:
+            self.main = _postgresql_engine(self.url)
+            self.inbox = self.main
+        self.writer = self.main.execution_options(hcrm_write=True)
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.main.dispose()
+        self.inbox.dispose()
+
+
+def parse_url(url: str | URL) -> URL:
+    """A database address; PostgreSQL always by psycopg 3."""
+    if not url:
+        raise HcrmError("db.url", "请用 --db 或环境变量 HCRM_DB__URL 指定数据库")
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise HcrmError("db.url", "数据库地址无法识别") from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise HcrmError("db.url", f"不支持的数据库：{parsed.get_backend_name()}")
+    if parsed.get_backend_name() == "sqlite" and not parsed.database:
+        raise HcrmError("db.url", "SQLite 需要一个文件路径")
+    return parsed
+
+
+def sqlite_path(url: URL) -> Path:
+    """The archive's file."""
+    return Path(str(url.database)).absolute()
+
+
+def inbox_path(path: Path) -> Path:
+    """The inbox file beside it."""
+    return path.with_name(path.name + "-inbox")
+
+
+def _sqlite_engine(url: URL, inbox: Path, busy_seconds: float, *, inbox_mode: str) -> Engine:
+    memory = not url.database
+    # A single connection for the inbox writer: one writer, one connection (assurance, design rule 10).
+    pool = sa.pool.StaticPool if memory else sa.pool.QueuePool
+    extra = {} if memory else {"pool_size": 16, "max_overflow": 16}
+    engine = sa.create_engine(
+        url, poolclass=pool, connect_args={"check_same_thread": False, "uri": True}, **extra
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours: pysqlite would begin late and never IMMEDIATE
+        run = connection.execute
+        run(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
+        if not memory:
+            run("PRAGMA journal_mode = WAL")
+            run("PRAGMA main.synchronous = FULL")
+            run("PRAGMA cache_size = -65536")
+            run("PRAGMA mmap_size = 268435456")
+        run("PRAGMA foreign_keys = ON")
+        if inbox_mode == "rw" or inbox.exists():
+            mode = "rwc" if inbox_mode == "rw" else "ro"
+            run(f"ATTACH DATABASE 'file:{_uri_quoted(inbox)}?mode={mode}' AS inbox")
+            if inbox_mode == "rw":
+                run("PRAGMA inbox.journal_mode = WAL")
+                run("PRAGMA inbox.synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("hcrm_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _uri_quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace("'", "''")
+
+
+_POSTGRESQL = {"timezone": "UTC", "synchronous_commit": "on", "idle_in_transaction_session_timeout": "60000"}
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    return sa.create_engine(
+        url,
+        pool_size=16,
+        max_overflow=16,
+        pool_pre_ping=True,
+        connect_args={"options": " ".join(f"-c {name}={value}" for name, value in _POSTGRESQL.items())},
+    )

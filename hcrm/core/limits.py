@@ -1,0 +1,62 @@
+"""Every size, depth, rate and time-out in one place; `hcrm limits` prints them, tests assert them."""
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""One MLLP frame or HTTP body; assurance A7."""
+FRAME_GAP_SECONDS = 10.0
+"""Silence allowed inside a frame."""
+FRAME_SECONDS = 60.0
+"""A whole frame, first byte to last."""
+IDLE_SECONDS = 300.0
+"""A connection on which nothing is said."""
+CONNECTIONS_PER_ADDRESS = 8
+"""MLLP connections from one address; `mllp.connections_per_address` raises it for a busy engine (C10)."""
+CONNECTIONS_TOTAL = 200
+"""MLLP connections at all."""
+WRITE_SECONDS = 10.0
+"""A peer that does not read its ACK is left."""
+MAX_CONTROL_ID = 199
+"""Characters of MSH-10 (HL7 2.9 section 2.14.9.10 allows 199)."""
+MAX_BATCH_MESSAGES = 2_000
+"""Messages in one FHS/BHS batch frame."""
+COMMIT_BATCH = 512
+"""Messages the committer stores in one transaction."""
+PENDING_LIMIT = 100_000
+"""Messages waiting for the worker before the listener stops reading (A8)."""
+APPLY_BATCH = 200
+"""Messages a worker absorbs in one transaction."""
+APPLY_ATTEMPTS = 5
+"""Tries of one message before it is parked (A9)."""
+HOLD_SECONDS = 24 * 3600
+"""A cancel whose event is not known yet waits this long, then it is parked."""
+LANES = 64
+"""Lanes that keep the order of one patient's messages."""
+EVENT_BATCH = 500
+"""Stored events a handler receives in one work."""
+EVENT_ATTEMPTS = 5
+"""Tries of one event before its delivery is parked."""
+FUTURE_TOLERANCE_SECONDS = 600
+"""A sender's clock may be this far ahead before it is clamped (truth table, clocks)."""
+MESSAGE_SECONDS = 1.0
+"""Reading one message may take this long, then it is parked `budget` (C15)."""
+MAX_CONTACT_POINTS = 5
+"""Numbers kept of one patient (C21)."""
+SQLITE_BUSY_SECONDS = 5.0
+"""`busy_timeout` of web and listener."""
+SQLITE_BUSY_JOB_SECONDS = 30.0
+"""`busy_timeout` of workers and jobs."""
+PAGE_SIZE = 50
+"""Rows of a list page."""
+FHIR_PAGE_SIZE = 50
+"""Entries of a FHIR search page unless `_count` says otherwise."""
+FHIR_MAX_PAGE_SIZE = 200
+"""Highest `_count` (C27)."""
+SESSION_IDLE_SECONDS = 15 * 60
+"""A console session nobody touches (W2)."""
+SESSION_SECONDS = 12 * 3600
+"""A console session at all (W2)."""
+LOGIN_TRIES = 5
+"""Wrong passwords per account within LOGIN_WINDOW_SECONDS before answers are delayed (W2)."""
+LOGIN_WINDOW_SECONDS = 15 * 60
+"""See LOGIN_TRIES."""
+ADDRESS_LOGIN_TRIES = 30
+"""Wrong passwords per address within LOGIN_WINDOW_SECONDS."""

@@ -1,0 +1,97 @@
+"""Chinese names, phones and identity numbers as text: clean, judge, mask."""
+
+import re
+import unicodedata
+from datetime import date
+
+import phonenumbers
+
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_CHECK = "10X98765432"
+_COMPOUND_SURNAMES = frozenset(
+    ["欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙"]
+    + ["慕容", "令狐", "司徒", "夏侯", "南宫", "独孤", "长孙", "宇文"]
+)
+_HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
+
+
+def half_width(text: str) -> str:
+    """Full-width letters, digits and blanks made half-width (NFKC of those characters only)."""
+    return "".join(
+        unicodedata.normalize("NFKC", c) if "\uff01" <= c <= "\uff5e" or c == "\u3000" else c for c in text
+    )
+
+
+def is_han(text: str) -> bool:
+    """Whether the text holds a Chinese character."""
+    return _HAN.search(text) is not None
+
+
+def clean_name(text: str) -> str:
+    """A person's name without inner blanks where it is Chinese (`张  晋` is 张晋), trimmed elsewhere."""
+    text = " ".join(half_width(text).split())
+    return text.replace(" ", "") if is_han(text) else text
+
+
+def clean_id_number(text: str) -> str:
+    """A citizen ID number in its comparable form: half width, upper case, 15 digits made 18."""
+    text = re.sub(r"[\s-]", "", half_width(text)).upper()
+    if re.fullmatch(r"\d{15}", text):
+        body = text[:6] + "19" + text[6:]
+        text = body + id_check_digit(body)
+    return text
+
+
+def id_check_digit(body: str) -> str:
+    """The 18th character of a citizen ID number (GB 11643, ISO 7064 MOD 11-2)."""
+    return _CHECK[sum(w * int(d) for w, d in zip(_WEIGHTS, body, strict=True)) % 11]
+
+
+def is_id_number(text: str) -> bool:
+    """Whether check digit and date are right; the area is a hint only (codes change, foreigners start with 9)."""
+    if not re.fullmatch(r"\d{17}[\dX]", text) or id_check_digit(text[:17]) != text[17]:
+        return False
+    try:
+        date(int(text[6:10]), int(text[10:12]), int(text[12:14]))
+    except ValueError:
+        return False
+    return True
+
+
+def clean_phone(text: str) -> str:
+    """A number in E.164 where it is valid in China, else its digits; empty when there are none."""
+    raw = half_width(text).strip()
+    digits = re.sub(r"[^\d+]", "", raw)
+    if not digits:
+        return ""
+    try:
+        number = phonenumbers.parse(raw, "CN")
+    except phonenumbers.NumberParseException:
+        return digits
+    if phonenumbers.is_valid_number(number):
+        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return digits
+
+
+def national_phone(text: str) -> str:
+    """How people here write it: +8613800138000 becomes 13800138000."""
+    return text.removeprefix("+86") if text.startswith("+861") else text
+
+
+def mask_phone(text: str) -> str:
+    """138****8000; short numbers keep their last two digits."""
+    text = national_phone(text)
+    return f"{text[:3]}****{text[-4:]}" if len(text) >= 8 else f"***{text[-2:]}"
+
+
+def mask_id_number(text: str) -> str:
+    """110***********515X: first three and last four."""
+    return f"{text[:3]}{'*' * (len(text) - 7)}{text[-4:]}" if len(text) > 7 else "*" * len(text)
+
+
+def mask_name(text: str) -> str:
+    """张*, 欧阳**: the surname stays."""
+    if not text:
+        return ""
+    keep = 2 if text[:2] in _COMPOUND_SURNAMES and len(text) > 2 else 1
+    return text[:keep] + "*" * max(1, len(text) - keep)

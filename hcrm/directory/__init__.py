@@ -1,0 +1,1 @@
+"""The hospital's own directory: departments, practitioners, specialties and regions."""

@@ -1,0 +1,144 @@
+/* What a page does in the browser: keys, leave-warning, toasts, the bar for slow answers, the session that ended while
+   a form was open. Every page works without it; nothing about a patient is kept in the browser's storage. */
+(() => {
+  "use strict";
+  const one = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  /* Keys. Dead while an input method is composing (keyCode 229: some report the first key before they say so). */
+  const composing = (event) => event.isComposing || event.keyCode === 229;
+  const typing = (event) => event.target.closest("input, textarea, select, [contenteditable]");
+  const idle = (event) => event.repeat || composing(event) || typing(event) || one("dialog[open]");
+  const shown = (element) => element.getClientRects().length > 0;
+
+  function moveInList(step) {
+    const links = all("a.row-link").filter(shown);
+    if (!links.length) return;
+    const row = document.activeElement.closest("tr, li");
+    const at = row ? links.findIndex((link) => row.contains(link)) : -1;
+    const next = links[at < 0 ? 0 : Math.min(Math.max(at + step, 0), links.length - 1)];
+    next.focus();
+    next.scrollIntoView({ block: "nearest" });
+  }
+
+  function press(key) {
+    const row = document.activeElement.closest("tr, li");
+    const target = (row && one(`[data-key="${key}"]`, row)) || one(`main [data-key="${key}"]`);
+    if (target) target.click();
+  }
+
+  function save(event) {
+    const form = document.activeElement.closest("form");
+    const button = (form && one('[data-key="save"]', form)) || (!form && one('main [data-key="save"]'));
+    if (!button) return;
+    event.preventDefault();
+    button.click();
+  }
+
+  function search(event) {
+    const box = one("#search");
+    if (!box) return;
+    event.preventDefault();
+    box.select();
+  }
+
+  const showKeys = () => one("#key-sheet") && one("#key-sheet").showModal();
+  tinykeys.tinykeys(window, {
+    "[Shift]+?": showKeys,
+    "[Shift]+？": showKeys,
+    "/": search,
+    j: () => moveInList(1),
+    k: () => moveInList(-1),
+    e: () => press("done"),
+  }, { ignore: idle });
+  tinykeys.tinykeys(window, { "$mod+Enter": save }, { ignore: (event) => event.repeat || composing(event) });
+
+  /* Forms. data-guard asks before text is lost; "always" also when nothing was typed on this page. */
+  const unsaved = new Set();
+  const isGuarded = (form) => form && form.matches("form[data-guard]");
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form");
+    if (isGuarded(form)) unsaved.add(form);
+  });
+  all('form[data-guard="always"]').forEach((form) => unsaved.add(form));
+  window.addEventListener("beforeunload", (event) => {
+    if (![...unsaved].some((form) => form.isConnected)) return;
+    event.preventDefault();
+    event.returnValue = ""; // Chrome 109 asks only when this is set
+  });
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method === "dialog" || event.defaultPrevented) return; // htmx sends it itself, see afterRequest
+    if (form.dataset.sent) { event.preventDefault(); return; } // a second click while the first is under way
+    form.dataset.sent = "1";
+    unsaved.delete(form);
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) all("form[data-sent]").forEach((form) => delete form.dataset.sent);
+  });
+  all("form[data-autosubmit]").forEach((form) => form.requestSubmit());
+
+  /* htmx: token, slow answers, ended session, faults. */
+  const token = () => one('meta[name="csrf-token"]').content;
+  let waiting = 0;
+  function count(step) {
+    waiting = Math.max(0, waiting + step);
+    const bar = one("#progress");
+    if (bar) bar.classList.toggle("on", waiting > 0); // its 300 ms are in the style sheet
+  }
+  document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRFToken"] = token(); });
+  document.addEventListener("htmx:beforeSend", () => count(1));
+  document.addEventListener("htmx:afterRequest", (event) => {
+    count(-1);
+    if (event.detail.successful && isGuarded(event.detail.elt)) unsaved.delete(event.detail.elt);
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    const { elt, xhr, requestConfig } = event.detail;
+    if (xhr.status !== 401) {
+      toast({ text: xhr.status === 409 ? "内容已被他人更改，请刷新后再改" : "没有完成，请重试" });
+    } else if (elt.matches("form") && requestConfig.verb === "post") {
+      if (requestConfig.triggeringEvent?.type !== "submit") return toast({ text: "登录已超时，提交时请重新登录，内容不会丢失" });
+      /* Sent again as a plain post: the server answers with a login page that carries what was typed. */
+      unsaved.clear();
+      elt.method = "post";
+      elt.action = requestConfig.path;
+      HTMLFormElement.prototype.submit.call(elt);
+    } else {
+      location.reload();
+    }
+  });
+  document.addEventListener("htmx:sendError", () => toast({ text: "网络中断，内容还在本页，请稍后重试" }));
+  document.addEventListener("htmx:afterSettle", () => focusErrors());
+
+  /* Toasts: ten seconds, longer while the pointer or the focus rests on them. */
+  const TEN_SECONDS = 10000;
+  function toast({ text, undo }) {
+    const item = one("#toast")?.content.firstElementChild.cloneNode(true);
+    if (!item) return;
+    one('[data-slot="text"]', item).textContent = text;
+    const form = one('[data-slot="undo"]', item);
+    if (undo) { form.action = undo; form.hidden = false; } else { form.remove(); }
+    one('[data-slot="close"]', item).addEventListener("click", () => item.remove());
+    one("#toasts").append(item);
+    const leave = () => (item.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : item.remove());
+    setTimeout(leave, TEN_SECONDS);
+  }
+  document.addEventListener("toast", (event) => toast(event.detail)); // from the header HX-Trigger
+  all("[data-toast]").forEach((wait) => { toast({ text: wait.dataset.toast, undo: wait.dataset.undo }); wait.remove(); });
+
+  function focusErrors() {
+    const summary = one("[data-focus]");
+    if (!summary) return;
+    summary.removeAttribute("data-focus");
+    summary.focus();
+  }
+  focusErrors();
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-open]");
+    if (opener) one(`#${opener.dataset.open}`).showModal();
+    const jump = event.target.closest('.error-summary a[href^="#"]');
+    const field = jump && document.getElementById(jump.hash.slice(1));
+    if (field) { event.preventDefault(); field.focus(); field.scrollIntoView({ block: "center" }); }
+    if (event.target.closest("[data-print]")) window.print();
+  });
+})();

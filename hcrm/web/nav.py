@@ -1,0 +1,128 @@
+"""The one menu map: which pages a role reaches from the left column, and what the frame of a page needs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flask import current_app, url_for
+
+from hcrm.core.actor import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """One entry of a menu. `covers` names pages below it that belong to it, whichever package they are in."""
+
+    endpoint: str
+    label: str
+    icon: str
+    permission: str | None = None
+    covers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MenuLink:
+    """An entry as the page shows it."""
+
+    label: str
+    icon: str
+    href: str
+    is_active: bool = False
+
+
+_PATIENT_PAGES = ("desk.show_patient",)
+_INSTRUCTION_PAGES = ("centre.show_instruction", "followup.show_form")
+
+_PATIENTS = MenuEntry("desk.search_patients", "患者", "people", "patient.read", _PATIENT_PAGES)
+_MY_PATIENTS = MenuEntry("desk.search_patients", "我的患者", "people", "patient.read", _PATIENT_PAGES)
+_INSTRUCTIONS = MenuEntry(
+    "centre.list_instructions", "随访指令", "clipboard2-check", "instruction.read", _INSTRUCTION_PAGES
+)
+_MESSAGES = MenuEntry("inbox.list_messages", "接口消息", "arrow-left-right", "message.read")
+_STATISTICS = MenuEntry("statistics.overview", "统计", "bar-chart", "statistics.read")
+
+MENUS: dict[str, tuple[MenuEntry, ...]] = {
+    "service_centre": (
+        MenuEntry("desk.workbench", "工作台", "grid-1x2"),
+        _PATIENTS,
+        _INSTRUCTIONS,
+        _MESSAGES,
+        _STATISTICS,
+    ),
+    "physician": (
+        MenuEntry("followup.today", "今日随访", "calendar2-check", "followup.write", _INSTRUCTION_PAGES),
+        _MY_PATIENTS,
+        _STATISTICS,
+    ),
+    "department_head": (
+        MenuEntry("desk.workbench", "科室看板", "grid-1x2"),
+        MenuEntry("followup.list_reviews", "审核", "check2-square", "review.write"),
+        _INSTRUCTIONS,
+        _MY_PATIENTS,
+        _STATISTICS,
+    ),
+    "sysadmin": (
+        _MESSAGES,
+        MenuEntry("accounts.list_accounts", "账号", "person-gear", "account.manage"),
+        MenuEntry("desk.system", "系统", "gear", "system.read"),
+    ),
+}
+"""At most seven entries a role, its home first (console.md)."""
+
+CREATE_MENU: tuple[MenuEntry, ...] = ()
+"""What 新建 offers: intake, inquiry, complaint, booking come with their parts; while empty, no menu is shown."""
+
+
+def menu_of(actor: Actor) -> tuple[MenuEntry, ...]:
+    """The map of the actor's first role that has one."""
+    return next((MENUS[role] for role in actor.roles if role in MENUS), ())
+
+
+def home_endpoint(actor: Actor) -> str | None:
+    """Where a person starts: the first entry of the menu that exists and is allowed."""
+    return next((entry.endpoint for entry in _reachable(menu_of(actor), actor)), None)
+
+
+def menu_endpoints() -> frozenset[str]:
+    """Every endpoint the map knows; a route outside it stands on the test's list of exceptions."""
+    entries = [entry for menu in (*MENUS.values(), CREATE_MENU) for entry in menu]
+    return frozenset(name for entry in entries for name in (entry.endpoint, *entry.covers))
+
+
+def shell_context(actor: Actor | None, endpoint: str | None) -> dict[str, object]:
+    """What `base.html` needs of the menu; also for nobody, so that an error page can always be drawn."""
+    if actor is None:
+        return {"menu": [], "create_menu": [], "home_url": "/"}
+    entries = _reachable(menu_of(actor), actor)
+    active = _active_entry(entries, endpoint or "")
+    home = entries[0].endpoint if entries else None
+    return {
+        "menu": [
+            MenuLink(entry.label, entry.icon, url_for(entry.endpoint), is_active=entry is active)
+            for entry in entries
+        ],
+        "create_menu": [
+            MenuLink(entry.label, entry.icon, url_for(entry.endpoint))
+            for entry in _reachable(CREATE_MENU, actor)
+        ],
+        "home_url": url_for(home) if home else "/",
+    }
+
+
+def _reachable(entries: Iterable[MenuEntry], actor: Actor) -> list[MenuEntry]:
+    """What exists in this application and is allowed; a page that is not built yet is left out, not a dead link."""
+    return [
+        entry
+        for entry in entries
+        if entry.endpoint in current_app.view_functions
+        and (entry.permission is None or actor.may(entry.permission))
+    ]
+
+
+def _active_entry(entries: list[MenuEntry], endpoint: str) -> MenuEntry | None:
+    """The entry whose page this is, else the one that covers it, else the first of the same package."""
+    part = endpoint.partition(".")[0]
+    return (
+        next((entry for entry in entries if entry.endpoint == endpoint), None)
+        or next((entry for entry in entries if endpoint in entry.covers), None)
+        or next((entry for entry in entries if part and entry.endpoint.partition(".")[0] == part), None)
+    )

