@@ -151,6 +151,8 @@ def installer_environment(pip: list[str]) -> dict[str, str]:
     They may carry credentials: they go into the child's environment, never into a file or a line of output.
     """
     environment = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", **os.environ, "PIP_USER": "0"}
+    if sys.dont_write_bytecode:  # then every start would compile everything anew: three seconds each
+        environment.setdefault("UV_COMPILE_BYTECODE", "1")
     # pip weighs all indexes alike and uv takes the first that knows a name. The hashes decide what is taken.
     environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     known = pip_settings(pip)
@@ -252,7 +254,7 @@ def demo(arguments: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """The benchmarks, beside the peers that only the developers' list holds."""
     prepare_for_developers()
-    return hand_over(tool("python", "-m", "bench", *arguments))
+    return hand_over(tool("python", "-m", "bench.main", *arguments))
 
 
 def test(arguments: list[str]) -> int:

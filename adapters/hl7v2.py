@@ -9,7 +9,7 @@ Reading a message: `read_header(raw)`, `decode(raw, header, source)`, `read_mess
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -94,16 +94,22 @@ class Segment:
 
     def text(self, field: int, component: int = 1, repeat: int = 1, sub: int = 1) -> str:
         """One value, unescaped and stripped; empty when absent or null."""
+        # Written out rather than calling _nth and _text: this line runs forty times a message.
         fields = self._fields
-        if field >= len(fields):
-            return ""
-        value = fields[field]
+        value = fields[field] if field < len(fields) else ""
         if not value:
             return ""
-        separators = self._separators
-        if repeat > 1 or separators.repetition in value:
-            value = _nth(value, separators.repetition, repeat)
-        return _text(value, component, sub, separators)
+        _, components, repetition, escape, subs = separators = self._separators
+        if repeat > 1 or repetition in value:
+            value = _nth(value, repetition, repeat)
+        if component > 1 or components in value:
+            parts = value.split(components)
+            value = parts[component - 1] if component <= len(parts) else ""
+        if sub > 1 or subs in value:
+            value = _nth(value, subs, sub)
+        if escape in value:
+            return _unescaped(value.strip(), separators)
+        return "" if value == '""' else value.strip()
 
     def value(self, field: int, component: int = 1, repeat: int = 1, sub: int = 1) -> Value:
         """Three-valued: None where nothing was sent, NULL where `""` was sent, else the text."""
@@ -130,12 +136,9 @@ class Message:
         self._lines = lines
         self.separators = separators
         self._by_name: dict[str, list[str]] = {}
+        by_name = self._by_name
         for line in lines:
-            name = line[:3]
-            if name in self._by_name:
-                self._by_name[name].append(line)
-            else:
-                self._by_name[name] = [line]
+            by_name.setdefault(line[:3], []).append(line)
 
     def __iter__(self) -> Iterator[Segment]:
         return map(self._segment, self._lines)
@@ -187,14 +190,28 @@ def read_message(text: str) -> Message:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     if "\\r" in text:
         text = text.replace("\\r\r", "\r").removesuffix("\\r")
+    lines = text.split("\r") if "\r" in text else split_written_ends(text)
+    begins = _begins(mark)
+    segments = [line for line in lines if begins(line)]
+    if len(segments) < len(lines):
+        segments = _joined(lines, begins)
+    return Message(segments, read_separators(mark, segments[0][4:].split(mark, 1)[0][:8]))
+
+
+@lru_cache(maxsize=64)
+def _begins(mark: str) -> Callable[[str], object]:
+    """Whether a line begins a segment: three capitals or digits and the delimiter, or nothing more."""
+    return re.compile(rf"[A-Z][A-Z0-9]{{2}}(?:{re.escape(mark)}|\Z)").match
+
+
+def _joined(lines: list[str], begins: Callable[[str], object]) -> list[str]:
     segments: list[str] = []
-    for line in text.split("\r") if "\r" in text else split_written_ends(text):
-        name = line[:3]
-        if (line[3:4] == mark or len(line) == 3) and name.isalnum() and name.isupper():
+    for line in lines:
+        if begins(line):
             segments.append(line)
         elif line and not line.isspace():
             segments[-1] += "\n" + line
-    return Message(segments, read_separators(mark, segments[0][4:].split(mark, 1)[0]))
+    return segments
 
 
 @lru_cache(maxsize=256)
@@ -225,7 +242,7 @@ def _text(value: str, component: int, sub: int, separators: Separators) -> str:
 
 
 def _unescaped(value: str, separators: Separators) -> str:
-    """Escapes in one pass after splitting (chapter 2.7), so that `\\E\\F\\E\\` gives a literal `\\F\\`."""
+    r"""Escapes in one pass after splitting (chapter 2.7), so that `\E\F\E\` gives a literal `\F\`."""
     plain = dict(zip("FSRET", separators, strict=True))
 
     def replace(match: re.Match[str]) -> str:
@@ -233,7 +250,8 @@ def _unescaped(value: str, separators: Separators) -> str:
         if letter:
             return plain[letter]
         if digits:
-            return _hexadecimal(digits) or match[0]
+            text = _hexadecimal(digits)
+            return match[0] if text is None else text
         return "\n" if match[0][1:] == ".br" + separators.escape else match[0]
 
     return _escapes(separators.escape).sub(replace, value)
@@ -249,10 +267,10 @@ def _escapes(escape: str) -> re.Pattern[str]:
     return re.compile(f"{mark}(?:{known}|{kept}){mark}", re.ASCII)
 
 
-def _hexadecimal(digits: str) -> str:
-    """`\\X0D0A\\` and the like; bytes beyond ASCII have no charset here and stay as written."""
+def _hexadecimal(digits: str) -> str | None:
+    r"""`\X0D0A\` and the like; bytes beyond ASCII have no charset here and stay as written."""
     try:
         text = bytes.fromhex(digits).decode("ascii")
     except UnicodeDecodeError:
-        return ""
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
+        return None
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import limits
-from bench.client import Sent, echo_server, write_frames
-from bench.messages import messages
+from bench.client import Sent, echo_server
+from bench.ours import NAME
 from bench.report import Aim, Section, figure, ratio, spread, table
 from bench.setting import Setting
 from bench.variants import LEVELS, Variant
 
 SECONDS = 2  # of load per level and round
 WARM_UP = 400
-COUNTS = {1: 10_000, 8: 40_000, 32: 60_000}  # no message is sent twice to one server
-FIRST = {1: WARM_UP, 8: WARM_UP + 10_000, 32: WARM_UP + 50_000}
-OURS = "HCRM"
+COUNTS = {1: 7_600, 8: 24_000, 32: 44_000}  # no message is sent twice to one server
+FIRST = {1: WARM_UP, 8: WARM_UP + COUNTS[1], 32: WARM_UP + COUNTS[1] + COUNTS[8]}
+MESSAGES = WARM_UP + sum(COUNTS.values())
 
 
 @dataclass
@@ -34,15 +34,13 @@ class Measured:
         """Its line of the table."""
         cells = [spread(self.rates(level)) if self.runs[level] else "-" for level in LEVELS]
         last = self.runs[LEVELS[-1]]
-        for times in ([sent.p50_ms for sent in last], [sent.p99_ms for sent in last]):
-            cells.append(spread(times) if times else "-")
+        times = ([sent.p50_ms for sent in last], [sent.p99_ms for sent in last])
+        cells += [spread(each) if each else "-" for each in times]
         return [name, *cells, f"{max(self.memory):.0f}" if self.memory else "-"]
 
 
-def measure_accept(setting: Setting, variants: list[Variant]) -> Section:
+def measure_accept(setting: Setting, variants: list[Variant], frames: Path) -> Section:
     """Interleave the variants round by round, so that a busy moment of the machine hits all of them alike."""
-    frames = setting.folder / "accept.frames"
-    write_frames(frames, messages(0, FIRST[32] + COUNTS[32]))
     measured: dict[str, Measured] = defaultdict(Measured)
     disk: list[float] = []
     grouped: list[float] = []
@@ -60,7 +58,6 @@ def measure_accept(setting: Setting, variants: list[Variant]) -> Section:
         for variant in variants[turn:] + variants[:turn]:
             _measure_variant(setting, variant, frames, measured[variant.name])
         longest = max(longest, time.monotonic() - started)
-    frames.unlink()
     return _section(variants, measured, disk, grouped)
 
 
@@ -129,19 +126,20 @@ def _section(
     section.lines.append(f"fdatasync of 4 KiB: {spread(disk)}/s")
     section.lines.append(f"SQLite, {limits.ROWS_PER_COMMIT} rows a commit: {spread(grouped)} rows/s")
     section.lines += [f"{variant.name}: {variant.does}" for variant in variants]
-    ours = measured[OURS].rates(top) if OURS in measured else []
+    ours = measured[NAME].rates(top) if NAME in measured else []
     for name, aim in (("python-hl7", 20), ("simple-hl7", 5)):
         theirs = measured[name].rates(top) if name in measured else []
         section.aims.append(
             Aim(f"accept at {top} connections / {name}", ratio(ours, theirs), at_least=aim, unit="x")
         )
     if ours:
+        bare = {"fdatasync": disk, "SQLite group commit": grouped}
         others = {
             name: measured[name].rates(top) for name in ("hl7apy", "hl7apy, parsing") if name in measured
         }
-        for name, theirs in {**others, "fdatasync": disk, "SQLite group commit": grouped}.items():
+        for name, theirs in [*others.items(), *bare.items()]:
             section.lines.append(f"accept at {top} connections / {name}: {figure(ratio(ours, theirs) or 0)}x")
-    memory = max(measured[OURS].memory) if OURS in measured and measured[OURS].memory else None
+    memory = max(measured[NAME].memory) if NAME in measured and measured[NAME].memory else None
     section.aims.append(Aim("resident memory of the listener (peak)", memory, below=100, unit=" MB"))
     section.data = {
         "fdatasync_per_second": disk,

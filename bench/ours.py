@@ -55,7 +55,9 @@ def prepare_template(setting: Setting) -> Path:
 def schema_revision(folder: Path) -> str:
     """The migration a database stands at: part of the key under which a loaded archive is kept."""
     with sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True) as connection:
-        return "-".join(sorted(row[0] for row in connection.execute("SELECT version_num FROM alembic_version")))
+        return "-".join(
+            sorted(row[0] for row in connection.execute("SELECT version_num FROM alembic_version"))
+        )
 
 
 def prepare_archive(setting: Setting) -> Path:

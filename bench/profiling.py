@@ -3,10 +3,9 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from bench import ours
-from bench.client import write_frames
-from bench.messages import messages
 from bench.report import Section
 from bench.setting import Setting
 from bench.variants import ROOT
@@ -14,19 +13,20 @@ from bench.variants import ROOT
 COUNT = 3000
 
 
-def measure_profile(setting: Setting) -> Section:
+def measure_profile(setting: Setting, frames: Path) -> Section:
     """Fill an inbox through the listener, stop it, and let a worker in one process drain it under cProfile."""
     section = Section("profile")
     with setting.room("profile") as folder:
         shutil.copytree(ours.prepare_template(setting), folder, dirs_exist_ok=True)
-        frames = folder / "frames"
-        write_frames(frames, messages(80, COUNT))
         with ours.serve(folder, "listener") as server:
             setting.client.send(port=server.port, frames=frames, connections=32, count=COUNT, seconds=60)
         command = [sys.executable, "-m", "bench.profiled_worker", ours.url(folder)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             raise RuntimeError("\n".join(done.stderr.strip().splitlines()[-3:]))
-    section.lines = [f"What the worker does with {COUNT} new discharges (cProfile slows it down)", done.stdout.rstrip()]
+    section.lines = [
+        f"What the worker does with {COUNT} new discharges (cProfile slows it down)",
+        done.stdout.rstrip(),
+    ]
     section.data = {"text": done.stdout}
     return section

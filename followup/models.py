@@ -36,9 +36,11 @@ class Alert(Base):
     says: Mapped[str]  # what is to be done
     state: Mapped[AlertState]
     raised_at: Mapped[datetime]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None]  # name, as it was then
     handled_at: Mapped[datetime | None]
     handled_by: Mapped[str | None]
-    handling: Mapped[str | None]
+    handling: Mapped[str | None]  # what was done
 
 
 class ReviewState(LabelledEnum):
@@ -49,6 +51,16 @@ class ReviewState(LabelledEnum):
     SENT_BACK = "sent_back", "退回重做"
 
 
+class ReviewCause(LabelledEnum):
+    """Why a record was chosen for review."""
+
+    RED_FLAG = "red_flag", "红旗"
+    LOST = "lost", "失访"
+    REFUSED = "refused", "拒访"
+    SAMPLE = "sample", "抽审"
+    ALL = "all", "全部审核"
+
+
 class Review(Base):
     """A department head's look at one record, and why it was chosen. FHIR: Task.businessStatus."""
 
@@ -56,9 +68,9 @@ class Review(Base):
     __table_args__ = (Index("ix_review_department", "department_id", "state", "asked_at"),)
     id: Mapped[Id]
     instruction_id: Mapped[str] = mapped_column(ForeignKey("instruction.id"), index=True)
-    response_id: Mapped[str] = mapped_column(ForeignKey("response.id"))
+    response_id: Mapped[str | None] = mapped_column(ForeignKey("response.id"))  # none where nothing was answered
     department_id: Mapped[str | None] = mapped_column(ForeignKey("department.id"))
-    why: Mapped[str]  # red flag, lost, refused, sample, all
+    cause: Mapped[ReviewCause]
     state: Mapped[ReviewState]
     asked_at: Mapped[datetime]
     reviewed_at: Mapped[datetime | None]

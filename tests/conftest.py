@@ -127,16 +127,28 @@ def postgresql_databases() -> Iterator[PostgresqlDatabases]:
 
 
 @pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in ENGINES])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Address of a fresh, migrated database, once on each engine."""
-    databases = request.getfixturevalue(f"{request.param}_databases")
+def databases(request: pytest.FixtureRequest) -> SqliteDatabases | PostgresqlDatabases:
+    """Where databases come from: a test that asks for one runs once on each engine."""
+    return request.getfixturevalue(f"{request.param}_databases")
+
+
+@pytest.fixture
+def database_url(databases: SqliteDatabases | PostgresqlDatabases, tmp_path: Path) -> Iterator[str]:
+    """Address of a fresh, migrated database."""
     with databases.fresh(tmp_path) as url:
         yield url
 
 
 @pytest.fixture
+def blank_database_url(databases: SqliteDatabases | PostgresqlDatabases, tmp_path: Path) -> Iterator[str]:
+    """Address of a database without a table: for migrations, and whatever else changes the schema."""
+    with databases.blank(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
 def database(database_url: str, keys: KeyRing) -> Iterator[Database]:
-    """A fresh, migrated database, once on each engine."""
+    """A fresh, migrated database; the test runs once on each engine."""
     database = Database(database_url, keys)
     yield database
     database.dispose()

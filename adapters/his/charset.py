@@ -24,9 +24,13 @@ class CharsetError(ValueError):
     code = "charset"
 
 
-@lru_cache(maxsize=256)
 def charset_named(word: str) -> str | None:
     """The codec of an MSH-18 word (HL7 table 0211, and what senders write); GB2312 and GBK are read as GB18030."""
+    return _codec(word) if len(word) <= 32 else None  # cached: nothing long from outside may be a key
+
+
+@lru_cache(maxsize=256)
+def _codec(word: str) -> str | None:
     return _CHARSETS.get(re.sub(r"[\s_/.-]", "", word).upper())
 
 

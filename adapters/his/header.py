@@ -45,7 +45,7 @@ def is_delimiter(char: str) -> bool:
 
 
 def split_written_ends(text: str) -> list[str]:
-    """Segments of a message whose line ends arrived written out as `\\r`, `\\n` or `<CR>` (domain.md 3.1)."""
+    r"""Segments of a message whose line ends arrived written out as `\r`, `\n` or `<CR>` (domain.md 3.1)."""
     return re.split(rf"(?:\\r\\n|\\r|\\n|<CR>)(?:(?=[A-Z][A-Z0-9]{{2}}{re.escape(text[3:4])})|$)", text)
 
 
@@ -88,8 +88,6 @@ def read_header(raw: bytes) -> Header | None:
         text, codec = line.decode("ascii"), "ascii"
     except UnicodeDecodeError:
         text, codec = _decode_line(line)
-    if "\x00" in text:
-        text = text.replace("\x00", "")
     mark = text[3:4]
     if not is_delimiter(mark):
         return None
@@ -99,20 +97,20 @@ def read_header(raw: bytes) -> Header | None:
     fields.insert(1, mark)
     if len(fields) < 20:
         fields += [""] * (20 - len(fields))
-    separators = read_separators(mark, fields[2])
+    separators = read_separators(mark, fields[2][:8])  # cached: nothing long from outside may be a key
     component = separators.component
     kind = fields[9].split(component, 2)
     return Header(
         fields, codec, separators,
         _first(fields[3], component)[:_KEY_LENGTH], _first(fields[4], component)[:_KEY_LENGTH],
         kind[0].strip(), kind[1].strip() if len(kind) > 1 else "",
-        fields[10], _first(fields[11], component), _first(fields[12], component),
+        fields[10].replace("\x00", ""), _first(fields[11], component), _first(fields[12], component),
         fields[15].strip(), fields[16].strip(), _charset_word(fields, separators),
     )  # fmt: skip
 
 
 def _first(value: str, component: str) -> str:
-    return value.split(component, 1)[0].strip() if value else ""
+    return value.split(component, 1)[0].strip("\x00 \t") if value else ""
 
 
 def _charset_word(fields: list[str], separators: Separators) -> str:

@@ -1,7 +1,7 @@
 /* The load client's ceiling: acknowledges every MLLP frame at once and stores nothing. Loopback only.
  *
- * One thread, epoll; the answer is AA with the sender's MSH-10. What the client reaches against this server is
- * the most it could ever measure. Usage: mllp_echo PORT
+ * One thread, epoll; the answer is AA with the sender's MSH-10. What the client reaches against this server
+ * is the most it could ever measure. Usage: mllp_echo PORT
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -40,9 +40,11 @@ static int acknowledge(int fd, const char *message, const char *end) {
     control = at;
     while (at < end && *at != '|' && *at != '\r') at++;
     char answer[512];
-    int length = snprintf(answer, sizeof answer, "\x0bMSH|^~\\&|ECHO|ECHO|BENCH|BENCH|||ACK|1|P|2.5\rMSA|AA|%.*s\r\x1c\r",
+    int length = snprintf(answer, sizeof answer,
+                          "\x0b" "MSH|^~\\&|ECHO|ECHO|||||ACK|1|P|2.5\rMSA|AA|%.*s\r\x1c\r",
                           (int)(at - control), control);
-    return length > 0 && (size_t)length < sizeof answer && send(fd, answer, (size_t)length, MSG_NOSIGNAL) == length;
+    if (length <= 0 || (size_t)length >= sizeof answer) return 0;
+    return send(fd, answer, (size_t)length, MSG_NOSIGNAL) == length;
 }
 
 static void take(int fd) {

@@ -114,7 +114,8 @@ static void read_options(int argc, char **argv) {
     if (!options.port || !options.frames) fail("--port and --frames are needed");
     server.sin_family = AF_INET;
     server.sin_port = htons((uint16_t)options.port);
-    if (inet_pton(AF_INET, options.host, &server.sin_addr) != 1 || (ntohl(server.sin_addr.s_addr) >> 24) != 127)
+    if (inet_pton(AF_INET, options.host, &server.sin_addr) != 1 ||
+        (ntohl(server.sin_addr.s_addr) >> 24) != 127)
         fail("only loopback addresses (127.0.0.0/8) are allowed");
 }
 
@@ -134,7 +135,8 @@ static void read_frames(void) {
         memcpy(&length, bytes + at, 4);
         length = ntohl(length);
         at += 4;
-        if (length < 8 || length > MAX_MESSAGE || at + length > info.st_size) fail("frame %ld is damaged", index);
+        if (length < 8 || length > MAX_MESSAGE || at + length > info.st_size)
+            fail("frame %ld is damaged", index);
         if (index >= options.first) messages[total++] = (Message){bytes + at, length};
         at += length;
     }
@@ -142,7 +144,8 @@ static void read_frames(void) {
 }
 
 /* Field `number` of the segment at `segment`, counted as after a split at the separator (MSH-10 is 9). */
-static int field(const uint8_t *segment, const uint8_t *end, int number, const uint8_t **start, uint32_t *length) {
+static int field(const uint8_t *segment, const uint8_t *end, int number, const uint8_t **start,
+                 uint32_t *length) {
     if (end - segment < 4) return 0;
     const uint8_t separator = segment[3], *at = segment;
     for (; number > 0; number--) {
@@ -254,7 +257,7 @@ static void send_next(Connection *connection) {
     }
 }
 
-/* The peer hung up: a message that was outstanding counts as closed, and the next one gets a new connection. */
+/* The peer hung up: an outstanding message counts as closed, and the next one gets a new connection. */
 static void lost(Connection *connection) {
     if (connection->sent) closed++;
     connection->sent = NULL;
@@ -264,7 +267,8 @@ static void lost(Connection *connection) {
 
 static void take_answer(Connection *connection) {
     while (connection->fd >= 0) {
-        ssize_t got = recv(connection->fd, connection->in + connection->in_length, ANSWER - connection->in_length, 0);
+        ssize_t got =
+            recv(connection->fd, connection->in + connection->in_length, ANSWER - connection->in_length, 0);
         if (got < 0) {
             if (errno == EINTR) continue;
             if (errno != EAGAIN) lost(connection);
@@ -314,11 +318,11 @@ static void report(void) {
     long errors = refused + mismatched + malformed + closed + unanswered;
     printf("{\"client\": \"c\", \"connections\": %d, \"new_connection\": %s, \"sent\": %ld, \"acked\": %ld, "
            "\"errors\": %ld, \"refused\": %ld, \"mismatched\": %ld, \"malformed\": %ld, \"closed\": %ld, "
-           "\"unanswered\": %ld, \"seconds\": %.6f, \"per_second\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-           "\"max_ms\": %.3f, \"first_send\": %.6f}\n",
-           options.connections, options.fresh ? "true" : "false", next_message, acked, errors, refused, mismatched,
-           malformed, closed, unanswered, seconds, seconds > 0 ? (double)acked / seconds : 0.0, percentile(0.50),
-           percentile(0.99), percentile(1.0), (double)first_send / 1e9);
+           "\"unanswered\": %ld, \"seconds\": %.6f, \"per_second\": %.1f, "
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"first_send\": %.6f}\n",
+           options.connections, options.fresh ? "true" : "false", next_message, acked, errors, refused,
+           mismatched, malformed, closed, unanswered, seconds, seconds > 0 ? (double)acked / seconds : 0.0,
+           percentile(0.50), percentile(0.99), percentile(1.0), (double)first_send / 1e9);
 }
 
 int main(int argc, char **argv) {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hcrm.core.events import Fact
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EncounterDischarged(Fact):
     """A visit ended (出院); `trigger_id` is the visit event that closed it."""
 
@@ -13,7 +13,7 @@ class EncounterDischarged(Fact):
     trigger_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DischargeCancelled(Fact):
     """The discharge of that event no longer stands: cancelled, or the visit itself was."""
 
@@ -21,7 +21,7 @@ class DischargeCancelled(Fact):
     trigger_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EncounterRevised(Fact):
     """What a finished stay is classified by has changed: diagnoses, procedures, department, way of leaving."""
 
@@ -29,14 +29,14 @@ class EncounterRevised(Fact):
     trigger_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PatientDied(Fact):
     """We learned that the patient has died."""
 
     patient_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PatientsMerged(Fact):
     """Two archives became one."""
 

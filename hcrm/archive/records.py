@@ -188,6 +188,14 @@ class Unmapped:
     ignored: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a message became, and the code of the source it was read as."""
+
+    source: str
+    result: Change | Unmapped
+
+
 class OutcomeState(Enum):
     """What became of a change."""
 

@@ -1,16 +1,25 @@
 """Sorting a stay by specialty, disease and region: ordered rules from `config/classification/*.yaml`. FHIR: Group."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from hcrm.centre.conditions import Condition, all_hold
-from hcrm.centre.facts import StayFacts
+from hcrm.centre.facts import FACTS, StayFacts
 from hcrm.core.db import LabelledEnum
-from hcrm.core.definition_file import Definition, DefinitionPart, PartCode, Text, first_repeated, load_definitions
+from hcrm.core.definition_file import (
+    Definition,
+    DefinitionPart,
+    PartCode,
+    Text,
+    first_repeated,
+    load_definitions,
+)
 from hcrm.core.errors import HcrmError
 
 
@@ -25,6 +34,7 @@ class Axis(LabelledEnum):
 UNCLASSIFIED = "unclassified"
 """Class and rule code of what no rule knows: it is shown as such, never guessed."""
 UNCLASSIFIED_LABEL = "未分类"
+_REMEMBERED = 16_384
 
 ClassCode = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_]*|\d{2}(\.\d{2})?)$")]
 
@@ -67,6 +77,29 @@ class AxisRules(Definition):
         """Class code to label, as the rules can give them."""
         return {rule.gives: rule.label for rule in self.rules}
 
+    def hits(self, facts: StayFacts) -> "tuple[Hit, ...]":
+        """The classes of a stay on this axis, main one first.
+
+        Remembered by the facts the rules read: departments, regions and diagnoses repeat all day, and some fifty
+        rules for each message of a busy feed would cost more than storing it.
+        """
+        key = self._facts_read(facts)
+        hits = self._memory.get(key)
+        if hits is None:
+            if len(self._memory) >= _REMEMBERED:
+                self._memory.clear()
+            hits = self._memory[key] = _classify_axis(facts, self)
+        return hits
+
+    @cached_property
+    def _facts_read(self) -> Callable[[StayFacts], Hashable]:
+        attributes = {FACTS[line.fact].attribute for rule in self.rules for line in rule.when}
+        return attrgetter(*attributes, *(("diagnosis_codes",) if self.several else ()))
+
+    @cached_property
+    def _memory(self) -> "dict[Hashable, tuple[Hit, ...]]":
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -86,7 +119,9 @@ def load_rules(directory: Path) -> tuple[AxisRules, ...]:
     files = {rules.code: rules for rules in load_definitions(AxisRules, directory)}
     for axis in Axis:
         if axis not in files:
-            raise HcrmError("definition.invalid", f"定义目录 {directory.name} 缺少 {axis.value}.yaml（{axis.label}）")
+            raise HcrmError(
+                "definition.invalid", f"定义目录 {directory.name} 缺少 {axis.value}.yaml（{axis.label}）"
+            )
     return tuple(files[axis] for axis in Axis)
 
 
@@ -96,7 +131,7 @@ def classify(facts: StayFacts, rules: Iterable[AxisRules]) -> list[Hit]:
     With several classes, the main one is the first that the main diagnosis alone supports: an old stroke among the
     other diagnoses must not turn a fracture into a stroke.
     """
-    return [hit for axis_rules in rules for hit in _classify_axis(facts, axis_rules)]
+    return [hit for axis_rules in rules for hit in axis_rules.hits(facts)]
 
 
 def add_hits(facts: StayFacts, hits: Sequence[Hit]) -> StayFacts:
@@ -112,17 +147,17 @@ def add_hits(facts: StayFacts, hits: Sequence[Hit]) -> StayFacts:
     )
 
 
-def _classify_axis(facts: StayFacts, rules: AxisRules) -> list[Hit]:
+def _classify_axis(facts: StayFacts, rules: AxisRules) -> tuple[Hit, ...]:
     if not rules.several:
-        return [_hit(rules, next((rule for rule in rules.rules if all_hold(rule.when, facts)), None))]
+        return (_hit(rules, next((rule for rule in rules.rules if all_hold(rule.when, facts)), None)),)
     matching = [rule for rule in rules.rules if all_hold(rule.when, facts)]
-    alone = replace(facts, diagnosis_codes=facts.diagnosis_codes[:1]) if matching else facts
+    alone = replace(facts, diagnosis_codes=facts.diagnosis_codes[:1])
     main = next((rule for rule in matching if all_hold(rule.when, alone)), None)
     others: dict[str, Rule] = {}
     for rule in matching:
         if main is None or rule.gives != main.gives:
             others.setdefault(rule.gives, rule)
-    return [_hit(rules, main), *(_hit(rules, rule, is_main=False) for rule in others.values())]
+    return (_hit(rules, main), *(_hit(rules, rule, is_main=False) for rule in others.values()))
 
 
 def _hit(rules: AxisRules, rule: Rule | None, *, is_main: bool = True) -> Hit:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hcrm.core.events import Fact
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EncounterClassified(Fact):
     """A finished stay was classified; its instructions may be issued."""
 
@@ -13,14 +13,22 @@ class EncounterClassified(Fact):
     trigger_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class EncounterReclassified(Fact):
+    """A finished stay was classified anew because its record changed; what was issued may have to follow."""
+
+    encounter_id: str
+    trigger_id: str
+
+
+@dataclass(frozen=True)
 class InstructionIssued(Fact):
     """An instruction was issued to a station, or to the exception queue."""
 
     instruction_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InstructionCompleted(Fact):
     """An instruction was carried out and, where asked, reviewed."""
 

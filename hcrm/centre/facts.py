@@ -11,6 +11,7 @@ DIED = "5"
 """离院方式 (CV06.00.226): 1 by order, 2 transfer by order, 3 to a community site, 4 against advice, 5 died, 9 other."""
 
 _MUNICIPALITIES = ("11", "12", "31", "50")
+_REGION = re.compile(r"[1-9][0-9]{5}")
 _NOT_IN_A_CODE = str.maketrans("", "", ".．。· \t\u3000*†‡")
 
 
@@ -30,10 +31,11 @@ def normal_name(raw: str) -> str:
     return "".join(half_width(raw).split()).upper()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StayFacts:
     """A stay as rules see it. Codes and names are made comparable here, so that nobody can forget to.
 
+    `department_specialty` is what the directory says of the department, `specialty` what the rules made of it.
     `diagnosis_codes` and `procedure_codes` hold ICD-10 and ICD-9-CM-3 only, as they were sent, main diagnosis first:
     TCM codes (GB/T 15657) look alike and mean something else.
     """
@@ -42,6 +44,7 @@ class StayFacts:
     discharge_way: str | None = None
     department_code: str | None = None
     department_name: str | None = None
+    department_specialty: str | None = None
     diagnosis_codes: tuple[str, ...] = ()
     procedure_codes: tuple[str, ...] = ()
     region_code: str | None = None
@@ -67,10 +70,9 @@ class StayFacts:
     @property
     def region_relation(self) -> str | None:
         """How near the patient lives to the hospital, by their GB/T 2260 codes."""
-        there, here = self.region_code, self.home_region
-        if not (there and here and re.match(r"\d{6}", there) and re.match(r"\d{6}", here)):
+        there, here = (self.region_code or "")[:6], (self.home_region or "")[:6]
+        if not (_REGION.fullmatch(there) and _REGION.fullmatch(here)):
             return None
-        there, here = there[:6], here[:6]
         if there == here:
             return "same_county"
         if _city(there) == _city(here):
@@ -113,6 +115,7 @@ FACTS: dict[str, Fact] = {
     "discharge.way": Fact(FactKind.WORD, "discharge_way", ("1", "2", "3", "4", "5", "9")),
     "department.code": Fact(FactKind.WORD, "department_code"),
     "department.name": Fact(FactKind.NAME, "department_name"),
+    "department.specialty": Fact(FactKind.WORD, "department_specialty"),
     "diagnosis.code": Fact(FactKind.DIAGNOSIS, "diagnoses", many=True),
     "diagnosis.main_code": Fact(FactKind.DIAGNOSIS, "main_diagnosis", many=True),
     "procedure.code": Fact(FactKind.PROCEDURE, "procedures", many=True),

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, bindparam, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.core.db import Base, Id, LabelledEnum
@@ -24,6 +24,7 @@ class Classification(Base):
     rank: Mapped[int]  # 0: by the main diagnosis
     rule_code: Mapped[str]
     rule_version: Mapped[int]
+    is_sensitive: Mapped[bool] = mapped_column(default=False)  # restricted view, never named in a message
     classified_at: Mapped[datetime]
 
 
@@ -44,6 +45,15 @@ OPEN_STATES = (InstructionState.ISSUED, InstructionState.ACCEPTED, InstructionSt
 """States in which the physician still has to act."""
 
 
+class Withdrawal(LabelledEnum):
+    """Why an instruction was taken back. What a message took back, a later message may restore; a person's word stays."""
+
+    DISCHARGE_CANCELLED = "discharge_cancelled", "出院已取消"
+    NOT_APPLICABLE = "not_applicable", "方案不再适用"
+    DIED = "died", "患者已故"
+    BY_HAND = "by_hand", "人工撤回"
+
+
 class Outcome(LabelledEnum):
     """How a follow-up ended (随访结果)."""
 
@@ -62,7 +72,7 @@ class ReviewPolicy(LabelledEnum):
     ALL = "all", "全部审核"
 
 
-_OPEN = text("state IN ('issued', 'accepted', 'in_progress')")
+_OPEN = text("state IN ('issued', 'accepted', 'in_progress')")  # IS_OPEN below renders the same words
 
 
 class Instruction(Base):
@@ -95,15 +105,21 @@ class Instruction(Base):
     state: Mapped[InstructionState]
     outcome: Mapped[Outcome | None]
     note: Mapped[str | None]  # 离院方式未知,先核实
-    reason: Mapped[str | None]  # why it was returned or withdrawn
+    reason: Mapped[str | None]  # why it was returned, withdrawn or sent back
+    withdrawal: Mapped[Withdrawal | None]
     opens_on: Mapped[date]
     due_on: Mapped[date]
     closes_on: Mapped[date]
     issued_at: Mapped[datetime]
     done_at: Mapped[datetime | None]  # when the contact was recorded
+    done_on: Mapped[date | None]  # the hospital's date of it, compared with the window
     version: Mapped[int] = mapped_column(default=1)
 
     __mapper_args__ = {"version_id_col": version}
+
+
+IS_OPEN = Instruction.state.in_(bindparam("open_states", OPEN_STATES, expanding=True, literal_execute=True))
+"""The physician still has to act. The states stand in the statement itself: SQLite uses the partial indexes only so."""
 
 
 class InstructionHistory(Base):

@@ -93,7 +93,9 @@ class Protocol(Definition):
     """A follow-up protocol of one version; what was issued under it keeps that version."""
 
     kind: ProtocolKind
-    fallback: StrictBool = Field(default=False, description="only where no specific protocol of its kind applies")
+    fallback: StrictBool = Field(
+        default=False, description="only where no specific protocol of its kind applies"
+    )
     applies_when: tuple[Condition, ...] = Field(default=(), description="every line must hold")
     excluded_when: tuple[Condition, ...] = Field(default=(), description="one line that holds is enough")
     counts_from: Literal["discharged_at"]
@@ -106,13 +108,18 @@ class Protocol(Definition):
         if (repeated := first_repeated([step.code for step in self.steps])) is not None:
             raise ValueError(f"节点“{repeated}”重复")
         for earlier, later in zip(self.steps, self.steps[1:], strict=False):
-            if later.due_after_days - later.opens_before_days <= earlier.due_after_days + earlier.closes_after_days:
+            if (
+                later.due_after_days - later.opens_before_days
+                <= earlier.due_after_days + earlier.closes_after_days
+            ):
                 raise ValueError(f"节点“{earlier.code}”与“{later.code}”的时间窗重叠或顺序颠倒")
         return self
 
     def takes_in(self, facts: StayFacts) -> bool:
         """Whether the conditions let this stay in, whatever other protocols do."""
-        return all_hold(self.applies_when, facts) and not any(line.holds(facts) for line in self.excluded_when)
+        return all_hold(self.applies_when, facts) and not any(
+            line.holds(facts) for line in self.excluded_when
+        )
 
 
 class Protocols:

@@ -116,8 +116,8 @@ class _RepeatedKey(yaml.MarkedYAMLError):
 
 
 def _read_yaml(text: str, origin: str) -> tuple[yaml.Node | None, Any]:
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         return node, loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
@@ -127,9 +127,7 @@ def _read_yaml(text: str, origin: str) -> tuple[yaml.Node | None, Any]:
         )
         raise _refusal(origin, f"{line}：{problem}") from error
     except (yaml.YAMLError, ValueError) as error:  # a stray control character; an impossible date
-        raise _refusal(origin, "YAML 写法有误") from error
-    finally:
-        loader.dispose()
+        raise _refusal(origin, "YAML 写法有误，有不能识别的字符或日期") from error
 
 
 def _sentence(root: yaml.Node | None, detail: Any) -> str:
@@ -169,12 +167,11 @@ def _problem(detail: Any) -> str:
     )
     if kind == "value_error":
         return str(context["error"])
-    if kind == "enum":
-        return f"只能是 {context['expected'].replace(' or ', '、')} 之一"
+    if kind in ("enum", "literal_error"):
+        return f"只能是 {context['expected'].replace(' or ', ', ').replace(', ', '、')}"
     sentences = {
         "missing": f"缺少“{name}”",
         "extra_forbidden": f"不认识“{name}”",
-        "literal_error": f"只能是 {context.get('expected')}",
         "string_type": "应为文字，像数字或 yes、no 的文字请加引号",
         "string_pattern_mismatch": "只能用小写字母、数字和下划线，字母开头",
         "string_too_short": "不能为空",

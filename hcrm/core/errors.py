@@ -23,6 +23,27 @@ class NotFoundError(HcrmError):
         super().__init__(code, message, status=404)
 
 
+class DeniedError(NotFoundError):
+    """It exists, but not for this actor. The answer is that of NotFoundError; the shell notes the attempt in audit.
+
+    A refusal rolls its work back, so the note cannot be written there.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        *,
+        subject_type: str | None = None,
+        subject_id: str | None = None,
+        patients: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.action = action
+        self.subject_type = subject_type
+        self.subject_id = subject_id
+        self.patients = patients
+
+
 class ConflictError(HcrmError):
     """Somebody else changed it first, or its state no longer allows the act."""
 

@@ -4,7 +4,7 @@ A package names its facts in its `events.py` as frozen dataclasses derived from 
 dates only, so that no patient data lies in the event log.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from hcrm.core.db import Base, Id, LabelledEnum
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fact:
     """Base of every fact; the class name is the stored kind."""
 
@@ -27,7 +27,7 @@ class Fact:
 
     def payload(self) -> dict[str, Any]:
         """What the row keeps."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def of(cls, event: "Event") -> Self:
@@ -35,14 +35,17 @@ class Fact:
         return cls(**event.payload)
 
 
-_WAITING = sa.text("NOT is_delivered")
-
-
 class Event(Base):
     """A fact that happened. Append-only but for the mark that every handler has had it."""
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),)
+    __table_args__ = (
+        # Written as SQLAlchemy renders `~is_delivered` on SQLite, which uses a partial index only where words match.
+        Index(
+            "ix_event_waiting", "kind", "id",
+            sqlite_where=sa.text("is_delivered = 0"), postgresql_where=sa.text("NOT is_delivered"),
+        ),
+    )  # fmt: skip
     id: Mapped[Id]
     kind: Mapped[str]
     payload: Mapped[dict[str, Any]]
@@ -58,10 +61,16 @@ class DeliveryState(LabelledEnum):
     PARKED = "parked", "已搁置"
 
 
+_TROUBLED = sa.text("state != 'done'")
+
+
 class EventDelivery(Base):
     """One handler's receipt for one event, written in the handler's own work."""
 
     __tablename__ = "event_delivery"
+    __table_args__ = (
+        Index("ix_event_delivery_troubled", "handled_at", sqlite_where=_TROUBLED, postgresql_where=_TROUBLED),
+    )
     event_id: Mapped[str] = mapped_column(ForeignKey("event.id"), primary_key=True)
     handler: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[DeliveryState]

@@ -34,6 +34,8 @@ EVENT_BATCH = 500
 """Stored events a handler receives in one work."""
 EVENT_ATTEMPTS = 5
 """Tries of one event before its delivery is parked."""
+EVENT_RETRY_SECONDS = 5.0
+"""An event that failed rests this long before its next try: parked, with its reason, within 60 s (A9)."""
 FUTURE_TOLERANCE_SECONDS = 600
 """A sender's clock may be this far ahead before it is clamped (truth table, clocks)."""
 MESSAGE_SECONDS = 1.0
@@ -60,3 +62,19 @@ LOGIN_WINDOW_SECONDS = 15 * 60
 """See LOGIN_TRIES."""
 ADDRESS_LOGIN_TRIES = 30
 """Wrong passwords per address within LOGIN_WINDOW_SECONDS."""
+LOGIN_DELAY_SECONDS = 15.0
+"""First delay after too many wrong passwords; it doubles with every further one."""
+LOGIN_DELAY_MAX_SECONDS = 15 * 60.0
+"""Longest delay; an account is never locked for good (W2)."""
+PASSWORD_MIN = 8
+"""Characters of a password."""
+PASSWORD_MAX = 128
+"""Characters of a password; hashing more would be work for whoever asks."""
+TOUCH_SECONDS = 60.0
+"""How often the last use of a session or token is noted."""
+KEPT_FIELDS = 300
+"""Fields of a form that are carried over an ended session."""
+READY_FREE_BYTES = 1024**3
+"""Free disk below which we are not ready (A8)."""
+READY_LAG_SECONDS = 300.0
+"""Age of the oldest message waiting for the worker above which we are not ready."""

@@ -67,7 +67,7 @@ def read_answers(form: Questionnaire, raw: Mapping[str, Raw], *, draft: bool = F
         elif item.required:
             missing.append(item.code)
     if not draft:
-        errors |= {code: "此题必填" for code in missing}
+        errors |= dict.fromkeys(missing, "此题必填")
     return Answers(values, errors, tuple(missing))
 
 
@@ -131,7 +131,9 @@ def _read(item: Item, raw: Raw) -> AnswerValue | None:
 
 
 def _read_text(text: str) -> str | None:
-    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()  # PostgreSQL holds no NUL
+    text = _INVISIBLE.sub(
+        "", text.replace("\r\n", "\n").replace("\r", "\n")
+    ).strip()  # PostgreSQL holds no NUL
     if len(text) > TEXT_LIMIT:
         raise _Unreadable(f"不能超过 {TEXT_LIMIT} 字，现有 {len(text)} 字")
     return text or None

@@ -59,7 +59,9 @@ class AnswerTest(DefinitionPart):
 
     item: PartCode
     is_: StrictBool | StrictStr | None = Field(default=None, alias="is")
-    in_: Annotated[tuple[StrictStr, ...], OneOrMore, Field(min_length=1)] | None = Field(default=None, alias="in")
+    in_: Annotated[tuple[StrictStr, ...], OneOrMore, Field(min_length=1)] | None = Field(
+        default=None, alias="in"
+    )
     at_least: Decimal | None = None
     above: Decimal | None = None
     at_most: Decimal | None = None

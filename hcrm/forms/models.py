@@ -26,7 +26,12 @@ class Response(Base):
     __table_args__ = (
         Index("ix_response_subject", "subject_type", "subject_id"),
         Index(
-            "uq_response_draft", "subject_type", "subject_id", unique=True, sqlite_where=_DRAFT, postgresql_where=_DRAFT
+            "uq_response_draft",
+            "subject_type",
+            "subject_id",
+            unique=True,
+            sqlite_where=_DRAFT,
+            postgresql_where=_DRAFT,
         ),
     )
     id: Mapped[Id]

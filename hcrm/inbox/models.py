@@ -1,6 +1,7 @@
 """Tables of received messages. `inbox_message` and `refused_message` lie in the store of their own."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, Identity, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -81,7 +82,7 @@ class InboxApplication(Base):
     )
     seq: Mapped[int] = mapped_column(Seq, primary_key=True, autoincrement=False)
     lane: Mapped[int]
-    second_lane: Mapped[int | None]  # the other patient of a merge
+    other_lanes: Mapped[list[Any] | None]  # the other patients of a merge
     state: Mapped[ApplicationState]
     attempts: Mapped[int] = mapped_column(default=0)
     reason: Mapped[str | None]  # code of why it is parked, held or ignored
@@ -94,7 +95,7 @@ class InboxApplication(Base):
         index=True
     )  # as it was when applied: a log, merges leave it
     became_encounter_id: Mapped[str | None]
-    taken_up_at: Mapped[datetime]
+    taken_up_at: Mapped[datetime] = mapped_column(index=True)
     applied_at: Mapped[datetime | None]
 
 

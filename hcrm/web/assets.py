@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["refresh"]:
         refresh_assets()
     faults = check_assets()
-    print("\n".join(faults) or "vendored files are as listed")
+    sys.stdout.write("\n".join(faults or ["vendored files are as listed"]) + "\n")
     return 1 if faults else 0
 
 

@@ -13,10 +13,11 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, TypeDecorator, UnaryExpression, and_, literal, or_, tuple_
-from sqlalchemy.orm import QueryableAttribute, Session
+from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.sql.operators import asc_op, desc_op
 
 from hcrm.core.errors import HcrmError
+from hcrm.core.work import Work
 
 T = TypeVar("T")
 PAGE_SIZE = 50
@@ -43,7 +44,7 @@ class _Order:
 
 
 def keyset_page(
-    session: Session,
+    work: Work,
     statement: Select[Any],
     *,
     order: Sequence[Any],
@@ -57,11 +58,11 @@ def keyset_page(
     """
     orders = [_order_of(column) for column in order]
     direction, values = (_NEXT, None) if not key else _read_key(key, orders)
-    rows = _read_rows(session, statement, orders, direction, values, size + 1)
+    rows = _read_rows(work, statement, orders, direction, values, size + 1)
     # The start of the list is reached, or what stood beyond the key is gone: show a full first page.
     if values is not None and len(rows) <= (size if direction == _PREVIOUS else 0):
         direction, values = _NEXT, None
-        rows = _read_rows(session, statement, orders, direction, values, size + 1)
+        rows = _read_rows(work, statement, orders, direction, values, size + 1)
     more = len(rows) > size
     rows = rows[:size]
     if direction == _PREVIOUS:
@@ -90,7 +91,7 @@ def _order_of(column: Any) -> _Order:
 
 
 def _read_rows(
-    session: Session,
+    work: Work,
     statement: Select[Any],
     orders: list[_Order],
     direction: str,
@@ -102,7 +103,7 @@ def _read_rows(
         statement = statement.where(_beyond(orders, values, backward))
     statement = statement.add_columns(*(each.column.label(f"_key_{i}") for i, each in enumerate(orders)))
     statement = statement.order_by(None).order_by(*(each.sorted(backward) for each in orders)).limit(limit)
-    return list(session.execute(statement))
+    return list(work.execute(statement))
 
 
 def _beyond(orders: list[_Order], values: list[Any], backward: bool) -> ColumnElement[bool]:

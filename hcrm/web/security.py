@@ -1,7 +1,5 @@
 """Headers of every answer (assurance.md W3) and the question whether a request came from a page of ours."""
 
-from urllib.parse import urlsplit
-
 from flask import Response, request
 
 _ALLOWED = {
@@ -44,6 +42,6 @@ def is_from_own_page() -> bool:
     A form met by an ended session is kept and sent again after the login with a fresh token. Only a form of ours
     may be kept, or another site could have its own form confirmed by our login page.
     """
-    origin = request.headers.get("Origin") or request.headers.get("Referer") or ""
-    parts = urlsplit(origin)
-    return (parts.scheme, parts.netloc) == (request.scheme, request.host)
+    own = f"{request.scheme}://{request.host}"
+    origin = request.headers.get("Origin")
+    return origin == own if origin else request.headers.get("Referer", "").startswith(f"{own}/")

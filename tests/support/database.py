@@ -1,7 +1,8 @@
 """Real databases for the tests: a PostgreSQL for the session, and a fresh migrated database for every test.
 
-Migrating takes a second, copying what was migrated a few milliseconds: SQLite copies a pair of files, PostgreSQL
-makes a database from a template.
+Migrating takes a second, copying what was migrated a few milliseconds: SQLite copies a pair of files. PostgreSQL
+copies slowly (a template of 8 MB, 0.2 s) and empties fast (0.01 s), so there a database is handed out again once
+every row is gone and every sequence is back at its start. A test that changes the schema asks for a blank one.
 """
 
 import itertools
@@ -23,7 +24,31 @@ from sqlalchemy.engine import URL, make_url
 from hcrm.core.db import inbox_path, migrate, parse_url
 
 ADDRESS = "HCRM_TEST_DATABASE_URL"
-"""Address of a PostgreSQL on which test databases may be created; without it one is started from a wheel."""
+"""A PostgreSQL and a superuser of it, for databases of the tests' own; without it one is started from a wheel."""
+
+EMPTY = """
+DO $$
+DECLARE
+    item regclass;
+    is_filled boolean;
+BEGIN
+    SET LOCAL lock_timeout = '10s';
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    SET LOCAL session_replication_role = replica;  -- foreign keys, and triggers that guard append-only tables
+    FOR item IN
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+            AND c.relname <> 'alembic_version'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', item) INTO is_filled;
+        IF is_filled THEN
+            EXECUTE format('DELETE FROM %s', item);
+        END IF;
+    END LOOP;
+    PERFORM setval(seqrelid::regclass, seqstart, false) FROM pg_sequence;
+END $$
+"""
 
 
 def missing(what: str) -> NoReturn:
@@ -109,6 +134,11 @@ class SqliteDatabases:
             shutil.copyfile(source, target)
         yield f"sqlite:///{path}"
 
+    @contextmanager
+    def blank(self, folder: Path) -> Iterator[str]:
+        """The address of a file that is not there yet."""
+        yield f"sqlite:///{folder / 'blank.db'}"
+
     @staticmethod
     def _files(path: Path) -> list[Path]:
         return [path, inbox_path(path)]
@@ -121,30 +151,46 @@ class PostgresqlDatabases:
         self._server = parse_url(server.address())
         self._prefix = f"hcrm_test_{uuid.uuid4().hex[:12]}"
         self._numbers = itertools.count(1)
+        self._free: list[str] = []
         self._admin = psycopg.connect(_conninfo(self._server), autocommit=True)
         self._create(self._prefix, template="template0")
-        migrate(_text(self._server.set(database=self._prefix)))
+        migrate(self._url(self._prefix))
 
     @contextmanager
-    def fresh(self, folder: Path) -> Iterator[str]:
-        """A migrated database of its own, dropped afterwards with whatever still holds it."""
-        name = f"{self._prefix}_{next(self._numbers)}"
-        self._create(name, template=self._prefix)
-        try:
-            yield _text(self._server.set(database=name))
-        finally:
-            self._drop(name)
+    def fresh(self, _folder: Path) -> Iterator[str]:
+        """A migrated database without a row, emptied afterwards."""
+        name = self._free.pop() if self._free else self._new(template=self._prefix)
+        yield self._url(name)
+        with psycopg.connect(_conninfo(self._server.set(database=name)), autocommit=True) as connection:
+            connection.execute(EMPTY)
+        self._free.append(name)
+
+    @contextmanager
+    def blank(self, _folder: Path) -> Iterator[str]:
+        """A database without a table, dropped afterwards."""
+        name = self._new(template="template0")
+        yield self._url(name)
+        self._drop(name)
 
     def close(self) -> None:
-        """Drop the template."""
-        self._drop(self._prefix)
+        """Drop the template and what was made from it."""
+        for name in [*self._free, self._prefix]:
+            self._drop(name)
         self._admin.close()
+
+    def _new(self, *, template: str) -> str:
+        name = f"{self._prefix}_{next(self._numbers)}"
+        self._create(name, template=template)
+        return name
 
     def _create(self, name: str, *, template: str) -> None:
         self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
 
     def _drop(self, name: str) -> None:
-        self._admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    def _url(self, name: str) -> str:
+        return _text(self._server.set(database=name))
 
 
 def _text(url: URL) -> str:

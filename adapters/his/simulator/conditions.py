@@ -37,7 +37,9 @@ class Condition:
 
     def fits(self, sex: str, age: float, kind: str) -> bool:
         """Whether a patient of that sex and age can come with this, in that kind of visit (empty: in any)."""
-        return self.from_age <= age <= self.to_age and self.sex in ("", sex) and (not kind or kind in self.kinds)
+        return (
+            self.from_age <= age <= self.to_age and self.sex in ("", sex) and (not kind or kind in self.kinds)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class Casebook:
             for each in data["comorbidities"]
         )
 
-    def pick(self, rng: Random, *, sex: str, age: float, kind: str = "", again: bool = False) -> Condition | None:
+    def pick(
+        self, rng: Random, *, sex: str, age: float, kind: str = "", again: bool = False
+    ) -> Condition | None:
         """A condition for such a patient; `again` leaves out what does not come twice in a year."""
         # Years, and months for the small: exact enough, and few enough cells to keep them all.
         age = int(age) if age >= 3 else int(age * 12.5) / 12.5

@@ -52,7 +52,9 @@ class Hospital:
     def staff(self) -> Mapping[str, tuple[Physician, ...]]:
         """The physicians of each department by its code, the head first."""
         return {
-            department.code: tuple(each for each in self.physicians if each.department_code == department.code)
+            department.code: tuple(
+                each for each in self.physicians if each.department_code == department.code
+            )
             for department in self.departments
         }
 
@@ -73,7 +75,9 @@ def load_hospital() -> Hospital:
     """The shipped demonstration hospital."""
     data = load_data("hospital.yaml")
     departments = tuple(
-        Department(each["code"], each["name"], each["specialty"], tuple(Ward(**ward) for ward in each["wards"]))
+        Department(
+            each["code"], each["name"], each["specialty"], tuple(Ward(**ward) for ward in each["wards"])
+        )
         for each in data["departments"]
     )
     physicians = tuple(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import accumulate
+from operator import mul
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -25,7 +26,12 @@ _FAMILY = 25  # each 25th patient is a relative of the one before
 
 def check_digit(first17: str) -> str:
     """The last character of an identity number (GB 11643, ISO 7064 MOD 11-2)."""
-    return "10X98765432"[sum(int(digit) * weight for digit, weight in zip(first17, _WEIGHTS, strict=True)) % 11]
+    return "10X98765432"[sum(map(mul, map(int, first17), _WEIGHTS)) % 11]
+
+
+def dice(seed: int) -> Random:
+    """Dice that fall the same way for the same seed."""
+    return Random(seed)  # noqa: S311  # simulated people need no secrets
 
 
 class Draw(Generic[T]):
@@ -37,6 +43,7 @@ class Draw(Generic[T]):
         self._bounds = list(accumulate(weight for _, weight in pairs))
 
     def __call__(self, rng: Random) -> T:
+        """One of the values."""
         return self._values[bisect(self._bounds, rng.random() * self._bounds[-1])]
 
 
@@ -65,6 +72,7 @@ class Person:
     family_name: str  # empty for peoples whose names have none
     sex: str
     born: date
+    birth: str  # PID-7
     address: str  # PID-11
     phones: str  # PID-13
     marital: str
@@ -89,17 +97,22 @@ class People:
         self._seed = seed
         self._casebook = casebook
         self._second_sender = second_sender
-        self._rng = Random()
+        self._rng = dice(seed)
         self._names = data["given"]
         # Zipf, flattened: the real first surname has 7 %, the hundredth 0.2 %.
         self._surname = Draw((name, 1 / (rank + 6)) for rank, name in enumerate(data["surnames"]))
-        self._double = data["double_surnames"]
-        self._rare = {"M": data["rare_given"]["male"], "F": data["rare_given"]["female"]}
+        self._double: list[str] = data["double_surnames"]
+        self._rare: dict[str, list[str]] = {
+            "M": data["rare_given"]["male"],
+            "F": data["rare_given"]["female"],
+        }
         self._minorities = data["minorities"]
         self._ethnicity = Draw(data["ethnicities"].items())
         self._region = Draw((each, each["weight"]) for each in data["regions"])
         self._payment = Draw(data["payments"].items())
-        self._allergy = Draw(((each["kind"], each["code"], each["reaction"]), each["weight"]) for each in data["allergies"])
+        self._allergy = Draw(
+            ((each["kind"], each["code"], each["reaction"]), each["weight"]) for each in data["allergies"]
+        )
         self._streets, self._estates = data["streets"], data["estates"]
         self._towns, self._villages = data["towns"], data["villages"]
         self._prefixes = data["mobile_prefixes"]
@@ -116,12 +129,15 @@ class People:
         """The same person with another mobile number."""
         return replace(person, phones=f"{self._mobile(person.index + 20_000_000)}^PRN^CP")
 
-    def _make(self, index: int, first_day: date, *, sex: str = "", age: float = -1.0, surname: str = "") -> Person:
+    def _make(
+        self, index: int, first_day: date, *, sex: str = "", age: float = -1.0, surname: str = ""
+    ) -> Person:
         rng = self._rng
         rng.seed(self._seed << 40 | index << 8)
         sex = sex or ("M" if rng.random() < 0.5 else "F")
         age = age if age >= 0 else self._age(rng)
         born = first_day - timedelta(days=int(age * 365.25))
+        birth = f"{born.year}{born.month:02d}{born.day:02d}"
         name, family_name, ethnicity = self._name(rng, sex, born.year, surname)
         kin, marital = self._kin(rng, index, family_name, ethnicity, sex, age, born.year)
         home = self._casebook.pick(rng, sex=sex, age=age)
@@ -129,11 +145,12 @@ class People:
         return Person(
             index=index,
             number=f"{index + 1:08d}",
-            id_number="" if age < 0.1 or rng.random() < 0.03 else self._id_number(index, born, sex),
+            id_number="" if age < 0.1 or rng.random() < 0.03 else self._id_number(index, birth, sex),
             name=name,
             family_name=family_name,
             sex=sex,
             born=born,
+            birth=birth,
             address=self._address(rng),
             phones=f"{kin.phone}^PRN^CP" if age < 15 else self._phones(rng, index, age),
             marital=marital,
@@ -199,7 +216,7 @@ class People:
 
     def _given(self, rng: Random, sex: str, year: int) -> str:
         era = next(each for each in self._names if year <= each["until"])
-        parts = era["male" if sex == "M" else "female"]
+        parts: dict[str, str] = era["male" if sex == "M" else "female"]
         chance = rng.random()
         if chance < (0.25 if 1960 <= year < 2000 else 0.06):
             return one_of(rng, parts["alone"])
@@ -226,17 +243,20 @@ class People:
         kin_sex = "M" if relation in ("son", "husband", "father", "brother") else "F"
         if family_name:
             # A wife, a mother and a woman's child have a family name of their own.
-            is_same = relation in ("father", "brother", "sister") or (sex == "M" and relation in ("son", "daughter"))
+            is_same = relation in ("father", "brother", "sister") or (
+                sex == "M" and relation in ("son", "daughter")
+            )
             first = family_name if is_same else self._family_name(rng)
             name = f"{first}{self._given(rng, kin_sex, born + _GENERATION.get(relation, 0))}"
         else:
             name = self._minority_name(rng, kin_sex, ethnicity)
         return Kin(name, self._relations[relation], self._mobile(index + 50_000_000)), self._marital[status]
 
-    def _id_number(self, index: int, born: date, sex: str) -> str:
+    @staticmethod
+    def _id_number(index: int, birth: str, sex: str) -> str:
         # 99xxxx: no such area was ever assigned. Area and serial number follow the index: no two alike.
         serial = index // 9000 % 500 * 2 + (sex == "M")
-        first17 = f"99{index % 9000:04d}{born:%Y%m%d}{serial:03d}"
+        first17 = f"99{index % 9000:04d}{birth}{serial:03d}"
         return f"{first17}{check_digit(first17)}"
 
     def _mobile(self, number: int) -> str:

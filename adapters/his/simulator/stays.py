@@ -1,21 +1,18 @@
 """Stays: when somebody comes, to whom, with what, for how long, and which events the HIS tells of it."""
 
-from bisect import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from itertools import accumulate
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
 from random import Random
 
+from adapters.his.simulator.arrivals import DAY, HOUR, MINUTE, Calendar
 from adapters.his.simulator.conditions import KINDS, Casebook, Coded, Condition
 from adapters.his.simulator.hospital import Department, Hospital, Physician
-from adapters.his.simulator.people import Draw, Person, one_of
-from hcrm.core.clock import zone_named
+from adapters.his.simulator.people import Draw, Person, dice, one_of
 
-ZONE = zone_named("Asia/Shanghai")
-"""The simulated HIS writes its wall clock without an offset, as Chinese systems do."""
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
+_SIGMA = 0.75  # of the length of stay, log-normal
+_RETURNING = 1 / 0.44  # only who comes a second time can be registered twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +30,6 @@ class Shares:
     out_of_order: float = 0.01
     malformed: float = 0.0  # further messages without PID, to see one parked
     second_sender: float = 0.0  # patients of the old HIS, which writes GB18030
-
-
-class Calendar:
-    """Seconds since the first day's midnight, as the messages write them."""
-
-    def __init__(self, start: date) -> None:
-        self.start = start
-        self._midnight = datetime(start.year, start.month, start.day, tzinfo=ZONE)
-        self._days: dict[int, str] = {}
-        self._clock = [f"{minute // 60:02d}{minute % 60:02d}" for minute in range(1440)]
-        self._seconds = [f"{second:02d}" for second in range(60)]
-
-    def moment(self, second: int) -> datetime:
-        """The same moment as a datetime."""
-        return self._midnight + timedelta(seconds=second)
-
-    def second(self, moment: datetime) -> int:
-        """The moment in seconds."""
-        return int((moment - self._midnight).total_seconds())
-
-    def day(self, second: int) -> date:
-        """The date of that second."""
-        return self.start + timedelta(days=second // DAY)
-
-    def is_weekend(self, day: int) -> bool:
-        """Whether that day (0 is the first) is a Saturday or Sunday."""
-        return (self.start.weekday() + day) % 7 >= 5
-
-    def stamp(self, second: int) -> str:
-        """`YYYYMMDDHHMMSS`."""
-        day, rest = divmod(second, DAY)
-        text = self._days.get(day)
-        if text is None:
-            text = self._days[day] = f"{self.start + timedelta(days=day):%Y%m%d}"
-        return f"{text}{self._clock[rest // MINUTE]}{self._seconds[rest % MINUTE]}"
 
 
 @dataclass(slots=True)
@@ -89,7 +51,6 @@ class Stay:
     diagnoses: tuple[Coded, ...]
     operation: tuple[Coded, int] | None
     shown: int = 1  # diagnoses told
-    is_operated: bool = False
     discharged: int | None = None
 
     @property
@@ -106,13 +67,15 @@ class Step:
     happened: int
     sent: int
     stay: Stay
-    arrives: int | None = field(default=None)
+    arrives: int | None = None
 
 
 class Planner:
     """Makes stays, and the steps of each."""
 
-    def __init__(self, seed: int, hospital: Hospital, casebook: Casebook, calendar: Calendar, shares: Shares) -> None:
+    def __init__(
+        self, seed: int, hospital: Hospital, casebook: Casebook, calendar: Calendar, shares: Shares
+    ) -> None:
         self._seed = seed
         self._hospital = hospital
         self._casebook = casebook
@@ -128,14 +91,17 @@ class Planner:
         )
         self._visits: dict[int, int] = {}
         self._staff = {
-            code: Draw((each, 0.5 if each.is_head else 1.0) for each in staff) for code, staff in hospital.staff.items()
+            code: Draw((each, 0.5 if each.is_head else 1.0) for each in staff)
+            for code, staff in hospital.staff.items()
         }
 
     def seeded(self, index: int, count: int) -> Random:
         """The dice of somebody's visit number `count`, counted from 1."""
-        return Random(self._seed << 40 | index << 8 | count)
+        return dice(self._seed << 40 | index << 8 | count)
 
-    def condition(self, rng: Random, person: Person, day: date, *, is_first: bool) -> tuple[str, Condition] | None:
+    def condition(
+        self, rng: Random, person: Person, day: date, *, is_first: bool
+    ) -> tuple[str, Condition] | None:
         """The kind of a visit and what it is for; None where nothing fits."""
         kind = self._kinds(rng)
         if is_first or (person.home.is_chronic and rng.random() < 0.65):
@@ -146,7 +112,9 @@ class Planner:
                 return kind, home
         age = person.age_on(day)
         order = (kind, *KINDS.replace(kind, ""))
-        found = ((each, self._casebook.pick(rng, sex=person.sex, age=age, kind=each, again=True)) for each in order)
+        found = (
+            (each, self._casebook.pick(rng, sex=person.sex, age=age, kind=each, again=True)) for each in order
+        )
         return next(((each, condition) for each, condition in found if condition), None)
 
     def stay(self, rng: Random, person: Person, day: int, count: int) -> Stay | None:
@@ -155,7 +123,14 @@ class Planner:
         return self.stay_at(rng, person, self._arrival(rng, found[0], day), count, *found) if found else None
 
     def stay_at(
-        self, rng: Random, person: Person, admitted: int, count: int, kind: str, condition: Condition, visit: str = ""
+        self,
+        rng: Random,
+        person: Person,
+        admitted: int,
+        count: int,
+        kind: str,
+        condition: Condition,
+        visit: str = "",
     ) -> Stay:
         """A visit that begins at that second, of that kind, for that."""
         department = self._hospital.by_code[condition.department]
@@ -182,8 +157,8 @@ class Planner:
             operation=self._operation(rng, condition, admitted, planned[0]) if planned else None,
         )
 
-    def steps(self, rng: Random, stay: Stay) -> list[Step]:
-        """What the HIS tells of the stay, in the order it says it."""
+    def steps(self, rng: Random, stay: Stay, *, may_move: bool = False) -> list[Step]:
+        """What the HIS tells of the stay, in the order it says it; `may_move`: the telephone may have changed."""
         shares = self._shares
         steps: list[Step] = []
         is_first = stay.count == 1
@@ -192,9 +167,13 @@ class Planner:
             stay.number = f"9{stay.person.index:07d}"  # registered again, without a look at the archive
         if is_first or duplicate:
             steps.append(self._step("A28", stay, stay.admitted - _between(rng, 2 * MINUTE, 12 * MINUTE)))
-        elif rng.random() < shares.moved:
+        elif may_move and rng.random() < shares.moved:
             steps.append(self._step("A31", stay, stay.admitted - _between(rng, 2 * MINUTE, 12 * MINUTE)))
-        steps.append(self._step("A01" if stay.kind == "I" else "A04", stay, stay.admitted, _between(rng, 10, 8 * MINUTE)))
+        steps.append(
+            self._step(
+                "A01" if stay.kind == "I" else "A04", stay, stay.admitted, _between(rng, 10, 8 * MINUTE)
+            )
+        )
         if stay.kind == "I":
             steps += self._inpatient(rng, stay)
         elif rng.random() < 0.85:  # the diagnosis, when the patient has been seen
@@ -214,7 +193,9 @@ class Planner:
             return
         leaves = stay.planned[0]
         for _ in range(int(rng.expovariate(1 / self._shares.updates) + 0.5)):
-            yield self._step("A08", stay, stay.admitted + _between(rng, 20 * MINUTE, leaves - stay.admitted - MINUTE))
+            yield self._step(
+                "A08", stay, stay.admitted + _between(rng, 20 * MINUTE, leaves - stay.admitted - MINUTE)
+            )
         delay = _between(rng, MINUTE, 40 * MINUTE)
         yield self._step("A03", stay, leaves, delay)
         if not stay.is_death and rng.random() < self._shares.cancelled_discharge:
@@ -230,7 +211,7 @@ class Planner:
     @staticmethod
     def _delay_one(rng: Random, steps: list[Step]) -> None:
         """Let one message arrive after the one that follows it."""
-        pairs = [(step, after) for step, after in zip(steps, steps[1:], strict=False) if after.sent - step.sent < 6 * HOUR]
+        pairs = [(step, after) for step, after in pairwise(steps) if after.sent - step.sent < 6 * HOUR]
         if pairs:
             step, after = one_of(rng, pairs)
             step.arrives = after.sent + _between(rng, 3, 4 * MINUTE)
@@ -291,55 +272,13 @@ class Planner:
         for operation, share in condition.operations:
             chance -= share
             if chance < 0:
-                after = min((leaves - admitted) * 0.45, 2.5 * DAY) * (0.25 + 0.75 * rng.random())
-                return operation, admitted + int(after)
+                begins = admitted + int(
+                    min((leaves - admitted) * 0.45, 2.5 * DAY) * (0.25 + 0.75 * rng.random())
+                )
+                by_day = begins // DAY * DAY + int(rng.triangular(8.5, 17, 10) * HOUR)
+                return operation, by_day if admitted + HOUR < by_day < leaves - HOUR else begins
         return None
-
-
-_SIGMA = 0.75
-_RETURNING = 1 / 0.44  # only who comes a second time can be registered twice
 
 
 def _between(rng: Random, low: int, high: int) -> int:
     return low + int(rng.random() * max(high - low, 0))
-
-
-class Arrivals:
-    """Who comes on which day: visits spread evenly over the working time, people in order of their first visit.
-
-    A patient has n visits (1 + geometric), each at an even chance on any day. The first of n then falls on or
-    before time t with 1 - (1 - t)**n, so patients can be numbered by first visit without making any of them,
-    and the rest of somebody's visits can be drawn one by one. Memory stays flat for a million patients.
-    """
-
-    MEAN, CAP, WEEKEND = 1.8, 9, 0.6
-
-    def __init__(self, calendar: Calendar, days: int, patients: int) -> None:
-        spent = list(accumulate(self.WEEKEND if calendar.is_weekend(day) else 1.0 for day in range(days)))
-        self._until = [each / spent[-1] for each in spent]
-        again = 1 - 1 / self.MEAN
-        shares = [again**n for n in range(self.CAP)]
-        self._shares = [share / sum(shares) for share in shares]
-        self._first = [0, *(round(patients * self._seen_by(until)) for until in self._until)]
-
-    def _seen_by(self, time: float) -> float:
-        return 1 - sum(share * (1 - time) ** n for n, share in enumerate(self._shares, start=1))
-
-    def newcomers(self, day: int) -> range:
-        """The indexes of those who come first on that day."""
-        return range(self._first[day], self._first[day + 1])
-
-    def first_day(self, index: int) -> int:
-        """The day somebody comes first."""
-        return bisect(self._first, index) - 1
-
-    def further(self, day: int) -> Draw[int]:
-        """How many visits a newcomer of that day has still to come."""
-        left = 1 - self._until[day]
-        return Draw((n, share * (n + 1) * left**n) for n, share in enumerate(self._shares))
-
-    def next_day(self, rng: Random, day: int, further: int) -> int:
-        """The day of the next of so many further visits."""
-        time = self._until[day]
-        time += (1 - time) * (1 - rng.random() ** (1 / further))
-        return bisect(self._until, time)

@@ -1,0 +1,197 @@
+"""PID, NK1 and AL1 to a patient record. Pure and total: what cannot be read becomes a flag, never an error."""
+
+import re
+from datetime import date, datetime, tzinfo
+
+from adapters.hl7v2 import NULL, BadTime, Field, Message, Segment, birth_date, moment
+from hcrm.archive import records as r
+from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
+from hcrm.core.sources import Source
+from hcrm.core.text import clean_id_number, clean_name, is_han, is_id_number
+
+_MOBILE = re.compile(r"(?:\+?86)?1\d{10}")
+_ADDRESS_USE = {"H": "home", "RH": "registered", "O": "work", "B": "work", "C": "home", "BDL": "birth", "N": "birth"}
+
+
+def map_patient(message: Message, source: Source, authority: str, flags: list[str]) -> r.PatientRecord:
+    """The patient of the message's first PID."""
+    pid = message.segment("PID")
+    birth = pid.value(7)
+    return r.PatientRecord(
+        identifiers=map_identifiers(pid, source, authority, flags),
+        name=person_name(pid.text(5, 1), pid.text(5, 2)) or None,
+        sex=_sex(pid, source, flags),
+        birth_date=r.NULL if birth is NULL else _birth_date(pid, flags),
+        marital_status=_marital(pid),
+        deceased=_deceased(pid),
+        deceased_at=read_moment(pid.text(29), source.zoneinfo, "PID-29", flags),
+        contacts=_contacts(pid),
+        addresses=_addresses(pid, message, source),
+        related=_related(message),
+        allergies=_allergies(message),
+    )
+
+
+def map_identifiers(pid: Segment, source: Source, authority: str, flags: list[str]) -> tuple[r.IdentifierRecord, ...]:
+    """PID-3 (and a citizen ID number in PID-19), best record number first."""
+    found = read_identifiers(pid.repeats(3), source, authority)
+    number = clean_id_number(pid.text(19))
+    if is_id_number(number) and all(item.kind is not IdentifierKind.CITIZEN for item in found):
+        found.append(r.IdentifierRecord(IdentifierKind.CITIZEN, "", "NI", number))
+    return ranked(found, source, flags)
+
+
+def read_identifiers(fields: list[Field], source: Source, authority: str) -> list[r.IdentifierRecord]:
+    """CX repeats (HL7 2.9 section 2A.3.14); empty ones are skipped, types are the sender's own."""
+    found = []
+    for cx in fields:
+        value = cx.text(1)
+        if not value or cx.is_null:
+            continue
+        kind_text = cx.text(5)
+        if kind_text in source.id_number_types:
+            kind = IdentifierKind.CITIZEN
+        elif kind_text in source.record_number_types:
+            kind = IdentifierKind.RECORD
+        else:
+            kind = IdentifierKind.OTHER
+        found.append(r.IdentifierRecord(kind, cx.text(4, 1) or cx.text(4, 2) or authority, kind_text, value))
+    return found
+
+
+def ranked(found: list[r.IdentifierRecord], source: Source, flags: list[str]) -> tuple[r.IdentifierRecord, ...]:
+    """Record numbers in the source's order; where no type is known as one, the first unknown serves and is flagged."""
+    order = {kind: rank for rank, kind in enumerate(source.record_number_types)}
+    if all(item.kind is not IdentifierKind.RECORD for item in found):
+        for index, item in enumerate(found):
+            if item.kind is IdentifierKind.OTHER:
+                found[index] = r.IdentifierRecord(IdentifierKind.RECORD, item.authority, item.type, item.value)
+                flags.append("number_type_unknown")
+                break
+    return tuple(
+        sorted(
+            found, key=lambda item: order.get(item.type, 98) if item.kind is IdentifierKind.RECORD else 99
+        )
+    )
+
+
+def person_name(family: str, given: str) -> str:
+    """Chinese names joined without a blank, a pinyin second part left out; others `family given`."""
+    if is_han(family):
+        return clean_name(family + given) if is_han(given) else clean_name(family)
+    return clean_name(f"{family} {given}")
+
+
+def read_moment(text: str, zone: tzinfo, place: str, flags: list[str]) -> datetime | None:
+    """A moment in UTC, None where there is none; nonsense is flagged with its place."""
+    try:
+        found = moment(text, zone)
+    except BadTime:
+        flags.append(f"bad_time:{place}")
+        return None
+    return found.at if found else None
+
+
+def _birth_date(pid: Segment, flags: list[str]) -> date | None:
+    try:
+        return birth_date(pid.text(7))
+    except BadTime:
+        flags.append("bad_time:PID-7")
+        return None
+
+
+def _sex(pid: Segment, source: Source, flags: list[str]) -> Sex | None:
+    sent = pid.text(8)
+    if not sent:
+        return None
+    word = source.sexes.get(sent) or source.sexes.get(sent[:1].upper())
+    if word is None:
+        flags.append("unmapped:PID-8")
+        return Sex.UNKNOWN
+    return Sex(word)
+
+
+def _marital(pid: Segment) -> str | r.Null | None:
+    value = pid.value(16, 2) or pid.value(16, 1)
+    return r.NULL if value is NULL else value
+
+
+def _deceased(pid: Segment) -> DeceasedState | None:
+    if not pid.has(30):
+        return None
+    return DeceasedState.DECEASED if pid.text(30).upper() in ("Y", "1", "YES", "是") else DeceasedState.ALIVE
+
+
+def _contacts(pid: Segment) -> tuple[r.ContactRecord, ...] | None:
+    if not pid.has(13) and not pid.has(14):
+        return None
+    return tuple(
+        _contact(xtn, work=number == 14)
+        for number in (13, 14)
+        if not pid.is_null(number)
+        for xtn in pid.repeats(number)
+    )
+
+
+def _contact(xtn: Field, *, work: bool) -> r.ContactRecord:
+    """XTN (section 2A.3.89): the number in .1, .7 or .12, the address of e-mail in .4."""
+    kind, use = xtn.text(3).upper(), xtn.text(2).upper()
+    mail = xtn.text(4)
+    number = xtn.text(1) or xtn.text(12) or f"{xtn.text(6)}{xtn.text(7)}"
+    if mail and "@" in mail and (kind in ("INTERNET", "X.400") or use == "NET" or not number):
+        return r.ContactRecord("email", "work" if work else "home", mail)
+    if work or use == "WPN":
+        return r.ContactRecord("phone", "work", number)
+    mobile = kind == "CP" or _MOBILE.fullmatch(number.replace(" ", "").replace("-", ""))
+    return r.ContactRecord("phone", "mobile" if mobile else "home", number)
+
+
+def _addresses(pid: Segment, message: Message, source: Source) -> tuple[r.AddressRecord, ...] | None:
+    if not pid.has(11):
+        return None
+    if pid.is_null(11):
+        return ()
+    return tuple(_address(xad, message, source) for xad in pid.repeats(11) if xad)
+
+
+def _address(xad: Field, message: Message, source: Source) -> r.AddressRecord:
+    """XAD (section 2A.3.87): the whole text in .1 as Chinese senders do, or in its parts."""
+    parts = [xad.text(4), xad.text(3), xad.text(1), xad.text(2)]
+    han = any(is_han(part) for part in parts)
+    text = "".join(parts) if han else ", ".join(part for part in (parts[2], parts[3], parts[1], parts[0]) if part)
+    return r.AddressRecord(_ADDRESS_USE.get(xad.text(7).upper(), "home"), text, _region(xad, message, source))
+
+
+def _region(xad: Field, message: Message, source: Source) -> str | None:
+    for place in source.region_from:
+        if place.startswith("PID-11."):
+            code = xad.text(int(place.removeprefix("PID-11.")))
+        else:
+            code = message.at(place)
+        if len(code) >= 6 and code[:6].isdigit():
+            return code[:6]
+    return None
+
+
+def _related(message: Message) -> tuple[r.RelatedPersonRecord, ...] | None:
+    segments = message.segments("NK1")
+    if not segments:
+        return None
+    return tuple(
+        r.RelatedPersonRecord(
+            person_name(nk1.text(2, 1), nk1.text(2, 2)), nk1.text(3, 2) or nk1.text(3, 1), nk1.text(5) or nk1.text(5, 7)
+        )
+        for nk1 in segments
+        if nk1.text(2)
+    )
+
+
+def _allergies(message: Message) -> tuple[r.AllergyRecord, ...] | None:
+    segments = message.segments("AL1")
+    if not segments:
+        return None
+    return tuple(
+        r.AllergyRecord(al1.text(2), al1.text(3), al1.text(3, 2) or al1.text(3), al1.text(4, 2) or al1.text(4), al1.text(5))
+        for al1 in segments
+        if al1.text(3) or al1.text(3, 2)
+    )

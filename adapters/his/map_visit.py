@@ -1,0 +1,116 @@
+"""PV1, DG1 and PR1 to an encounter record. Pure and total."""
+
+from adapters.his.map_patient import person_name, read_moment
+from adapters.hl7v2 import BadTime, Message, Segment, moment
+from hcrm.archive import records as r
+from hcrm.archive.visit_models import DischargeWay, EncounterClass
+from hcrm.core.sources import Source
+
+_FINAL_FIRST = ("F", "W", "A")
+
+
+def map_encounter(message: Message, source: Source, authority: str, flags: list[str]) -> r.EncounterRecord:
+    """The visit of the message's first PV1."""
+    pv1 = message.segment("PV1")
+    encounter_class, class_text = _class(pv1, source, flags)
+    way, way_text = _discharge_way(pv1, source, flags)
+    return r.EncounterRecord(
+        authority=pv1.text(19, 4) or authority,
+        visit_no=pv1.text(19) or None,
+        encounter_class=encounter_class,
+        class_text=class_text,
+        department=_department(message, source),
+        attending=_attending(pv1),
+        location="-".join(part for part in (pv1.text(3, 1), pv1.text(3, 2), pv1.text(3, 3)) if part) or None,
+        admitted_at=read_moment(pv1.text(44), source.zoneinfo, "PV1-44", flags),
+        discharged_at=read_moment(pv1.text(45), source.zoneinfo, "PV1-45", flags),
+        discharge_way=way,
+        discharge_way_text=way_text,
+        diagnoses=_diagnoses(message),
+        procedures=_procedures(message, source, flags),
+    )
+
+
+def _class(pv1: Segment, source: Source, flags: list[str]) -> tuple[EncounterClass | None, str | None]:
+    sent = pv1.text(2)
+    if not sent:
+        return None, None
+    word = source.classes.get(sent) or source.classes.get(sent.upper())
+    if word is None:
+        flags.append("unmapped:PV1-2")
+        return EncounterClass.UNKNOWN, sent
+    return EncounterClass(word), None
+
+
+def _discharge_way(pv1: Segment, source: Source, flags: list[str]) -> tuple[DischargeWay | None, str | None]:
+    sent = pv1.text(36)
+    if not sent:
+        return None, None
+    code = source.discharge_ways.get(sent)
+    if code is None:
+        flags.append("unmapped:PV1-36")
+        return DischargeWay.UNKNOWN, sent
+    return DischargeWay(code), pv1.text(36, 2) or None
+
+
+def _department(message: Message, source: Source) -> r.DepartmentRecord | None:
+    sent = next((text for place in source.department_from if (text := message.at(place))), "")
+    if not sent:
+        return None
+    name = next((text for place in source.department_name_from if (text := message.at(place))), "")
+    return r.DepartmentRecord(source.departments.get(sent, sent), name)
+
+
+def _attending(pv1: Segment) -> r.PractitionerRecord | None:
+    """PV1-7 XCN: staff number, then the name in one or two parts."""
+    code = pv1.text(7)
+    return r.PractitionerRecord(code, person_name(pv1.text(7, 2), pv1.text(7, 3))) if code else None
+
+
+def _diagnoses(message: Message) -> tuple[r.DiagnosisRecord, ...] | None:
+    segments = [dg1 for dg1 in message.segments("DG1") if dg1.text(3) or dg1.text(3, 2) or dg1.text(4)]
+    if not segments:
+        return () if message.count("DG1") else None
+    main = _main(segments)
+    return tuple(
+        r.DiagnosisRecord(
+            code=dg1.text(3),
+            text=dg1.text(3, 2) or dg1.text(4),
+            system=dg1.text(3, 3) or dg1.text(2),
+            kind=dg1.text(6),
+            is_main=dg1 is main,
+        )
+        for dg1 in segments
+    )
+
+
+def _main(segments: list[Segment]) -> Segment:
+    """Priority 1 (DG1-15), else the first of the most final kind, else the first."""
+    for dg1 in segments:
+        if dg1.text(15) == "1":
+            return dg1
+    for kind in _FINAL_FIRST:
+        for dg1 in segments:
+            if dg1.text(6) == kind:
+                return dg1
+    return segments[0]
+
+
+def _procedures(message: Message, source: Source, flags: list[str]) -> tuple[r.ProcedureRecord, ...] | None:
+    segments = message.segments("PR1")
+    if not segments:
+        return None
+    found = []
+    for pr1 in segments:
+        code, text = pr1.text(3), pr1.text(3, 2) or pr1.text(4)
+        if not code and not text:
+            continue
+        try:
+            when = moment(pr1.text(5), source.zoneinfo)
+        except BadTime:
+            flags.append("bad_time:PR1-5")
+            when = None
+        day = when.at.astimezone(source.zoneinfo).date() if when else None
+        exact = when.at if when and when.precision in ("hour", "minute", "second") else None
+        found.append(r.ProcedureRecord(code, text, pr1.text(3, 3), performed_at=exact, performed_on=day))
+    return tuple(found)

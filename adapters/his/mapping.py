@@ -1,0 +1,121 @@
+"""HL7 v2 messages to changes of the archive: one table of events, one line each. Pure: no database, no clock.
+
+Clocks as the truth table has them: demographics by EVN-2 else MSH-7, the visit by EVN-6 else EVN-2 else MSH-7,
+reversals by MSH-7. Where a sender's clock runs more than ten minutes ahead the receipt stands instead (B50).
+"""
+
+from datetime import datetime, timedelta, tzinfo
+
+from adapters.his.map_patient import map_patient, ranked, read_identifiers
+from adapters.his.map_visit import map_encounter
+from adapters.hl7v2 import BadTime, CharsetError, Header, Message, Moment, decode, moment, read_header, read_message
+from hcrm.archive import records as r
+from hcrm.archive.models import IdentifierKind
+from hcrm.archive.visit_models import VisitEventKind
+from hcrm.core import limits
+from hcrm.core.sources import Source, Sources
+
+EVENTS: dict[str, VisitEventKind | None] = {
+    "A01": VisitEventKind.ADMIT,
+    "A03": VisitEventKind.DISCHARGE,
+    "A04": VisitEventKind.REGISTER,
+    "A08": None,  # update: never opens, closes or moves a visit
+    "A11": VisitEventKind.CANCEL_ADMIT,
+    "A13": VisitEventKind.CANCEL_DISCHARGE,
+}
+"""ADT events that speak of a visit, and what they do to it."""
+PERSON_EVENTS = frozenset({"A28", "A31"})
+MERGE_EVENTS = frozenset({"A40"})
+_AHEAD = timedelta(seconds=limits.FUTURE_TOLERANCE_SECONDS)
+
+
+def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped:
+    """One received message; what it cannot become is said with segment and field."""
+    header = read_header(raw)
+    if header is None:
+        return r.Mapped("", r.Unmapped("no_msh", "MSH"))
+    source = sources.find(header.sender, header.facility) or sources.default
+    try:
+        text, flags = decode(raw, header, source)
+    except CharsetError:
+        return r.Mapped(source.code, r.Unmapped("charset", "MSH-18"))
+    if header.type == "ACK":
+        return r.Mapped(source.code, r.Unmapped("unexpected_ack", "MSH-9", ignored=True))
+    return r.Mapped(source.code, _map(read_message(text), header, source, received_at, list(flags)))
+
+
+def _map(
+    message: Message, header: Header, source: Source, received_at: datetime, flags: list[str]
+) -> r.Change | r.Unmapped:
+    event = header.event or message.at("EVN-1")
+    if header.type != "ADT" or (event not in EVENTS and event not in PERSON_EVENTS and event not in MERGE_EVENTS):
+        return r.Unmapped("event_not_supported", f"MSH-9 {header.type}^{event}"[:60])
+    if not message.segment("PID"):
+        return r.Unmapped("no_pid", "PID")
+    authority = source.default_authority or header.facility or "local"
+    clocks = _Clocks(message, source, received_at, flags)
+    patient = map_patient(message, source, authority, flags)
+    if not any(item.value for item in patient.identifiers):
+        return r.Unmapped("no_patient_number", "PID-3")
+    encounter = happened = None
+    merges: tuple[r.MergeRecord, ...] = ()
+    if event in MERGE_EVENTS:
+        merges = _merges(message, source, authority, flags)
+        if not merges:
+            return r.Unmapped("no_merge_number", "MRG-1")
+    elif event in EVENTS and message.segment("PV1"):
+        encounter = map_encounter(message, source, authority, flags)
+        kind = EVENTS[event]
+        if kind is not None:
+            happened = r.VisitEventRecord(kind, clocks.visit.at, clocks.visit.precision)
+    elif event in EVENTS and EVENTS[event] is not None:
+        return r.Unmapped("no_visit", "PV1")
+    return r.Change(
+        source=source.code,
+        as_of=clocks.as_of,
+        told_at=clocks.told_at,
+        patient=patient,
+        encounter=encounter,
+        event=happened,
+        merges=merges,
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def _merges(message: Message, source: Source, authority: str, flags: list[str]) -> tuple[r.MergeRecord, ...]:
+    """PID and MRG groups; a group without MRG-1 makes the whole message unusable."""
+    found = []
+    for group in message.groups("PID"):
+        retired = ranked(read_identifiers(group.segment("MRG").repeats(1), source, authority), source, flags)
+        if not retired:
+            return ()
+        survivor = ranked(read_identifiers(group.segment("PID").repeats(3), source, authority), source, flags)
+        found += [r.MergeRecord(survivor, (item,)) for item in retired if item.kind is IdentifierKind.RECORD]
+    return tuple(found)
+
+
+class _Clocks:
+    """The three clocks of a message, clamped where they run ahead."""
+
+    def __init__(self, message: Message, source: Source, received_at: datetime, flags: list[str]) -> None:
+        self._received_at = received_at
+        self._flags = flags
+        msh7 = self._read(message, "MSH-7", source.zoneinfo)
+        zone: tzinfo = msh7.offset if msh7 and msh7.offset else source.zoneinfo
+        evn2 = self._read(message, "EVN-2", zone)
+        evn6 = self._read(message, "EVN-6", zone)
+        receipt = Moment(received_at, "second")
+        self.told_at = (msh7 or evn2 or receipt).at
+        self.as_of = (evn2 or msh7 or receipt).at
+        self.visit = evn6 or evn2 or msh7 or receipt
+
+    def _read(self, message: Message, place: str, zone: tzinfo) -> Moment | None:
+        try:
+            found = moment(message.at(place), zone)
+        except BadTime:
+            self._flags.append(f"bad_time:{place}")
+            return None
+        if found and found.at > self._received_at + _AHEAD:
+            self._flags.append(f"clock_ahead:{place}")
+            return Moment(self._received_at, found.precision)
+        return found

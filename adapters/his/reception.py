@@ -1,0 +1,71 @@
+"""From the bytes of a frame or request body to what is stored and answered; nothing but headers is read."""
+
+import hashlib
+from datetime import datetime
+from typing import Final
+
+from adapters.his.ack import HeaderProblem, answer_code, check_header, is_acknowledgement, make_ack
+from adapters.his.batch import Part, split_batch
+from adapters.his.header import read_header
+from hcrm.core import limits
+from hcrm.core.sources import Source, Sources
+from hcrm.inbox.records import Incoming, Refused
+
+FORMAT: Final = "hl7v2"
+_HEAD_BYTES: Final = 64
+_TOO_LONG: Final = HeaderProblem("E", 207, 1, "oversize")
+
+
+def receive(raw: bytes, *, sources: Sources, peer: str, at: datetime) -> list[Incoming | Refused]:
+    """What one frame becomes, in order: a message each with its positive ACK ready, or a refusal with its answer.
+
+    A frame without a readable MSH gives one fatal refusal (the connection is closed); inside a batch it only
+    concerns itself.
+    """
+    parts = split_batch(raw)
+    if len(parts) > limits.MAX_BATCH_MESSAGES:
+        return [refuse_oversize(raw, len(raw), sources=sources, peer=peer, at=at)]
+    return [_receive_part(part, sources, peer, at, alone=len(parts) == 1) for part in parts]
+
+
+def _receive_part(part: Part, sources: Sources, peer: str, at: datetime, *, alone: bool) -> Incoming | Refused:
+    raw = part.raw
+    digest = hashlib.sha256(raw).digest()
+    header = read_header(raw)
+    if header is None:
+        return Refused("no_msh", len(raw), digest, raw[:_HEAD_BYTES], peer, at, fatal=alone)
+    source = sources.find(header.sender, header.facility)
+    problem = check_header(header, source)
+    ack = b""
+    if is_acknowledgement(header, raw):
+        kind, flags = "ACK", (*part.flags, "unexpected_ack")
+    else:
+        kind, flags = header.kind, part.flags
+        code = answer_code(header, source, problem.verdict if problem else "A")
+        if code:
+            ack = make_ack(header, code, at=at, digest=digest, problem=problem)
+    if problem:
+        return Refused(problem.reason, len(raw), digest, raw[:_HEAD_BYTES], peer, at, ack=ack)
+    return Incoming(
+        header.sender, header.facility, header.control_id, digest, kind, FORMAT, raw, ack, peer, flags, at
+    )  # fmt: skip
+
+
+def refuse(raw: bytes, reason: str, *, size: int | None = None, peer: str, at: datetime) -> Refused:
+    """Bytes that are no message: half a frame, junk."""
+    digest = hashlib.sha256(raw).digest()
+    return Refused(reason, len(raw) if size is None else size, digest, raw[:_HEAD_BYTES], peer, at, fatal=True)
+
+
+def refuse_oversize(raw: bytes, size: int, *, sources: Sources, peer: str, at: datetime) -> Refused:
+    """A frame beyond the limit, `raw` as far as it was read: AE 207 where that holds the MSH, then close."""
+    digest = hashlib.sha256(raw).digest()
+    header = read_header(raw)
+    ack = b""
+    if header is not None and not is_acknowledgement(header, b""):
+        source: Source | None = sources.find(header.sender, header.facility)
+        code = answer_code(header, source, "E")
+        if code:
+            note = f"larger than {limits.MAX_FRAME_BYTES} bytes"
+            ack = make_ack(header, code, at=at, digest=digest, problem=_TOO_LONG, note=note)
+    return Refused("oversize", size, digest, raw[:_HEAD_BYTES], peer, at, ack=ack, fatal=True)

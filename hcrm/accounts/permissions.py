@@ -1,0 +1,101 @@
+"""The one list of permissions, and the roles that hold them (`config/roles.yaml`).
+
+A route asks for a permission, never for a role; what a role may do is the hospital's decision.
+"""
+
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from pydantic import field_validator
+
+from hcrm.core.definition_file import DefinitionPart, Text, parse_definition
+from hcrm.core.errors import HcrmError
+from hcrm.core.paths import config_path
+
+PERMISSIONS: dict[str, str] = {
+    "account.self": "修改自己的密码",
+    "account.manage": "管理账号和接口令牌",
+    "audit.read": "查看审计日志",
+    "system.read": "查看系统状态",
+    "patient.read": "查看患者档案",
+    "patient.reveal": "显示完整的电话和证件号",
+    "instruction.read": "查看随访指令",
+    "instruction.reassign": "改派随访指令",
+    "instruction.withdraw": "撤回随访指令",
+    "followup.write": "接收指令并记录随访",
+    "review.write": "审核随访记录",
+    "alert.handle": "处理异常预警",
+    "message.read": "查看接口消息的状态",
+    "message.content": "查看接口消息的原文",
+    "message.replay": "重新处理接口消息",
+    "statistics.read": "查看统计",
+}
+"""Every permission and what it lets a person do."""
+
+EVERYONE = frozenset({"account.self"})
+"""What every role holds without naming it."""
+
+SCOPES: dict[str, str] = {
+    "fhir.read": "读取 FHIR 资源",
+    "fhir.write": "写入 FHIR 资源",
+    "inbox.write": "提交 HL7 消息",
+    "metrics.read": "读取运行指标",
+}
+"""What a machine's token may be for."""
+
+
+class RowScope(StrEnum):
+    """Which rows a role sees: those of the person, of their department, or all."""
+
+    OWN = "own"
+    DEPARTMENT = "department"
+    ALL = "all"
+
+
+class RoleDefinition(DefinitionPart):
+    """What a role may do, and on which rows."""
+
+    label: Text
+    scope: RowScope
+    permissions: tuple[str, ...] = ()
+
+    @field_validator("permissions")
+    @classmethod
+    def _known(cls, permissions: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [word for word in permissions if word not in PERMISSIONS]
+        if unknown:
+            raise ValueError(f"没有这样的权限：{'、'.join(unknown)}")
+        return permissions
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every permission it holds."""
+        return EVERYONE | frozenset(self.permissions)
+
+
+class RolesFile(DefinitionPart):
+    """`config/roles.yaml`."""
+
+    roles: dict[str, RoleDefinition]
+
+
+def load_roles(path: Path) -> dict[str, RoleDefinition]:
+    """The roles of a file; an unknown word stops the start with its line."""
+    return parse_definition(RolesFile, path.read_text(encoding="utf-8-sig"), path.name).roles
+
+
+@cache
+def roles() -> dict[str, RoleDefinition]:
+    """The roles of this installation, read once."""
+    return load_roles(config_path("roles.yaml"))
+
+
+def role_named(name: str) -> RoleDefinition:
+    """The role of that name."""
+    try:
+        return roles()[name]
+    except KeyError as error:
+        raise HcrmError(
+            "role.unknown", f"没有这个角色：{name}（可用：{'、'.join(roles())}）", field="role"
+        ) from error

@@ -1,0 +1,71 @@
+"""The patient's story, one line per fact, written in the work that made the fact true."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from hcrm.archive.models import TimelineEntry
+from hcrm.core import limits
+from hcrm.core.work import Work
+from hcrm.web.paging import Page, keyset_page
+
+KINDS = {
+    "visit": "就诊",
+    "instruction": "随访指令",
+    "contact": "联系",
+    "form": "随访记录",
+    "alert": "预警",
+    "merge": "档案合并",
+}
+"""What a line can be about, and its word on the page."""
+
+
+def add_entry(
+    work: Work,
+    *,
+    patient_id: str,
+    happened_at: datetime,
+    kind: str,
+    title: str,
+    subject_type: str,
+    subject_id: str,
+    scope: str | None = None,
+) -> None:
+    """Tell one thing; the row is written when the work closes. `scope` is the department whose people see it."""
+    work.defer(
+        TimelineEntry,
+        {"id": work.new_id(), "patient_id": patient_id, "happened_at": happened_at, "kind": kind, "title": title,
+         "subject_type": subject_type, "subject_id": subject_id, "scope": scope},
+    )  # fmt: skip
+
+
+def list_timeline(
+    work: Work,
+    *,
+    patient_id: str,
+    kinds: Collection[str] = (),
+    key: str | None = None,
+    size: int = limits.PAGE_SIZE,
+) -> Page[TimelineEntry]:
+    """A page of the patient's story, newest first, as far as the actor's departments may know it.
+
+    It asks nothing about the patient: the caller came through `archive.queries.get_patient`, which applies the
+    scope and writes the audit line.
+    """
+    statement: sa.Select[Any] = sa.select(TimelineEntry).where(TimelineEntry.patient_id == patient_id)
+    if kinds:
+        statement = statement.where(TimelineEntry.kind.in_(sorted(kinds)))
+    departments = work.actor.department_ids
+    if departments is not None:
+        statement = statement.where(
+            sa.or_(TimelineEntry.scope.is_(None), TimelineEntry.scope.in_(sorted(departments)))
+        )
+    return keyset_page(
+        work.session,
+        statement,
+        order=[TimelineEntry.happened_at.desc(), TimelineEntry.id.desc()],
+        key=key,
+        size=size,
+    )

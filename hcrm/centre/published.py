@@ -1,0 +1,52 @@
+"""Rules and protocols in force: the newest published definitions, parsed once per process."""
+
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from hcrm.centre.classification_rules import AxisRules
+from hcrm.centre.protocols import Protocol, Protocols
+from hcrm.core.definition_file import parse_definition
+from hcrm.core.definitions import Definition, latest_definitions
+from hcrm.core.errors import HcrmError
+from hcrm.core.work import Work
+
+
+def published_rules(work: Work) -> tuple[AxisRules, ...]:
+    """The classification rules in force, one of each axis published."""
+    rows = latest_definitions(work, kind="classification")
+    return _parse_rules(tuple(row.body for row in rows.values()))
+
+
+def published_protocols(work: Work) -> Protocols:
+    """The protocols in force, one version of each."""
+    rows = latest_definitions(work, kind="protocol")
+    return _parse_protocols(tuple(row.body for row in rows.values()))
+
+
+def published_form_versions(work: Work) -> dict[str, int]:
+    """The newest version of each form: what an instruction issued now is answered with."""
+    rows = work.execute(
+        sa.select(Definition.code, sa.func.max(Definition.version))
+        .where(Definition.kind == "form", Definition.state == "published")
+        .group_by(Definition.code)
+    )
+    return {code: version for code, version in rows}
+
+
+def form_version(versions: dict[str, int], code: str) -> int:
+    """The version in force of one form; a protocol that names an unknown form is refused, not passed over."""
+    if code not in versions:
+        raise HcrmError("definition.form_missing", f"随访方案引用的表单 {code} 没有发布")
+    return versions[code]
+
+
+# The text itself is the key: published rows never change, and a process may serve several databases in its life.
+@lru_cache(maxsize=8)
+def _parse_rules(bodies: tuple[str, ...]) -> tuple[AxisRules, ...]:
+    return tuple(parse_definition(AxisRules, body, "classification") for body in bodies)
+
+
+@lru_cache(maxsize=8)
+def _parse_protocols(bodies: tuple[str, ...]) -> Protocols:
+    return Protocols(parse_definition(Protocol, body, "protocol") for body in bodies)

@@ -1,0 +1,52 @@
+"""What a process starts with: settings, database and clock, opened the same way by every command and every role."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hcrm.core.clock import Clock, SystemClock, use_zone
+from hcrm.core.crypto import KeyRing, load_key_file, make_key_file
+from hcrm.core.db import Database, parse_url, sqlite_path
+from hcrm.core.errors import HcrmError
+from hcrm.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What entry points need to open a work."""
+
+    settings: Settings
+    database: Database
+    clock: Clock = field(default_factory=SystemClock)
+
+
+def key_path(settings: Settings) -> Path:
+    """Where the key file lies: HCRM_KEY_FILE, else beside an SQLite database; PostgreSQL must name one."""
+    if settings.key_file is not None:
+        return settings.key_file
+    url = parse_url(settings.db.url)
+    if url.get_backend_name() == "sqlite":
+        path = sqlite_path(url)
+        return path.with_name(path.name + ".key")
+    raise HcrmError("key.file", "使用 PostgreSQL 时必须用 HCRM_KEY_FILE 指定密钥文件")
+
+
+def open_keys(settings: Settings, *, may_make: bool = False) -> KeyRing:
+    """The process's keys. `hcrm init` may make the file of an SQLite database; another one is never made silently.
+
+    A new key beside old data would leave every sealed value unreadable, so a missing file stops the start.
+    """
+    path = key_path(settings)
+    is_sqlite = parse_url(settings.db.url).get_backend_name() == "sqlite"
+    if may_make and is_sqlite and not path.exists():
+        return make_key_file(path)
+    return load_key_file(path)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database the settings name, with its keys; dates are counted in the hospital's zone from here on."""
+    url = parse_url(settings.db.url)
+    use_zone(settings.zone)
+    # SQLite would make an empty file of a mistyped path.
+    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
+        raise HcrmError("db.missing", f"数据库 {sqlite_path(url)} 不存在，请先运行 hcrm init")
+    return Database(url, open_keys(settings))

@@ -1,0 +1,322 @@
+"""The way of a stored message into the archive: taken up in order, applied in batches, exactly once.
+
+A message is taken up once: it gets its row with the lane of its patient. A worker locks lanes, applies what waits
+in them in order of arrival in one transaction with the archive, and lets go. If a batch fails it is tried one by
+one, so that only the message at fault is parked.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from hcrm.archive.matching import record_numbers
+from hcrm.archive.records import AbsorbOutcome, Change, IdentifierRecord, Mapped, OutcomeState, Unmapped
+from hcrm.archive.service import Arrival, absorb_records, visit_key
+from hcrm.core import limits
+from hcrm.core.actor import Actor
+from hcrm.core.clock import Clock
+from hcrm.core.db import Database
+from hcrm.core.faults import fault
+from hcrm.core.sources import Sources
+from hcrm.core.work import Work, open_work
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxLane, InboxMessage
+
+Mapper = Callable[[bytes, Sources, datetime], Mapped]
+Mappers = Mapping[str, Mapper]
+"""What reads a stored message, by its format: handed in by `app.wiring`, since only adapters know HL7 and FHIR."""
+
+_TAKE_UP = 1_000
+_LANES_AT_ONCE = limits.LANES // 4
+_LATE_COMMIT = timedelta(seconds=60)
+_STATES = {
+    OutcomeState.APPLIED: ApplicationState.APPLIED,
+    OutcomeState.IGNORED: ApplicationState.IGNORED,
+    OutcomeState.HELD: ApplicationState.HELD,
+    OutcomeState.PARKED: ApplicationState.PARKED,
+}
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What the worker needs beside its database: who reads which format, for whom, in whose name."""
+
+    mappers: Mappers
+    sources: Sources
+    actor: Actor
+    clock: Clock
+
+
+def process_messages(database: Database, intake: Intake) -> int:
+    """Take up what is new and apply one batch; how many messages were decided. 0: nothing waits."""
+    with open_work(database, actor=intake.actor, clock=intake.clock) as work:
+        take_up(work, intake)
+    seqs: list[int] = []
+    try:
+        with open_work(database, actor=intake.actor, clock=intake.clock) as work:
+            batch = _claim(work)
+            seqs = [row["seq"] for row in batch]
+            _apply(work, batch, intake)
+            fault("before_apply_commit")
+        return len(seqs)
+    except sa.exc.OperationalError:
+        raise  # the database is away or busy: nobody's message is at fault
+    except Exception as error:
+        log.warning("inbox.batch_failed", error=type(error).__name__, messages=len(seqs))
+    return _apply_one_by_one(database, seqs, intake)
+
+
+def take_up(work: Work, intake: Intake) -> int:
+    """Give each new message its row and lane, in order of arrival; how many were new.
+
+    New is what has no row yet (anti-join). On PostgreSQL a lower number may be committed after a higher one, so the
+    join reaches back a minute; the inbox of SQLite has one writer, there numbers are committed in order.
+    """
+    _exclusive(work)
+    now = intake.clock.now()
+    message, application = InboxMessage.__table__, InboxApplication.__table__
+    newest = sa.select(sa.func.coalesce(sa.func.max(application.c.seq), 0))
+    if _on_postgresql(work):
+        newest = newest.where(application.c.taken_up_at < now - _LATE_COMMIT)
+    rows = work.execute(
+        sa.select(message.c.seq, message.c.format, message.c.raw, message.c.kind, message.c.received_at, message.c.flags)
+        .where(message.c.seq > (work.scalar(newest) or 0))
+        .where(~sa.exists().where(application.c.seq == message.c.seq))
+        .order_by(message.c.seq)
+        .limit(_TAKE_UP)
+    ).mappings()
+    work.insert(InboxApplication, taken := [_taken_up(work, row, intake, now) for row in rows])
+    return len(taken)
+
+
+def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:
+    mapped = _map(work, row, intake)
+    lane, others = _lanes(mapped.result, row["seq"])
+    values = {
+        "seq": row["seq"], "lane": lane, "other_lanes": others, "state": ApplicationState.WAITING, "attempts": 0,
+        "reason": None, "detail": None, "flags": row["flags"], "kind": row["kind"], "source": mapped.source,
+        "visit_key": None, "became_patient_id": None, "became_encounter_id": None, "taken_up_at": now,
+        "applied_at": None,
+    }  # fmt: skip
+    if isinstance(mapped.result, Unmapped):
+        values |= {"state": _unmapped_state(mapped.result), "reason": mapped.result.reason,
+                   "detail": mapped.result.detail, "applied_at": now}  # fmt: skip
+    return values
+
+
+def _map(work: Work, row: Any, intake: Intake) -> Mapped:
+    mapper = intake.mappers.get(row["format"])
+    if mapper is None:
+        return Mapped("", Unmapped("format_not_supported", row["format"]))
+    try:
+        return mapper(work.keys.open(row["raw"]), intake.sources, row["received_at"])
+    except Exception as error:  # a message nobody can read must not stop the ones behind it
+        log.warning("inbox.unreadable", seq=row["seq"], error=type(error).__name__)
+        return Mapped("", Unmapped("unreadable", type(error).__name__))
+
+
+def _unmapped_state(result: Unmapped) -> ApplicationState:
+    return ApplicationState.IGNORED if result.ignored else ApplicationState.PARKED
+
+
+def _lanes(result: Change | Unmapped, seq: int) -> tuple[int, list[int] | None]:
+    if isinstance(result, Unmapped):
+        return seq % limits.LANES, None
+    numbers = record_numbers(result.patient.identifiers)[:1] if result.patient else []
+    for merge in result.merges:
+        numbers += record_numbers(merge.survivor)[:1] + record_numbers(merge.retired)[:1]
+    lanes = list(dict.fromkeys(_lane(item) for item in numbers)) or [seq % limits.LANES]
+    return lanes[0], lanes[1:] or None
+
+
+def _lane(item: IdentifierRecord) -> int:
+    digest = hashlib.blake2b(f"{item.authority}\x00{item.value}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % limits.LANES
+
+
+def _claim(work: Work) -> list[dict[str, Any]]:
+    """Lock some lanes in which something waits, oldest first, and read what waits there."""
+    table = InboxApplication.__table__
+    waiting = work.execute(
+        sa.select(table.c.lane)
+        .where(table.c.state == ApplicationState.WAITING)
+        .group_by(table.c.lane)
+        .order_by(sa.func.min(table.c.seq))
+        .limit(_LANES_AT_ONCE if _on_postgresql(work) else limits.LANES)
+    ).scalars()
+    wanted = set(waiting)
+    if not wanted:
+        return []
+    merges = work.execute(
+        sa.select(table.c.other_lanes).where(
+            table.c.state == ApplicationState.WAITING, table.c.lane.in_(wanted), table.c.other_lanes.is_not(None)
+        )
+    ).scalars()
+    wanted.update(lane for lanes in merges for lane in lanes)
+    locked = set(
+        work.scalars(sa.select(InboxLane.lane).where(InboxLane.lane.in_(wanted)).with_for_update(skip_locked=True))
+    )
+    rows = work.execute(
+        _messages()
+        .where(table.c.state == ApplicationState.WAITING, table.c.lane.in_(locked))
+        .order_by(table.c.seq)
+        .limit(limits.APPLY_BATCH)
+    ).mappings()
+    batch, blocked = [], set()
+    for row in rows:
+        # A merge whose other patient is being worked on elsewhere waits, and so does what follows it.
+        if row["lane"] in blocked or not locked.issuperset(row["other_lanes"] or ()):
+            blocked.update([row["lane"], *(row["other_lanes"] or ())])
+            continue
+        batch.append(dict(row))
+    return batch
+
+
+def _messages() -> sa.Select[Any]:
+    table, message = InboxApplication.__table__, InboxMessage.__table__
+    return sa.select(table, message.c.raw, message.c.format, message.c.received_at).join(
+        message, message.c.seq == table.c.seq
+    )
+
+
+def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
+    now = intake.clock.now()
+    arrivals: list[Arrival] = []
+    decided: list[dict[str, Any]] = []
+    for row in batch:
+        mapped = _map(work, row, intake)
+        if isinstance(mapped.result, Unmapped):
+            outcome = AbsorbOutcome(
+                OutcomeState.IGNORED if mapped.result.ignored else OutcomeState.PARKED,
+                reason=mapped.result.reason, detail=mapped.result.detail,
+            )  # fmt: skip
+            decided.append(_decided(row, outcome, now))
+        else:
+            arrivals.append(Arrival(row["seq"], mapped.result))
+    held = _held(work, arrivals, intake)
+    outcomes = absorb_records(work, arrivals=arrivals, held={key: [a for a, _ in rows] for key, rows in held.items()})
+    by_seq = {row["seq"]: row for row in batch}
+    for arrival, outcome in zip(arrivals, outcomes, strict=True):
+        decided.append(_decided(by_seq[arrival.seq], outcome, now))
+        key = visit_key(work, arrival.change.encounter) if arrival.change.encounter else None
+        if outcome.encounter_id and key in held:
+            decided += [_decided(row, outcome, now) for _, row in held.pop(key)]
+    work.update_rows(InboxApplication, decided, key="seq")
+
+
+def _decided(row: dict[str, Any], outcome: AbsorbOutcome, now: datetime) -> dict[str, Any]:
+    return {
+        "seq": row["seq"], "state": _STATES[outcome.state], "attempts": row["attempts"] + 1,
+        "reason": outcome.reason, "detail": outcome.detail,
+        "flags": " ".join(dict.fromkeys([*row["flags"].split(), *outcome.flags])),
+        "visit_key": outcome.visit_key, "became_patient_id": outcome.patient_id,
+        "became_encounter_id": outcome.encounter_id, "applied_at": now,
+    }  # fmt: skip
+
+
+def _held(
+    work: Work, arrivals: Sequence[Arrival], intake: Intake
+) -> dict[str, list[tuple[Arrival, dict[str, Any]]]]:
+    """Cancels that wait for a visit of this batch, read again."""
+    keys = {visit_key(work, a.change.encounter) for a in arrivals if a.change.encounter} - {None}
+    found: dict[str, list[tuple[Arrival, dict[str, Any]]]] = defaultdict(list)
+    if not keys:
+        return found
+    table = InboxApplication.__table__
+    rows = work.execute(
+        _messages()
+        .where(table.c.state == ApplicationState.HELD, table.c.visit_key.in_(keys))
+        .order_by(table.c.seq)
+    ).mappings()
+    for row in rows:
+        result = _map(work, row, intake).result
+        if isinstance(result, Change):
+            found[row["visit_key"]].append((Arrival(row["seq"], result), dict(row)))
+    return found
+
+
+def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -> int:
+    """After a batch failed: each message in a work of its own; one that fails again and again is parked."""
+    stopped: set[int] = set()
+    done = 0
+    for seq in seqs:
+        try:
+            with open_work(database, actor=intake.actor, clock=intake.clock) as work:
+                row = _waiting_row(work, seq)
+                if row is None or row["lane"] in stopped:
+                    continue
+                _apply(work, [row], intake)
+            done += 1
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            log.warning("inbox.message_failed", seq=seq, error=type(error).__name__)
+            stopped.add(row["lane"] if row else -1)
+            done += _note_failure(database, seq, type(error).__name__, intake)
+    return done
+
+
+def _waiting_row(work: Work, seq: int) -> dict[str, Any] | None:
+    table = InboxApplication.__table__
+    if _on_postgresql(work):
+        work.execute(sa.select(InboxLane.lane).order_by(InboxLane.lane).with_for_update())
+    row = work.execute(
+        _messages().where(table.c.seq == seq, table.c.state == ApplicationState.WAITING)
+    ).mappings().first()  # fmt: skip
+    return dict(row) if row else None
+
+
+def _note_failure(database: Database, seq: int, error: str, intake: Intake) -> int:
+    """Count the try; 1 when that was the last and the message is parked."""
+    with open_work(database, actor=intake.actor, clock=intake.clock) as work:
+        row = work.one(InboxApplication, InboxApplication.seq == seq)
+        row.attempts += 1
+        if row.attempts < limits.APPLY_ATTEMPTS:
+            return 0
+        row.state, row.reason, row.detail = ApplicationState.PARKED, "error", error
+        row.applied_at = intake.clock.now()
+        return 1
+
+
+def replay_messages(work: Work, *, seqs: Sequence[int], intake: Intake) -> int:
+    """Let messages go their way again; applying twice changes nothing. How many were set waiting."""
+    table = InboxApplication.__table__
+    rows = work.execute(_messages().where(table.c.seq.in_(seqs))).mappings().all()
+    changes = []
+    for row in rows:
+        mapped = _map(work, row, intake)
+        lane, others = _lanes(mapped.result, row["seq"])
+        changes.append(
+            {"seq": row["seq"], "lane": lane, "other_lanes": others, "state": ApplicationState.WAITING, "attempts": 0,
+             "reason": None, "detail": None, "source": mapped.source or row["source"]}
+        )  # fmt: skip
+    work.update_rows(InboxApplication, changes, key="seq")
+    return len(changes)
+
+
+def park_expired_holds(work: Work) -> int:
+    """Park cancels whose event never came (24 h); a job runs it. How many."""
+    limit = work.clock.now() - timedelta(seconds=limits.HOLD_SECONDS)
+    table = InboxApplication.__table__
+    seqs = work.scalars(
+        sa.select(table.c.seq).where(table.c.state == ApplicationState.HELD, table.c.taken_up_at < limit)
+    )
+    rows = [{"seq": seq, "state": ApplicationState.PARKED, "reason": "event_never_came"} for seq in seqs]
+    work.update_rows(InboxApplication, rows, key="seq")
+    return len(rows)
+
+
+def _on_postgresql(work: Work) -> bool:
+    return work.session.get_bind().dialect.name == "postgresql"
+
+
+def _exclusive(work: Work) -> None:
+    """One process takes up at a time; on SQLite the writing transaction itself is exclusive."""
+    if _on_postgresql(work):
+        work.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('hcrm.inbox.take_up'))"))

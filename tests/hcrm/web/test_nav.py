@@ -1,0 +1,65 @@
+import pytest
+from flask import request
+
+from hcrm.core.actor import Actor
+from hcrm.web.nav import MENUS, home_endpoint, menu_endpoints, shell_context
+
+
+def person(role: str, *permissions: str) -> Actor:
+    return Actor(id="1", name="林晓梅", roles=(role,), permissions=frozenset(permissions or {"*"}))
+
+
+def labels(actor: Actor | None, endpoint: str | None = None) -> list[str]:
+    return [link.label for link in shell_context(actor, endpoint)["menu"]]
+
+
+def active(actor: Actor, endpoint: str | None) -> list[str]:
+    return [link.label for link in shell_context(actor, endpoint)["menu"] if link.is_active]
+
+
+def test_pages_that_are_not_built_yet_are_left_out_of_the_menu(as_actor):
+    as_actor(None)
+
+    assert labels(person("service_centre")) == ["患者", "随访指令"]
+
+
+def test_the_menu_shows_only_what_the_actor_may_do(as_actor):
+    as_actor(None)
+
+    assert labels(person("service_centre", "patient.read")) == ["患者"]
+
+
+def test_a_page_below_an_entry_lights_that_entry(as_actor):
+    as_actor(None)
+    lead = person("service_centre")
+
+    assert active(lead, "desk.show_patient") == ["患者"]
+    assert active(lead, "followup.show_form") == ["随访指令"]
+    assert active(lead, "centre.edit_something") == ["随访指令"]  # same package, not named in the map
+    assert active(lead, None) == []
+
+
+def test_home_is_the_first_entry_a_person_can_reach(as_actor):
+    as_actor(None)
+
+    assert home_endpoint(person("department_head")) == "centre.list_instructions"
+    assert home_endpoint(person("sysadmin")) is None
+    assert shell_context(person("department_head"), request.endpoint)["home_url"] == "/instructions"
+
+
+def test_nobody_and_an_unknown_role_get_an_empty_menu_and_no_fault(as_actor):
+    as_actor(None)
+
+    assert labels(None) == labels(person("nobody_knows")) == []
+
+
+@pytest.mark.parametrize("role", MENUS)
+def test_a_menu_has_at_most_seven_entries_and_no_page_twice(role):
+    endpoints = [entry.endpoint for entry in MENUS[role]]
+
+    assert len(endpoints) <= 7
+    assert len(set(endpoints)) == len(endpoints)
+
+
+def test_the_map_knows_the_pages_below_its_entries():
+    assert {"desk.search_patients", "desk.show_patient", "followup.show_form"} <= menu_endpoints()

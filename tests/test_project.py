@@ -1,0 +1,266 @@
+"""The project itself: its lists, its wheel, its starter, and what must not stand in the tree."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import hcrm
+from tests.support.database import PostgresqlDatabases
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-setup.lock")
+}
+PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;]+)", re.MULTILINE)
+
+
+def pins(name: str) -> dict[str, str]:
+    return dict(PINNED.findall(LOCKS[name]))
+
+
+def group(name: str) -> list[Requirement]:
+    """A dependency group of pyproject.toml with the groups it includes."""
+    found = []
+    for entry in PROJECT["dependency-groups"][name]:
+        found += group(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
+    return found
+
+
+def tracked_files() -> list[Path]:
+    """What a clone holds; before the first commit, or without git, everything that is not ignored by name."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listing.returncode:
+        return [
+            file
+            for part in ("hcrm", "adapters", "config", "docs", "tests")
+            for file in (ROOT / part).rglob("*.*")
+        ]
+    return [path for name in listing.stdout.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+# ── lists ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("requirements.lock", [Requirement(text) for text in PROJECT["project"]["dependencies"]]),
+        (
+            "requirements-dev.lock",
+            [Requirement(text) for text in PROJECT["project"]["dependencies"]] + group("dev"),
+        ),
+        ("requirements-setup.lock", group("setup")),
+    ],
+)
+def test_a_lock_pins_what_pyproject_asks_for(name, wanted):
+    locked = pins(name)
+    missing = [
+        str(want)
+        for want in wanted
+        if not want.specifier.contains(locked.get(canonicalize_name(want.name), ""))
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_pin_of_a_lock_carries_hashes_and_no_line_an_address(name):
+    entries = re.split(r"\n(?=\S)", LOCKS[name].strip())
+
+    assert [entry for entry in entries if not PINNED.match(entry) or "--hash=sha256:" not in entry] == []
+    assert "://" not in LOCKS[name]
+    assert "index" not in LOCKS[name].replace("importlib", "")
+
+
+def test_the_developers_lock_holds_the_other_two_unchanged():
+    developers = pins("requirements-dev.lock").items()
+
+    assert pins("requirements.lock").items() <= developers
+    assert pins("requirements-setup.lock").items() <= developers
+
+
+def test_what_a_hospital_installs_carries_no_licence_but_named_ones():
+    """GPL would bind the product; LGPL binds only the package that carries it and is named in NOTICE."""
+    bound = {}
+    for name in pins("requirements.lock"):
+        try:
+            about = importlib.metadata.metadata(name)
+        except importlib.metadata.PackageNotFoundError:  # for another platform
+            continue
+        licence = (
+            about.get("License-Expression")
+            or about.get("License")
+            or " ".join(about.get_all("Classifier") or [])
+        )
+        if "GPL" in licence:
+            bound[name] = licence
+
+    assert bound == {"psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only"}
+    assert all(name in (ROOT / "NOTICE").read_text(encoding="utf-8") for name in bound)
+
+
+def test_the_version_is_the_same_in_code_and_pyproject():
+    assert hcrm.__version__ == PROJECT["project"]["version"]
+
+
+# ── the wheel ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    """Names of everything in the wheel, built as a release builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    (file,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(file).namelist())
+
+
+@pytest.mark.parametrize("part", ["hcrm", "adapters", "followup", "community", "tcm_care"])
+def test_the_wheel_carries_every_file_of_a_package(wheel, part):
+    files = {
+        path.relative_to(ROOT).as_posix() for path in tracked_files() if path.is_relative_to(ROOT / part)
+    }
+
+    assert files
+    assert files <= wheel
+
+
+@pytest.mark.parametrize("part", ["templates", "config"])
+def test_the_wheel_carries_the_data_folders_where_core_paths_looks(wheel, part):
+    files = {
+        path.relative_to(ROOT).as_posix() for path in tracked_files() if path.is_relative_to(ROOT / part)
+    }
+
+    assert files
+    assert {f"hcrm/_data/{name}" for name in files} <= wheel
+
+
+def test_the_wheel_carries_migrations_static_files_and_the_licence(wheel):
+    for start in ("hcrm/migrations/versions/", "hcrm/static/", "hcrm-0.1.0.dist-info/licenses/LICENSE"):
+        assert any(name.startswith(start) for name in wheel), start
+
+
+def test_the_wheel_carries_no_test_and_nothing_a_run_left_behind(wheel):
+    strangers = [
+        name
+        for name in wheel
+        if name.startswith(("tests/", "bench/", "var/", "docs/")) or "__pycache__" in name
+    ]
+
+    assert strangers == []
+
+
+# ── the tree ────────────────────────────────────────────────────────────────
+
+
+def test_no_file_names_a_path_of_this_machine():
+    places = [f"{ROOT.parent}/".encode(), f"{Path.home()}/".encode()]
+    guilty = {
+        path.relative_to(ROOT).as_posix()
+        for path in tracked_files()
+        for place in places
+        if len(place) > 2 and place in path.read_bytes()
+    }
+
+    assert guilty == set()
+
+
+def test_no_file_names_the_index_this_machine_installs_from():
+    """The starter asks pip at run time; a committed address would send other machines there."""
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    addresses = [*re.findall(r"index-url='([^']+)'", listing), os.environ.get("UV_DEFAULT_INDEX", "")]
+    hosts = {
+        match[1].encode() for address in addresses if (match := re.search(r"//(?:[^/@]*@)?([^/:]+)", address))
+    }
+    guilty = {path.name for path in tracked_files() for host in hosts if host in path.read_bytes()}
+
+    assert guilty == set()
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "NOTICE", "SECURITY.md", "README.md", "CHANGELOG.md"])
+def test_the_tree_holds_the_papers_of_a_release(name):
+    assert (ROOT / name).stat().st_size > 100
+
+
+def test_ci_and_make_only_call_the_starter():
+    called = re.findall(r"^\t(.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [line for line in called if not line.startswith(("$(RUN) ", "@awk "))] == []
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").rstrip().endswith("exec python3 run.py check")
+
+
+# ── the starter ─────────────────────────────────────────────────────────────
+
+
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-S", str(ROOT / "run.py"), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_the_starter_needs_nothing_but_the_standard_library_and_shows_every_verb():
+    shown = start("--help")
+
+    assert shown.returncode == 0
+    assert all(f"  {verb}" in shown.stdout for verb in ("demo", "test", "check", "bench", "setup", "hcrm"))
+
+
+def test_the_starter_refuses_a_verb_it_does_not_know():
+    refused = start("tset")
+
+    assert refused.returncode == 2
+    assert "usage" in refused.stderr
+
+
+# ── what the tests stand on ─────────────────────────────────────────────────
+
+
+@pytest.mark.postgresql
+def test_a_postgresql_database_is_handed_out_again_as_if_it_were_new(
+    postgresql_databases: PostgresqlDatabases, tmp_path
+):
+    import psycopg
+
+    with (
+        postgresql_databases.fresh(tmp_path) as first,
+        psycopg.connect(plain(first), autocommit=True) as connection,
+    ):
+        connection.execute("CREATE TABLE kept (id bigint GENERATED ALWAYS AS IDENTITY, word text)")
+        connection.execute("INSERT INTO kept (word) VALUES ('a'), ('b')")
+
+    with (
+        postgresql_databases.fresh(tmp_path) as again,
+        psycopg.connect(plain(again), autocommit=True) as connection,
+    ):
+        assert again == first
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+        assert connection.execute("INSERT INTO kept (word) VALUES ('c') RETURNING id").fetchone() == (1,)
+        connection.execute("DROP TABLE kept")
+
+
+def plain(url: str) -> str:
+    return url.replace("+psycopg", "")
