@@ -44,6 +44,16 @@ class Account(Base, UserMixin):
     roles: Mapped[list[Role]] = relationship(secondary=account_role, lazy="selectin")
 
 
+class AccountSession(Base):
+    """A signed-in browser (登录会话). Its cookie is dead once the row has ended, gone or grown too old (C53)."""
+
+    __tablename__ = "account_session"
+    id: Mapped[Id]
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    started_at: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+
+
 class LoginAttempt(Base):
     """A failed sign-in, for the delay that grows with them (W2); names and addresses only as blind keys."""
 

@@ -82,8 +82,8 @@ def masked_phones(work: Work, patient_ids: Sequence[str]) -> dict[str, str]:
         )
     )
     first: dict[str, bytes] = {}
-    for patient_id, sealed in rows:
-        first.setdefault(patient_id, sealed)
+    for row in rows:
+        first.setdefault(row.patient_id, row.value_sealed)
     return {patient_id: mask_phone(work.keys.open_text(sealed)) for patient_id, sealed in first.items()}
 
 

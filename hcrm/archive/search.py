@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
 
 from hcrm.archive.models import ContactPoint, DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
 from hcrm.archive.queries import masked_phones, record_list_read
@@ -70,7 +71,7 @@ def search_patients(
         found_by = sorted(reasons)
         statement = statement.where(sa.or_(sa.false(), *reasons.values()))
     page = keyset_page(
-        work.session, statement, order=(Patient.updated_at.desc(), Patient.id.desc()), key=key, size=size
+        work, statement, order=(Patient.updated_at.desc(), Patient.id.desc()), key=key, size=size
     )
     lines = _lines(work, page.items)
     record_list_read(work, "patient.search", [line.id for line in lines], detail={"by": found_by})
@@ -111,7 +112,7 @@ def _reasons(work: Work, words: str) -> dict[str, sa.ColumnElement[bool]]:
     return reasons
 
 
-def _starts_with(column: Any, letters: str) -> sa.ColumnElement[bool]:
+def _starts_with(column: InstrumentedAttribute[str], letters: str) -> sa.ColumnElement[bool]:
     """A prefix of lower-case letters as a range: LIKE would use no index on SQLite, nor on PostgreSQL's collation."""
     return column.between(letters, letters + "z" * 40)
 
@@ -169,7 +170,7 @@ def _record_numbers(work: Work, ids: Sequence[str]) -> dict[str, str]:
         )
         .order_by(PatientIdentifier.patient_id, PatientIdentifier.id.desc())
     )
-    return {patient_id: value for patient_id, value in rows if value}
+    return {row.patient_id: row.value for row in rows if row.value}
 
 
 def _latest_stays(work: Work, ids: Sequence[str]) -> dict[str, Any]:

@@ -24,8 +24,14 @@ def classify_encounters(
 
     A stay whose discharge no longer stands is left alone: its cancel has its own handler.
     """
-    revised = {fact.encounter_id for fact in facts if isinstance(fact, EncounterRevised)}
     stays = load_stays(work, facts, home_region=home_region)
+    known = set(
+        work.scalars(
+            sa.select(Classification.encounter_id).where(
+                Classification.encounter_id.in_([stay.encounter_id for stay in stays])
+            )
+        )
+    )
     rules = published_rules(work)
     now = work.clock.now()
     rows = [
@@ -35,14 +41,15 @@ def classify_encounters(
         for stay in stays
         for rank, hit in _ranked(classify(stay.facts, rules))
     ]  # fmt: skip
-    work.execute(
-        sa.delete(Classification)
-        .where(Classification.encounter_id.in_([stay.encounter_id for stay in stays]))
-        .execution_options(synchronize_session=False)
-    )
+    if known:
+        work.execute(
+            sa.delete(Classification)
+            .where(Classification.encounter_id.in_(sorted(known)))
+            .execution_options(synchronize_session=False)
+        )
     work.insert(Classification, rows)
     for stay in stays:
-        event = EncounterReclassified if stay.encounter_id in revised else EncounterClassified
+        event = EncounterReclassified if stay.encounter_id in known else EncounterClassified
         work.emit(event(encounter_id=stay.encounter_id, trigger_id=stay.trigger_id))
     if stays:
         record_audit(work, action="encounter.classify", patients=[stay.patient_id for stay in stays])

@@ -93,8 +93,9 @@ class Instruction(Base):
     trigger_id: Mapped[str] = mapped_column(ForeignKey("visit_event.id"))  # this discharge, not the one before it
     protocol_code: Mapped[str]
     protocol_version: Mapped[int]  # the version in force when issued
+    protocol_title: Mapped[str]
     step_code: Mapped[str]
-    title: Mapped[str]
+    title: Mapped[str]  # of the step
     channel: Mapped[str]
     form_code: Mapped[str]
     form_version: Mapped[int]

@@ -5,9 +5,9 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from hcrm.centre.classification_rules import AxisRules
-from hcrm.centre.protocols import Protocol, Protocols
+from hcrm.centre.protocols import Protocol, Protocols, Step
 from hcrm.core.definition_file import parse_definition
-from hcrm.core.definitions import Definition, latest_definitions
+from hcrm.core.definitions import Definition, definition_body, latest_definitions
 from hcrm.core.errors import HcrmError
 from hcrm.core.work import Work
 
@@ -22,6 +22,13 @@ def published_protocols(work: Work) -> Protocols:
     """The protocols in force, one version of each."""
     rows = latest_definitions(work, kind="protocol")
     return _parse_protocols(tuple(row.body for row in rows.values()))
+
+
+def published_step(work: Work, *, protocol_code: str, version: int, step_code: str) -> Step:
+    """A step as it was when an instruction was issued under that version."""
+    body = definition_body(work, kind="protocol", code=protocol_code, version=version)
+    steps = next(iter(_parse_protocols((body,)))).steps
+    return next(step for step in steps if step.code == step_code)
 
 
 def published_form_versions(work: Work) -> dict[str, int]:
@@ -47,6 +54,6 @@ def _parse_rules(bodies: tuple[str, ...]) -> tuple[AxisRules, ...]:
     return tuple(parse_definition(AxisRules, body, "classification") for body in bodies)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _parse_protocols(bodies: tuple[str, ...]) -> Protocols:
     return Protocols(parse_definition(Protocol, body, "protocol") for body in bodies)

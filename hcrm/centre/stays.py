@@ -2,15 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from hcrm.archive.models import Address, DeceasedState, Patient
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter, EncounterStatus, Procedure
+from hcrm.centre.classification_rules import Axis
 from hcrm.centre.facts import StayFacts
+from hcrm.centre.models import Classification
 from hcrm.core.clock import local_date
 from hcrm.core.text import half_width
 from hcrm.core.work import Work
@@ -62,7 +64,9 @@ class Stay:
         return self.way is DischargeWay.DIED or self.deceased is DeceasedState.DECEASED
 
 
-def load_stays(work: Work, facts: Iterable[StayFact], *, home_region: str | None = None) -> list[Stay]:
+def load_stays(
+    work: Work, facts: Iterable[StayFact], *, home_region: str | None = None, classes: bool = False
+) -> list[Stay]:
     """The stays these facts are about, as far as they still stand finished by that very discharge.
 
     The encounters are locked until the work ends: a cancel that arrives meanwhile comes after what is decided here,
@@ -90,6 +94,7 @@ def load_stays(work: Work, facts: Iterable[StayFact], *, home_region: str | None
     diagnoses = _diagnosis_codes(work, [row.id for row in rows])
     procedures = _procedure_codes(work, [row.id for row in rows])
     regions = _region_codes(work, {row.patient_id for row in rows})
+    classified = _classes(work, [row.id for row in rows]) if classes else {}
     return [
         Stay(
             encounter_id=row.id, patient_id=row.patient_id, trigger_id=row.discharge_id,
@@ -102,15 +107,29 @@ def load_stays(work: Work, facts: Iterable[StayFact], *, home_region: str | None
                 diagnosis_codes=diagnoses.get(row.id, ()), procedure_codes=procedures.get(row.id, ()),
                 region_code=regions.get(row.patient_id), home_region=home_region,
                 age_years=_age(row.birth_date, local_date(row.discharged_at)), sex=row.sex.value,
+                **classified.get(row.id, {}),
             ),
         )
         for row in rows
     ]  # fmt: skip
 
 
-def with_classes(stay: Stay, facts: StayFacts) -> Stay:
-    """The stay with its facts completed."""
-    return replace(stay, facts=facts)
+def _classes(work: Work, encounter_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What each stay was sorted into, named as the facts that protocols ask for."""
+    rows = work.execute(
+        sa.select(Classification.encounter_id, Classification.axis, Classification.code, Classification.rank)
+        .where(Classification.encounter_id.in_(encounter_ids))
+        .order_by(Classification.rank)
+    )
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for encounter_id, axis, code, rank in rows:
+        facts = found[encounter_id]
+        if axis == Axis.DISEASE_GROUP:
+            facts["disease_groups"] = (*facts.get("disease_groups", ()), code)
+            axis = "main_disease_group"
+        if rank == 0:
+            facts[axis] = code
+    return found
 
 
 def _diagnosis_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tuple[str, ...]]:

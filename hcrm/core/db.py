@@ -144,6 +144,16 @@ class Database:
         self.inbox.dispose()
 
 
+def migration_engine(url: URL) -> Engine:
+    """An engine that may change both stores; for migrations only."""
+    if url.get_backend_name() == "sqlite":
+        path = sqlite_path(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        engine = _sqlite_engine(url, inbox_path(path), limits.SQLITE_BUSY_JOB_SECONDS, inbox_mode="rw")
+        return engine.execution_options(hcrm_write=True)
+    return _postgresql_engine(url)
+
+
 def parse_url(url: str | URL) -> URL:
     """A database address; PostgreSQL always by psycopg 3."""
     if not url:

@@ -78,3 +78,17 @@ READY_FREE_BYTES = 1024**3
 """Free disk below which we are not ready (A8)."""
 READY_LAG_SECONDS = 300.0
 """Age of the oldest message waiting for the worker above which we are not ready."""
+COMMIT_BYTES = 4 * 1024 * 1024
+"""Bytes the committer stores in one transaction, one message at least."""
+LISTENER_BYTES = 16 * 1024 * 1024
+"""Bytes of unfinished and uncommitted frames held over all MLLP connections before large ones wait (A7)."""
+LISTENER_SHARE_BYTES = 64 * 1024
+"""A connection that holds less than this never waits for LISTENER_BYTES, so small messages always get through."""
+PIPELINED_FRAMES = 256
+"""Frames of one connection that may wait for their commit before we stop reading it."""
+MAX_JUNK_BYTES = 64 * 1024
+"""Bytes outside any frame before the connection is closed."""
+FRAME_END_SECONDS = 0.2
+"""An end block without its carriage return counts as the end after this silence (C6)."""
+STOP_SECONDS = 10.0
+"""The listener's wait for its last commits when told to stop; the process ends within 15 s (X3)."""

@@ -16,7 +16,7 @@ class Department(Base):
     code: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     specialty_code: Mapped[str | None]  # 医疗机构诊疗科目名录
-    head_id: Mapped[str | None] = mapped_column(ForeignKey("practitioner.id", use_alter=True))
+    head_id: Mapped[str | None]  # practitioner; no foreign key, or the two tables would wait for each other
     is_verified: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 

@@ -97,10 +97,3 @@ class InboxApplication(Base):
     became_encounter_id: Mapped[str | None]
     taken_up_at: Mapped[datetime] = mapped_column(index=True)
     applied_at: Mapped[datetime | None]
-
-
-class InboxLane(Base):
-    """A lane a worker locks while it applies messages of it; keeps one patient's messages in order."""
-
-    __tablename__ = "inbox_lane"
-    lane: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

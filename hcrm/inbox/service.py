@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from hcrm.archive.matching import record_numbers
 from hcrm.archive.records import AbsorbOutcome, Change, IdentifierRecord, Mapped, OutcomeState, Unmapped
@@ -25,7 +26,7 @@ from hcrm.core.db import Database
 from hcrm.core.faults import fault
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work, open_work
-from hcrm.inbox.models import ApplicationState, InboxApplication, InboxLane, InboxMessage
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 
 Mapper = Callable[[bytes, Sources, datetime], Mapped]
 Mappers = Mapping[str, Mapper]
@@ -34,6 +35,7 @@ Mappers = Mapping[str, Mapper]
 _TAKE_UP = 1_000
 _LANES_AT_ONCE = limits.LANES // 4
 _LATE_COMMIT = timedelta(seconds=60)
+_LOCK_TAKE_UP, _LOCK_LANE = 4_801, 4_802  # advisory locks: two numbers of our own, then the lane
 _STATES = {
     OutcomeState.APPLIED: ApplicationState.APPLIED,
     OutcomeState.IGNORED: ApplicationState.IGNORED,
@@ -159,9 +161,7 @@ def _claim(work: Work) -> list[dict[str, Any]]:
         )
     ).scalars()
     wanted.update(lane for lanes in merges for lane in lanes)
-    locked = set(
-        work.scalars(sa.select(InboxLane.lane).where(InboxLane.lane.in_(wanted)).with_for_update(skip_locked=True))
-    )
+    locked = _lock_lanes(work, wanted)
     rows = work.execute(
         _messages()
         .where(table.c.state == ApplicationState.WAITING, table.c.lane.in_(locked))
@@ -249,7 +249,7 @@ def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -
         try:
             with open_work(database, actor=intake.actor, clock=intake.clock) as work:
                 row = _waiting_row(work, seq)
-                if row is None or row["lane"] in stopped:
+                if row is None or row["lane"] in stopped or not _locks(work, row):
                     continue
                 _apply(work, [row], intake)
             done += 1
@@ -264,8 +264,6 @@ def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -
 
 def _waiting_row(work: Work, seq: int) -> dict[str, Any] | None:
     table = InboxApplication.__table__
-    if _on_postgresql(work):
-        work.execute(sa.select(InboxLane.lane).order_by(InboxLane.lane).with_for_update())
     row = work.execute(
         _messages().where(table.c.seq == seq, table.c.state == ApplicationState.WAITING)
     ).mappings().first()  # fmt: skip
@@ -319,4 +317,17 @@ def _on_postgresql(work: Work) -> bool:
 def _exclusive(work: Work) -> None:
     """One process takes up at a time; on SQLite the writing transaction itself is exclusive."""
     if _on_postgresql(work):
-        work.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('hcrm.inbox.take_up'))"))
+        work.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_TAKE_UP, 0)))
+
+
+def _lock_lanes(work: Work, lanes: set[int]) -> set[int]:
+    """Those of the lanes nobody else works in, ours until the transaction ends."""
+    if not _on_postgresql(work):
+        return lanes
+    lane = sa.func.unnest(sa.cast(sorted(lanes), ARRAY(sa.Integer))).column_valued("lane")
+    return set(work.scalars(sa.select(lane).where(sa.func.pg_try_advisory_xact_lock(_LOCK_LANE, lane))))
+
+
+def _locks(work: Work, row: dict[str, Any]) -> bool:
+    lanes = {row["lane"], *(row["other_lanes"] or ())}
+    return _lock_lanes(work, lanes) == lanes

@@ -21,7 +21,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL, make_url
 
-from hcrm.core.db import inbox_path, migrate, parse_url
+from hcrm.core.db import inbox_path, parse_url
+from hcrm.core.migrate import migrate
 
 ADDRESS = "HCRM_TEST_DATABASE_URL"
 """A PostgreSQL and a superuser of it, for databases of the tests' own; without it one is started from a wheel."""

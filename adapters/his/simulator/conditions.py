@@ -96,7 +96,7 @@ class Casebook:
             ]
         self.conditions = tuple(condition for condition, _ in self._weighted)
         self._later = {condition.code: condition for condition in reversed(self.conditions)}
-        self.comorbidities = tuple(
+        self._comorbidities = tuple(
             Comorbidity((each["code"], each["text"]), each["from_age"], each["share"])
             for each in data["comorbidities"]
         )
@@ -119,6 +119,12 @@ class Casebook:
             self._cells[key] = cell
         bounds, conditions = cell
         return conditions[bisect(bounds, rng.random() * bounds[-1])] if bounds else None
+
+    def lives_with(self, rng: Random, age: float) -> tuple[Coded, ...]:
+        """The chronic diseases of somebody of that age."""
+        return tuple(
+            [each.coded for each in self._comorbidities if age >= each.from_age and rng.random() < each.share]
+        )
 
     def later(self, condition: Condition) -> Condition:
         """What a patient treated for this comes back with."""

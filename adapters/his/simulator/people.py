@@ -3,7 +3,7 @@
 A person is a function of seed and index, so nobody has to be kept between two visits.
 """
 
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -26,7 +26,8 @@ _FAMILY = 25  # each 25th patient is a relative of the one before
 
 def check_digit(first17: str) -> str:
     """The last character of an identity number (GB 11643, ISO 7064 MOD 11-2)."""
-    return "10X98765432"[sum(map(mul, map(int, first17), _WEIGHTS)) % 11]
+    # The bytes of the digits are 48 too high; 48 * sum(_WEIGHTS) is 7 more than a multiple of 11.
+    return "10X98765432"[(sum(map(mul, first17.encode("ascii"), _WEIGHTS)) - 7) % 11]
 
 
 def dice(seed: int) -> Random:
@@ -98,7 +99,11 @@ class People:
         self._casebook = casebook
         self._second_sender = second_sender
         self._rng = dice(seed)
-        self._names = data["given"]
+        self._eras = [each["until"] for each in data["given"]]
+        self._given_names: dict[str, list[dict[str, str]]] = {
+            "M": [each["male"] for each in data["given"]],
+            "F": [each["female"] for each in data["given"]],
+        }
         # Zipf, flattened: the real first surname has 7 %, the hundredth 0.2 %.
         self._surname = Draw((name, 1 / (rank + 6)) for rank, name in enumerate(data["surnames"]))
         self._double: list[str] = data["double_surnames"]
@@ -158,11 +163,7 @@ class People:
             payment=self._payment(rng),
             kin=kin,
             allergy=self._allergy(rng) if rng.random() < 0.08 else None,
-            comorbidities=tuple(
-                each.coded
-                for each in self._casebook.comorbidities
-                if age >= each.from_age and rng.random() < each.share
-            ),
+            comorbidities=self._casebook.lives_with(rng, age),
             home=home,
             is_second_sender=rng.random() < self._second_sender,
         )
@@ -215,8 +216,7 @@ class People:
         return one_of(rng, self._double) if rng.random() < 0.006 else self._surname(rng)
 
     def _given(self, rng: Random, sex: str, year: int) -> str:
-        era = next(each for each in self._names if year <= each["until"])
-        parts: dict[str, str] = era["male" if sex == "M" else "female"]
+        parts = self._given_names[sex][bisect_left(self._eras, year)]
         chance = rng.random()
         if chance < (0.25 if 1960 <= year < 2000 else 0.06):
             return one_of(rng, parts["alone"])

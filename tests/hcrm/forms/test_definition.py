@@ -51,14 +51,16 @@ def refusal(text: str) -> str:
             "items: [{code: a, type: display, text: 一, required: true}, {code: b, type: text, text: 二}]",
             "不能必填",
         ),
-        (
-            "items:\n- {code: a, type: text, text: 一, enable_when: {item: b, is: true}}\n- {code: b, type: yes_no, text: 二}",
-            "之前没有题目“b”",
-        ),
     ],
 )
 def test_an_item_that_does_not_fit_its_type_is_refused(items: str, said: str) -> None:
     assert said in refusal(HEAD + items + "\n")
+
+
+def test_a_question_can_only_hang_on_an_earlier_one() -> None:
+    text = GOOD.replace("text: 疼吗", "text: 疼吗, enable_when: {item: swollen, is: true}")
+
+    assert "题目“pain”的条件：之前没有题目“swollen”" in refusal(text)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from threading import Thread
 
 import pytest
 from flask import Blueprint, Flask, flash, g, make_response, redirect, render_template, request
 from flask_wtf import CSRFProtect
-from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader
+from jinja2 import FileSystemLoader
 from werkzeug.serving import make_server
 
 from hcrm.core.actor import Actor
@@ -18,56 +19,14 @@ from hcrm.web.paging import Page
 from hcrm.web.security import set_headers
 
 TODAY = date(2026, 11, 22)
-PAGES = {
-    "list.html": """
-{% extends "base.html" %}
-{% block title %}随访指令{% endblock %}
-{% block summary %}共 2 条{% endblock %}
-{% block content %}
-{% block rows %}
-<div class="filters">{{ ui.filter_chip("超期", "due", "late", 3) }}</div>
-<div class="table-wrap"><table class="list"><caption class="visually-hidden">指令</caption>
-<thead><tr><th scope="col">患者</th><th scope="col">到期</th><th scope="col">办理</th></tr></thead><tbody>
-{% for name, due_on in page.items %}<tr>
-<td><a class="row-link" href="/patients/{{ loop.index }}">{{ name }}</a></td><td>{{ ui.due(due_on) }}</td>
-<td><button class="btn btn-sm btn-outline-secondary" data-key="done" hx-post="/done/{{ loop.index }}" hx-target="#said">办结</button></td>
-</tr>{% endfor %}</tbody></table></div>{{ ui.pager(page) }}
-{% endblock %}
-<p id="said"></p><button class="btn btn-primary" id="slow" hx-get="/slow" hx-target="#said">慢</button>
-{% endblock %}""",
-    "patient.html": """
-{% extends "base.html" %}
-{% block title %}患者档案{% endblock %}
-{% block content %}
-<section class="panel identity"><dl><div><dt>手机</dt><dd>{{ ui.masked("13800138000"|mask_phone, "/reveal", "手机号码") }}</dd></div>
-{{ ui.fact("年龄", ("1959-03-14"|as_date)|age) }}</dl></section>
-{{ ui.state_badge("已过期", "late") }}
-{% for kind in ("none", "filtered", "no_right") %}{{ ui.empty_state(kind, url="/patients/1") }}{% endfor %}
-<div class="stats">{{ ui.stat("12", "超期", "/patients/1", "较昨日 +3", "late") }}{{ ui.stat("3", "今日") }}</div>
-{% endblock %}""",
-    "form.html": """
-{% extends "base.html" %}
-{% block title %}填写随访{% endblock %}
-{% block content %}
-<form class="panel" method="post" novalidate data-guard{% if htmx %} hx-post="/form" hx-target="this" hx-swap="outerHTML"{% endif %}><div class="panel-body">
-{{ ui.csrf() }}{{ ui.error_summary(errors, {"sbp": "收缩压"}) }}
-{{ ui.field("sbp", "收缩压", request.form.sbp, type="number", unit="mmHg", hint="60 到 260", error=errors.sbp, required=true) }}
-{{ ui.choice("pain", "疼痛", scale, "", scale=true, ends=("不痛", "最痛"), error=errors.pain) }}
-{{ ui.choice("edu", "宣教", [("a", "饮食"), ("b", "运动")], ["b"], multiple=true) }}
-{{ ui.select("drug", "服药", [("1", "按医嘱"), ("2", "停药")], "2") }}
-{{ ui.field("next", "复诊", "2026-12-01", type="date") }}{{ ui.checkbox("ok", "同意继续随访", true) }}
-{{ ui.textarea("note", "备注", request.form.note) }}
-{% call ui.buttons("提交", cancel_url="/") %}<button class="btn btn-outline-secondary" name="draft" value="1">存草稿</button>{% endcall %}
-</div></form>
-{% endblock %}""",
-}
+PAGES = Path(__file__).parent / "pages"
 
 
 def build_console() -> Flask:
     app = Flask("console", static_folder=str(package_path("static")))
     app.secret_key = "made up"
     app.jinja_options = {"autoescape": True}
-    app.jinja_loader = ChoiceLoader([FileSystemLoader(template_path("web")), DictLoader(PAGES)])
+    app.jinja_loader = FileSystemLoader([template_path("web"), PAGES])
     app.jinja_env.filters["as_date"] = date.fromisoformat
     CSRFProtect(app)
     register_filters(app, today=lambda: TODAY)

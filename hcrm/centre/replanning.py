@@ -1,0 +1,201 @@
+"""What was issued follows what became of the stay: its record corrected, its discharge cancelled, the patient died.
+
+Only what nobody has taken up yet (已下达) is moved, or withdrawn because its protocol no longer applies; what a
+physician works on goes on. Done work is never taken back (truth table B6, B7; mechanisms 2.13).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from hcrm.archive.events import DischargeCancelled, PatientDied
+from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.timeline import add_entry
+from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.audit.service import record_audit
+from hcrm.centre.events import EncounterReclassified
+from hcrm.centre.instructions import (
+    NO_CUT_OVERS,
+    CutOvers,
+    note_change,
+    note_for,
+    plan_instructions,
+    tell_issued,
+)
+from hcrm.centre.models import OPEN_STATES, Instruction, InstructionHistory, InstructionState, Withdrawal
+from hcrm.centre.owners import Owners, find_owners
+from hcrm.centre.published import published_step
+from hcrm.centre.stays import Stay, load_stays
+from hcrm.core.work import Row, Work
+
+Standing = sa.RowMapping
+"""An instruction as it stands, locked: plain values, since they are changed in bulk."""
+
+_WAITING = (*OPEN_STATES, InstructionState.RETURNED)
+_NOT_DONE = (*_WAITING, InstructionState.EXPIRED)
+_FOLLOWING = ("opens_on", "due_on", "closes_on", "department_id", "assignee_id", "note")
+
+
+def replan_instructions(
+    work: Work,
+    facts: Sequence[EncounterReclassified],
+    *,
+    home_region: str | None = None,
+    cut_overs: CutOvers = NO_CUT_OVERS,
+) -> int:
+    """Let the instructions of stays that were classified anew follow; how many were issued, changed or withdrawn.
+
+    A protocol that applies now is issued, or restored where a message had taken it back; one that no longer applies
+    is withdrawn as far as nobody has taken it up; what stays untouched gets the dates and the owner of today.
+    """
+    stays = {
+        stay.trigger_id: stay for stay in load_stays(work, facts, home_region=home_region, classes=True)
+    }
+    planned: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in plan_instructions(work, stays=stays.values(), cut_overs=cut_overs):
+        planned[row["trigger_id"], row["protocol_code"]].append(row)
+    standing = _lock(work, Instruction.trigger_id.in_(sorted(stays)))
+    known = {_key(row) for row in standing}
+    new = [row for key, rows in planned.items() if key not in known for row in rows]
+    work.insert(Instruction, new)  # the stays are locked: nobody else issues for them meanwhile
+    tell_issued(work, rows=new, words="已下达随访指令")
+    gone = [row for row in standing if _key(row) not in planned and row["state"] is InstructionState.ISSUED]
+    for why, died in ((Withdrawal.DIED, True), (Withdrawal.NOT_APPLICABLE, False)):
+        _withdraw(work, [row for row in gone if stays[row["trigger_id"]].has_died is died], why)
+    changed = _follow(work, [row for row in standing if _key(row) in planned], stays)
+    return len(new) + len(gone) + changed
+
+
+def withdraw_for_cancelled(work: Work, facts: Sequence[DischargeCancelled]) -> int:
+    """Withdraw what the cancelled discharges had triggered and is not done; how many."""
+    triggers = {fact.trigger_id for fact in facts}
+    standing = work.scalars(
+        sa.select(Encounter.discharge_id).where(
+            Encounter.id.in_(sorted({fact.encounter_id for fact in facts})),
+            Encounter.status == EncounterStatus.FINISHED,
+        )
+    )
+    triggers.difference_update(standing)
+    rows = _lock(work, Instruction.trigger_id.in_(sorted(triggers)), Instruction.state.in_(_NOT_DONE))
+    return _withdraw(work, rows, Withdrawal.DISCHARGE_CANCELLED)
+
+
+def withdraw_for_deceased(work: Work, facts: Sequence[PatientDied]) -> int:
+    """Withdraw everything that waits for patients who have died; how many."""
+    dead = work.scalars(
+        sa.select(Patient.id).where(
+            Patient.id.in_(sorted({fact.patient_id for fact in facts})),
+            Patient.deceased == DeceasedState.DECEASED,
+        )
+    )
+    rows = _lock(work, Instruction.patient_id.in_(sorted(dead)), Instruction.state.in_(_WAITING))
+    return _withdraw(work, rows, Withdrawal.DIED)
+
+
+def _key(row: Standing) -> tuple[str, str]:
+    return row["trigger_id"], row["protocol_code"]
+
+
+def _lock(work: Work, *where: sa.ColumnElement[bool]) -> Sequence[Standing]:
+    """The instructions that fit, locked in one order."""
+    statement = sa.select(Instruction.__table__).where(*where).order_by(Instruction.id).with_for_update()
+    return work.execute(statement).mappings().all()
+
+
+def _withdraw(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
+    if not rows:
+        return 0
+    work.execute(
+        sa.update(Instruction)
+        .where(Instruction.id.in_([row["id"] for row in rows]))
+        .values(
+            state=InstructionState.WITHDRAWN, withdrawal=why, reason=why.label, version=Instruction.version + 1
+        )
+        .execution_options(synchronize_session=False)
+    )
+    for row in rows:
+        _note(work, row, InstructionState.WITHDRAWN, why.label)
+    _tell(work, rows, "已撤回随访指令", why.label)
+    record_audit(
+        work, action="instruction.withdraw", patients=[row["patient_id"] for row in rows],
+        detail={"cause": why.value, "count": len(rows)},
+    )  # fmt: skip
+    return len(rows)
+
+
+def _follow(work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay]) -> int:
+    """Restore what a message had withdrawn; move what is untouched; how many were changed."""
+    rows = [row for row in standing if row["state"] is InstructionState.ISSUED or _is_restorable(row)]
+    owners = find_owners(work, stays.values())
+    by_hand = _changed_by_people(work, rows)
+    changed: list[Row] = []
+    restored: list[Standing] = []
+    for row in rows:
+        values = _values_now(work, row, stays[row["trigger_id"]], owners)
+        if row["id"] in by_hand:
+            values["assignee_id"] = row["assignee_id"]
+        if _is_restorable(row):
+            restored.append(row)
+            _note(work, row, InstructionState.ISSUED, "出院记录更正，重新下达")
+        elif any(row[name] != values[name] for name in _FOLLOWING):
+            _note(work, row, InstructionState.ISSUED, "随出院记录更正调整")
+        else:
+            continue
+        changed.append(
+            {"id": row["id"], **values, "state": InstructionState.ISSUED, "withdrawal": None, "reason": None,
+             "version": row["version"] + 1}
+        )  # fmt: skip
+    work.update_rows(Instruction, changed)
+    _tell(work, restored, "已恢复随访指令", "出院记录更正")
+    if changed:
+        patients = {row["id"]: row["patient_id"] for row in rows}
+        record_audit(work, action="instruction.replan", patients=[patients[row["id"]] for row in changed])
+    return len(changed)
+
+
+def _values_now(work: Work, row: Standing, stay: Stay, owners: Owners) -> Row:
+    """Dates, owner and note by today's record, under the protocol version it was issued by."""
+    step = published_step(
+        work, protocol_code=row["protocol_code"], version=row["protocol_version"], step_code=row["step_code"]
+    )
+    return {
+        **step.window(stay.discharged_on),
+        "department_id": stay.department_id,
+        "assignee_id": owners.of(stay, step.assign_to),
+        "note": note_for(stay),
+    }
+
+
+def _is_restorable(row: Standing) -> bool:
+    """Withdrawn by a message and by nobody's decision."""
+    return row["state"] is InstructionState.WITHDRAWN and row["withdrawal"] is not Withdrawal.BY_HAND
+
+
+def _changed_by_people(work: Work, rows: Sequence[Standing]) -> set[str]:
+    """Those whose history names a person: a hand-picked owner is kept."""
+    return set(
+        work.scalars(
+            sa.select(InstructionHistory.instruction_id).where(
+                InstructionHistory.instruction_id.in_([row["id"] for row in rows]),
+                InstructionHistory.actor_id.not_like("system:%"),
+            )
+        )
+    )
+
+
+def _note(work: Work, row: Standing, after: InstructionState, reason: str) -> None:
+    note_change(work, instruction_id=row["id"], before=row["state"], after=after, reason=reason)
+
+
+def _tell(work: Work, rows: Sequence[Standing], words: str, reason: str) -> None:
+    """One line of the timeline per stay."""
+    by_stay: dict[str, list[Standing]] = defaultdict(list)
+    for row in rows:
+        by_stay[row["encounter_id"]].append(row)
+    for encounter_id, told in by_stay.items():
+        add_entry(
+            work, patient_id=told[0]["patient_id"], happened_at=work.clock.now(), kind="instruction",
+            title=f"{words} {len(told)} 条（{reason}）", subject_type="encounter", subject_id=encounter_id,
+            scope=told[0]["department_id"],
+        )  # fmt: skip

@@ -1,0 +1,15 @@
+"""Which instructions an actor may see: the one place that says so."""
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+
+from hcrm.centre.models import Instruction
+from hcrm.core.actor import Actor
+
+
+def instructions_in_scope(actor: Actor) -> ColumnElement[bool]:
+    """Those of the actor's departments, and those assigned to them wherever the patient lay."""
+    if actor.department_ids is None:
+        return sa.true()
+    mine = Instruction.department_id.in_(sorted(actor.department_ids))
+    return mine if actor.practitioner_id is None else sa.or_(mine, Instruction.assignee_id == actor.practitioner_id)

@@ -1,0 +1,82 @@
+"""Bringing a database to the schema of this release (Alembic), and telling whether it is there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from hcrm.core.db import INBOX_SCHEMA, Base, migration_engine, parse_url
+from hcrm.core.errors import HcrmError
+from hcrm.core.paths import package_path
+from hcrm.core.tables import load_tables
+
+
+def migrate(url: str | sa.URL, revision: str = "head") -> None:
+    """Upgrade to a revision, or downgrade to an earlier one; everything in one transaction."""
+    with _connection(url) as connection:
+        config = _config(connection)
+        script = ScriptDirectory.from_config(config)
+        here = MigrationContext.configure(connection).get_current_revision()
+        if revision == "base" or (here and revision != "head" and _is_before(script, revision, here)):
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+
+
+def schema_revision(url: str | sa.URL) -> tuple[str | None, str]:
+    """The revision the database is at, and the one this release needs."""
+    with _connection(url) as connection:
+        script = ScriptDirectory.from_config(_config(connection))
+        return MigrationContext.configure(connection).get_current_revision(), str(script.get_current_head())
+
+
+def require_current_schema(url: str | sa.URL) -> None:
+    """Refuse to start on a database that is behind or ahead."""
+    here, needed = schema_revision(url)
+    if here != needed:
+        raise HcrmError("db.schema", f"数据库结构版本为 {here or '空'}，本程序需要 {needed}；请先备份，再运行 hcrm init")
+
+
+def schema_differences(url: str | sa.URL) -> list[object]:
+    """What the models say and the database does not; empty when they are equal."""
+    load_tables()
+    with _connection(url) as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_schemas": True, "compare_type": False,
+                  "include_name": lambda name, kind, _p: name in (None, "main", INBOX_SCHEMA) if kind == "schema" else True},
+        )  # fmt: skip
+        return list(compare_metadata(context, Base.metadata))
+
+
+def new_revision(url: str | sa.URL, words: str, *, revision: str) -> None:
+    """Write a revision file from the difference between models and an up-to-date database; for developers."""
+    with _connection(url) as connection:
+        command.revision(_config(connection), message=words, autogenerate=True, rev_id=revision)
+
+
+@contextmanager
+def _connection(url: str | sa.URL) -> Iterator[sa.Connection]:
+    engine = migration_engine(parse_url(url))
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _config(connection: sa.Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(package_path("migrations")))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _is_before(script: ScriptDirectory, revision: str, here: str) -> bool:
+    return revision in {item.revision for item in script.iterate_revisions(here, "base")} and revision != here

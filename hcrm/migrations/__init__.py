@@ -1,0 +1,1 @@
+"""Alembic revisions; each runs beside the previous release."""
