@@ -16,7 +16,14 @@ from typing import Final
 from adapters.his.ack import make_ack
 from adapters.his.batch import split_batch
 from adapters.his.charset import CharsetError, decode
-from adapters.his.header import Header, Separators, is_delimiter, read_header, read_separators, split_written_ends
+from adapters.his.header import (
+    Header,
+    Separators,
+    is_delimiter,
+    read_header,
+    read_separators,
+    split_written_ends,
+)
 from adapters.his.moments import BadTime, Moment, birth_date, moment
 
 __all__ = [
@@ -116,7 +123,9 @@ class Segment:
         raw = self.raw(field)
         if not raw:
             return None
-        return Field(_nth(raw, self._separators.repetition, repeat), repeat, self._separators).value(component, sub)
+        return Field(_nth(raw, self._separators.repetition, repeat), repeat, self._separators).value(
+            component, sub
+        )
 
     def repeats(self, field: int) -> list[Field]:
         """Every repeat in order, empty ones too; no repeats of an absent field."""
@@ -124,7 +133,9 @@ class Segment:
         if not raw:
             return []
         separators = self._separators
-        return [Field(part, index, separators) for index, part in enumerate(raw.split(separators.repetition), 1)]
+        return [
+            Field(part, index, separators) for index, part in enumerate(raw.split(separators.repetition), 1)
+        ]
 
 
 class Message:

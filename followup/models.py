@@ -68,7 +68,9 @@ class Review(Base):
     __table_args__ = (Index("ix_review_department", "department_id", "state", "asked_at"),)
     id: Mapped[Id]
     instruction_id: Mapped[str] = mapped_column(ForeignKey("instruction.id"), index=True)
-    response_id: Mapped[str | None] = mapped_column(ForeignKey("response.id"))  # none where nothing was answered
+    response_id: Mapped[str | None] = mapped_column(
+        ForeignKey("response.id")
+    )  # none where nothing was answered
     department_id: Mapped[str | None] = mapped_column(ForeignKey("department.id"))
     cause: Mapped[ReviewCause]
     state: Mapped[ReviewState]

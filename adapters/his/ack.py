@@ -59,7 +59,10 @@ def is_acknowledgement(header: Header, raw: bytes) -> bool:
     """Whether this is itself an ACK: type ACK or MCF, or no event and an MSA. An ACK is never acknowledged (C13)."""
     if header.type in ("ACK", "MCF"):
         return True
-    return not header.event and re.search(rb"[\r\n]MSA" + re.escape(header.separators.field.encode()), raw) is not None
+    return (
+        not header.event
+        and re.search(rb"[\r\n]MSA" + re.escape(header.separators.field.encode()), raw) is not None
+    )
 
 
 def answer_code(header: Header, source: Source | None, verdict: str) -> str:
@@ -77,12 +80,20 @@ def answer_code(header: Header, source: Source | None, verdict: str) -> str:
         condition, prefix = header.application_ack, "A"
     elif not condition:
         condition = "AL"
-    wanted = {"AL": True, "NE": False, "ER": verdict != "A", "SU": verdict == "A"}.get(condition.upper(), True)
+    wanted = {"AL": True, "NE": False, "ER": verdict != "A", "SU": verdict == "A"}.get(
+        condition.upper(), True
+    )
     return prefix + verdict if wanted else ""
 
 
 def make_ack(
-    header: Header, code: str, *, at: datetime, digest: bytes, problem: HeaderProblem | None = None, note: str = ""
+    header: Header,
+    code: str,
+    *,
+    at: datetime,
+    digest: bytes,
+    problem: HeaderProblem | None = None,
+    note: str = "",
 ) -> bytes:
     """The ACK for a header, in its delimiters and charset; the same arguments give the same bytes.
 

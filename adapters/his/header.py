@@ -10,7 +10,9 @@ from adapters.his.charset import charset_named
 _NEVER: Final = "\x00"  # stands for a delimiter the sender does not use; NUL is stripped before reading
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n\x00"
 _DEFAULTS: Final = "^~\\&"
-_KEY_LENGTH: Final = 199  # MSH-3.1 and MSH-4.1 are keys of an index; PostgreSQL takes 2,700 bytes in one entry
+_KEY_LENGTH: Final = (
+    199  # MSH-3.1 and MSH-4.1 are keys of an index; PostgreSQL takes 2,700 bytes in one entry
+)
 
 
 class Separators(NamedTuple):

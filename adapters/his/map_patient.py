@@ -5,7 +5,7 @@ from datetime import date, datetime, tzinfo
 
 from adapters.hl7v2 import NULL, BadTime, Field, Message, Segment, birth_date, moment
 from hcrm.archive import records as r
-from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
+from hcrm.archive.terms import DeceasedState, IdentifierKind, Sex
 from hcrm.core.sources import Source
 from hcrm.core.text import clean_id_number, clean_name, is_han, is_id_number
 

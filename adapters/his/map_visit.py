@@ -3,7 +3,7 @@
 from adapters.his.map_patient import person_name, read_moment
 from adapters.hl7v2 import BadTime, Message, Segment, moment
 from hcrm.archive import records as r
-from hcrm.archive.visit_models import DischargeWay, EncounterClass
+from hcrm.archive.terms import DischargeWay, EncounterClass
 from hcrm.core.sources import Source
 
 _FINAL_FIRST = ("F", "W", "A")

@@ -8,10 +8,19 @@ from datetime import datetime, timedelta, tzinfo
 
 from adapters.his.map_patient import map_patient, ranked, read_identifiers
 from adapters.his.map_visit import map_encounter
-from adapters.hl7v2 import BadTime, CharsetError, Header, Message, Moment, decode, moment, read_header, read_message
+from adapters.hl7v2 import (
+    BadTime,
+    CharsetError,
+    Header,
+    Message,
+    Moment,
+    decode,
+    moment,
+    read_header,
+    read_message,
+)
 from hcrm.archive import records as r
-from hcrm.archive.models import IdentifierKind
-from hcrm.archive.visit_models import VisitEventKind
+from hcrm.archive.terms import IdentifierKind, VisitEventKind
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 

@@ -7,7 +7,14 @@ from typing import Final, Literal
 
 Precision = Literal["year", "month", "day", "hour", "minute", "second"]
 
-_PRECISIONS: Final[dict[int, Precision]] = {4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second"}
+_PRECISIONS: Final[dict[int, Precision]] = {
+    4: "year",
+    6: "month",
+    8: "day",
+    10: "hour",
+    12: "minute",
+    14: "second",
+}
 _TIME: Final = re.compile(
     r"(\d{4})(?:[-/.]?(\d\d)(?:[-/.]?(\d\d)(?:[T ]?(\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?)?)?)?"
     r"\s*(Z|[+-]\d\d(?::?\d\d)?)?",

@@ -8,7 +8,7 @@ from adapters.his.ack import HeaderProblem, answer_code, check_header, is_acknow
 from adapters.his.batch import Part, split_batch
 from adapters.his.header import read_header
 from hcrm.core import limits
-from hcrm.core.sources import Source, Sources
+from hcrm.core.sources import Sources
 from hcrm.inbox.records import Incoming, Refused
 
 FORMAT: Final = "hl7v2"
@@ -24,16 +24,18 @@ def receive(raw: bytes, *, sources: Sources, peer: str, at: datetime) -> list[In
     """
     parts = split_batch(raw)
     if len(parts) > limits.MAX_BATCH_MESSAGES:
-        return [refuse_oversize(raw, len(raw), sources=sources, peer=peer, at=at)]
+        return [refuse_oversize(raw, limit=limits.MAX_FRAME_BYTES, sources=sources, peer=peer, at=at)]
     return [_receive_part(part, sources, peer, at, alone=len(parts) == 1) for part in parts]
 
 
-def _receive_part(part: Part, sources: Sources, peer: str, at: datetime, *, alone: bool) -> Incoming | Refused:
+def _receive_part(
+    part: Part, sources: Sources, peer: str, at: datetime, *, alone: bool
+) -> Incoming | Refused:
     raw = part.raw
     digest = hashlib.sha256(raw).digest()
     header = read_header(raw)
     if header is None:
-        return Refused("no_msh", len(raw), digest, raw[:_HEAD_BYTES], peer, at, fatal=alone)
+        return Refused("no_msh", len(raw), digest, raw[:_HEAD_BYTES], peer, at, is_fatal=alone)
     source = sources.find(header.sender, header.facility)
     problem = check_header(header, source)
     ack = b""
@@ -51,21 +53,23 @@ def _receive_part(part: Part, sources: Sources, peer: str, at: datetime, *, alon
     )  # fmt: skip
 
 
-def refuse(raw: bytes, reason: str, *, size: int | None = None, peer: str, at: datetime) -> Refused:
+def refuse(raw: bytes, reason: str, *, peer: str, at: datetime, is_fatal: bool = False) -> Refused:
     """Bytes that are no message: half a frame, junk."""
-    digest = hashlib.sha256(raw).digest()
-    return Refused(reason, len(raw) if size is None else size, digest, raw[:_HEAD_BYTES], peer, at, fatal=True)
+    return Refused(
+        reason, len(raw), hashlib.sha256(raw).digest(), raw[:_HEAD_BYTES], peer, at, is_fatal=is_fatal
+    )
 
 
-def refuse_oversize(raw: bytes, size: int, *, sources: Sources, peer: str, at: datetime) -> Refused:
+def refuse_oversize(raw: bytes, *, limit: int, sources: Sources, peer: str, at: datetime) -> Refused:
     """A frame beyond the limit, `raw` as far as it was read: AE 207 where that holds the MSH, then close."""
-    digest = hashlib.sha256(raw).digest()
+    refused = refuse(raw, "oversize", peer=peer, at=at, is_fatal=True)
     header = read_header(raw)
-    ack = b""
-    if header is not None and not is_acknowledgement(header, b""):
-        source: Source | None = sources.find(header.sender, header.facility)
-        code = answer_code(header, source, "E")
-        if code:
-            note = f"larger than {limits.MAX_FRAME_BYTES} bytes"
-            ack = make_ack(header, code, at=at, digest=digest, problem=_TOO_LONG, note=note)
-    return Refused("oversize", size, digest, raw[:_HEAD_BYTES], peer, at, ack=ack, fatal=True)
+    if header is None or is_acknowledgement(header, b""):
+        return refused
+    code = answer_code(header, sources.find(header.sender, header.facility), "E")
+    if not code:
+        return refused
+    note = f"more than {limit} bytes or {limits.MAX_BATCH_MESSAGES} messages"
+    return refused._replace(
+        ack=make_ack(header, code, at=at, digest=refused.sha256, problem=_TOO_LONG, note=note)
+    )

@@ -15,11 +15,11 @@ from hcrm.core.errors import HcrmError
 
 HASHER = PasswordHasher()  # RFC 9106, low memory: 64 MiB, three passes, four lanes
 
-_COMMON = frozenset(
-    ("12345678", "123456789", "1234567890", "87654321", "11111111", "00000000", "88888888", "66666666")
-    + ("password", "password1", "passw0rd", "qwertyui", "qwerty123", "1qaz2wsx", "abc12345", "a1234567")
-    + ("admin123", "admin888", "hospital", "yiyuan123", "woaini1314", "5201314520", "zxcvbnm1", "iloveyou")
-)
+_COMMON = frozenset({
+    "12345678", "123456789", "1234567890", "87654321", "11111111", "00000000", "88888888", "66666666",
+    "password", "password1", "passw0rd", "qwertyui", "qwerty123", "1qaz2wsx", "abc12345", "a1234567",
+    "admin123", "admin888", "hospital", "yiyuan123", "woaini1314", "5201314520", "zxcvbnm1", "iloveyou",
+})  # fmt: skip
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no l, i, o, 0, 1: read aloud and typed from paper
 
 

@@ -101,7 +101,7 @@ def reset_password(work: Work, *, account_id: str, password_hash: str) -> None:
     _note(work, "account.password_reset", account)
 
 
-def change_password(work: Work, *, account_id: str, old_hash: str, password_hash: str) -> Account:
+def change_password(work: Work, *, account_id: str, old_hash: str | None, password_hash: str) -> Account:
     """One's own password; every session ends, the caller starts a new one. `old_hash` was verified outside."""
     account = get_account(work, account_id)
     if account.password != old_hash:

@@ -90,23 +90,29 @@ def refuse_attempt(work: Work, *, attempt: Attempt) -> None:
     )  # fmt: skip
 
 
-def start_session(work: Work, *, attempt: Attempt) -> tuple[Account, AccountSession]:
-    """Begin a session after the password was right; session, tries forgotten and audit stand or fall together.
+def start_session(work: Work, *, attempt: Attempt) -> tuple[Account | None, str]:
+    """Begin a session after the password was right: the account and the session's key; nobody where it is closed.
 
-    The account is read again: it may have been closed, or its password changed, while the hash was computed.
+    Session, tries forgotten and audit stand or fall together. The account is read again: it may have been closed,
+    or its password changed, while the hash was computed.
     """
-    account = work.session.get(Account, attempt.account_id or "", populate_existing=True)
+    account = work.session.get(Account, attempt.account_id or "")
     if account is None or not account.active or account.password != attempt.password_hash:
-        raise HcrmError("login.refused", WRONG, status=401)
+        return None, ""
+    account.last_login_at = work.clock.now()
+    record_audit(work, action="session.login", subject_type="account", subject_id=account.id)
+    return account, open_session(work, account=account, attempt=attempt)
+
+
+def open_session(work: Work, *, account: Account, attempt: Attempt) -> str:
+    """A session's row and its key; the tries that led here are forgotten, sessions long over are swept."""
     now = work.clock.now()
-    work.execute(sa.delete(LoginAttempt).where(LoginAttempt.account_key == attempt.account_key))
     oldest = now - timedelta(seconds=limits.SESSION_SECONDS)
+    work.execute(sa.delete(LoginAttempt).where(LoginAttempt.account_key == attempt.account_key))
     work.execute(sa.delete(AccountSession).where(AccountSession.started_at < oldest))
     session = AccountSession(id=work.new_id(), account_id=account.id, started_at=now, ended_at=None)
     work.add(session)
-    account.last_login_at = now
-    record_audit(work, action="session.login", subject_type="account", subject_id=account.id)
-    return account, session
+    return session.id
 
 
 def is_session_open(work: Work, *, session_id: str, account_id: str) -> bool:

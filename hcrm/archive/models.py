@@ -11,26 +11,12 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hcrm.core.db import Base, Id, LabelledEnum
+from hcrm.archive.terms import DeceasedState as DeceasedState
+from hcrm.archive.terms import IdentifierKind as IdentifierKind
+from hcrm.archive.terms import Sex as Sex
+from hcrm.core.db import Base, Id
 
 InboxSeq = BigInteger().with_variant(Integer, "sqlite")
-
-
-class Sex(LabelledEnum):
-    """Administrative sex, GB/T 2261.1. FHIR: administrative-gender."""
-
-    MALE = "male", "男"
-    FEMALE = "female", "女"
-    OTHER = "other", "其他"
-    UNKNOWN = "unknown", "未知"
-
-
-class DeceasedState(LabelledEnum):
-    """Whether the patient lives, as far as we were told."""
-
-    ALIVE = "alive", "在世"
-    DECEASED = "deceased", "已故"
-    DISPUTED = "disputed", "存疑"
 
 
 class Patient(Base):
@@ -78,14 +64,6 @@ class PatientHistory(Base):
     source: Mapped[str]
     seq: Mapped[int] = mapped_column(InboxSeq)
     replaced_at: Mapped[datetime]
-
-
-class IdentifierKind(LabelledEnum):
-    """What an identifier is good for."""
-
-    RECORD = "record", "病历号"
-    CITIZEN = "citizen", "身份证号"
-    OTHER = "other", "其他标识"
 
 
 _LIVE_RECORD = text("kind = 'record' AND ended_at IS NULL")

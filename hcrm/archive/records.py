@@ -9,8 +9,14 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Final
 
-from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
-from hcrm.archive.visit_models import DischargeWay, EncounterClass, VisitEventKind
+from hcrm.archive.terms import (
+    DeceasedState,
+    DischargeWay,
+    EncounterClass,
+    IdentifierKind,
+    Sex,
+    VisitEventKind,
+)
 
 
 class Null(Enum):

@@ -62,10 +62,5 @@ def list_timeline(
         statement = statement.where(
             sa.or_(TimelineEntry.scope.is_(None), TimelineEntry.scope.in_(sorted(departments)))
         )
-    return keyset_page(
-        work.session,
-        statement,
-        order=[TimelineEntry.happened_at.desc(), TimelineEntry.id.desc()],
-        key=key,
-        size=size,
-    )
+    order = [TimelineEntry.happened_at.desc(), TimelineEntry.id.desc()]
+    return keyset_page(work, statement, order=order, key=key, size=size)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from hcrm.archive.visit_models import EncounterStatus, VisitEventKind
+from hcrm.archive.terms import EncounterStatus, VisitEventKind
 
 K = VisitEventKind
 _LIFE = frozenset({K.ADMIT, K.REGISTER, K.TRANSFER, K.CLASS_CHANGE, K.LEAVE, K.RETURN, K.DISCHARGE})

@@ -27,6 +27,7 @@ _PREFIX = {
     FactKind.PROCEDURE: (re.compile(r"\d{2,8}"), "ICD-9-CM-3 编码，例如 36.07 或 81.51-81.54"),
     FactKind.DIGITS: (re.compile(r"\d{2,6}"), "行政区划代码的前几位，例如 3301"),
 }
+_LARGEST_RANGE = 10_000  # a range is written out in memory
 _OPERATORS = ("is_", "in_", "starts_with", "contains", "at_least", "below")
 
 
@@ -46,8 +47,8 @@ class Condition(DefinitionPart):
         fact = FACTS.get(self.fact)
         if fact is None:
             raise ValueError(f"没有名为“{self.fact}”的事实，可用：{'、'.join(FACTS)}")
-        operator = only_one_of(self, _OPERATORS)
-        if operator not in _ALLOWED[fact.kind]:
+        comparison = only_one_of(self, _OPERATORS)
+        if comparison not in _ALLOWED[fact.kind]:
             allowed = "、".join(name.rstrip("_") for name in _ALLOWED[fact.kind])
             raise ValueError(f"“{self.fact}”只能用 {allowed} 比较")
         for word in self.wanted:
@@ -119,6 +120,8 @@ def _expand(prefix: str, kind: FactKind) -> list[str]:
     low, high = map(_ordinal, ends)
     if len(ends[1]) != width or low >= high or not all(end[1:].isdigit() for end in ends):
         raise ValueError(f"“{prefix}”的起止须一样长并从小到大")
+    if high - low >= _LARGEST_RANGE:
+        raise ValueError(f"“{prefix}”范围过大，请写得短一些，例如只写前三位")
     return [_code(number, width, ends[0][0].isalpha()) for number in range(low, high + 1)]
 
 

@@ -60,9 +60,7 @@ def issue_instructions(
 
 def plan_instructions(work: Work, *, stays: Iterable[Stay], cut_overs: CutOvers = NO_CUT_OVERS) -> list[Row]:
     """The instructions these stays are to have by the protocols in force: nobody is to be called about the dead."""
-    wanted = [
-        stay for stay in stays if not stay.has_died and not _is_history(stay, cut_overs)
-    ]
+    wanted = [stay for stay in stays if not stay.has_died and not _is_history(stay, cut_overs)]
     if not wanted:
         return []
     protocols, versions = published_protocols(work), published_form_versions(work)

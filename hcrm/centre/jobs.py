@@ -23,7 +23,9 @@ def expire_instructions(work: Work) -> int:
         .where(IS_OPEN, Instruction.closes_on < today)
         .order_by(Instruction.closes_on, Instruction.id)
         .limit(EXPIRY_BATCH)
-        .with_for_update(skip_locked=True)  # one that somebody is working on right now can wait for the next run
+        .with_for_update(
+            skip_locked=True
+        )  # one that somebody is working on right now can wait for the next run
     ).all()
     if not rows:
         return 0

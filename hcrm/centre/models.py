@@ -46,7 +46,7 @@ OPEN_STATES = (InstructionState.ISSUED, InstructionState.ACCEPTED, InstructionSt
 
 
 class Withdrawal(LabelledEnum):
-    """Why an instruction was taken back. What a message took back, a later message may restore; a person's word stays."""
+    """Why an instruction was taken back. What a message took back, a message may restore; a person's word stays."""
 
     DISCHARGE_CANCELLED = "discharge_cancelled", "出院已取消"
     NOT_APPLICABLE = "not_applicable", "方案不再适用"
@@ -82,7 +82,14 @@ class Instruction(Base):
     __table_args__ = (
         UniqueConstraint("trigger_id", "protocol_code", "step_code"),  # issuing twice is impossible
         CheckConstraint("opens_on <= due_on AND due_on <= closes_on", name="window_in_order"),
-        Index("ix_instruction_assignee", "assignee_id", "due_on", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
+        Index(
+            "ix_instruction_assignee",
+            "assignee_id",
+            "due_on",
+            "id",
+            sqlite_where=_OPEN,
+            postgresql_where=_OPEN,
+        ),
         Index("ix_instruction_department", "department_id", "state", "due_on", "id"),
         Index("ix_instruction_closes_on", "closes_on", sqlite_where=_OPEN, postgresql_where=_OPEN),
         Index("ix_instruction_due", "due_on", "department_id"),
@@ -90,7 +97,9 @@ class Instruction(Base):
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
     encounter_id: Mapped[str] = mapped_column(ForeignKey("encounter.id"), index=True)
-    trigger_id: Mapped[str] = mapped_column(ForeignKey("visit_event.id"))  # this discharge, not the one before it
+    trigger_id: Mapped[str] = mapped_column(
+        ForeignKey("visit_event.id")
+    )  # this discharge, not the one before it
     protocol_code: Mapped[str]
     protocol_version: Mapped[int]  # the version in force when issued
     protocol_title: Mapped[str]

@@ -34,11 +34,11 @@ def published_step(work: Work, *, protocol_code: str, version: int, step_code: s
 def published_form_versions(work: Work) -> dict[str, int]:
     """The newest version of each form: what an instruction issued now is answered with."""
     rows = work.execute(
-        sa.select(Definition.code, sa.func.max(Definition.version))
+        sa.select(Definition.code, sa.func.max(Definition.version).label("version"))
         .where(Definition.kind == "form", Definition.state == "published")
         .group_by(Definition.code)
     )
-    return {code: version for code, version in rows}
+    return {row.code: row.version for row in rows}
 
 
 def form_version(versions: dict[str, int], code: str) -> int:

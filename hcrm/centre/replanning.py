@@ -49,9 +49,7 @@ def replan_instructions(
     A protocol that applies now is issued, or restored where a message had taken it back; one that no longer applies
     is withdrawn as far as nobody has taken it up; what stays untouched gets the dates and the owner of today.
     """
-    stays = {
-        stay.trigger_id: stay for stay in load_stays(work, facts, home_region=home_region, classes=True)
-    }
+    stays = {stay.trigger_id: stay for stay in load_stays(work, facts, home_region=home_region, classes=True)}
     planned: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in plan_instructions(work, stays=stays.values(), cut_overs=cut_overs):
         planned[row["trigger_id"], row["protocol_code"]].append(row)
@@ -110,7 +108,10 @@ def _withdraw(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
         sa.update(Instruction)
         .where(Instruction.id.in_([row["id"] for row in rows]))
         .values(
-            state=InstructionState.WITHDRAWN, withdrawal=why, reason=why.label, version=Instruction.version + 1
+            state=InstructionState.WITHDRAWN,
+            withdrawal=why,
+            reason=why.label,
+            version=Instruction.version + 1,
         )
         .execution_options(synchronize_session=False)
     )

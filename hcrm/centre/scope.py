@@ -12,4 +12,8 @@ def instructions_in_scope(actor: Actor) -> ColumnElement[bool]:
     if actor.department_ids is None:
         return sa.true()
     mine = Instruction.department_id.in_(sorted(actor.department_ids))
-    return mine if actor.practitioner_id is None else sa.or_(mine, Instruction.assignee_id == actor.practitioner_id)
+    return (
+        mine
+        if actor.practitioner_id is None
+        else sa.or_(mine, Instruction.assignee_id == actor.practitioner_id)
+    )

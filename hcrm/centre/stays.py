@@ -75,8 +75,9 @@ def load_stays(
     triggers = {(fact.encounter_id, fact.trigger_id) for fact in facts}
     rows = work.execute(
         sa.select(
-            Encounter.id, Encounter.patient_id, Encounter.discharge_id, Encounter.discharged_at, Encounter.discharge_way,
-            Encounter.encounter_class, Encounter.source, Encounter.department_id, Encounter.attending_id,
+            Encounter.id, Encounter.patient_id, Encounter.discharge_id, Encounter.discharged_at,
+            Encounter.discharge_way, Encounter.encounter_class, Encounter.source, Encounter.department_id,
+            Encounter.attending_id,
             Patient.deceased, Patient.sex, Patient.birth_date,
             Department.code, Department.name, Department.specialty_code, Department.head_id,
         )
@@ -122,29 +123,29 @@ def _classes(work: Work, encounter_ids: Collection[str]) -> dict[str, dict[str, 
         .order_by(Classification.rank)
     )
     found: dict[str, dict[str, Any]] = defaultdict(dict)
-    for encounter_id, axis, code, rank in rows:
-        facts = found[encounter_id]
-        if axis == Axis.DISEASE_GROUP:
-            facts["disease_groups"] = (*facts.get("disease_groups", ()), code)
-            axis = "main_disease_group"
-        if rank == 0:
-            facts[axis] = code
+    for row in rows:
+        facts = found[row.encounter_id]
+        if row.rank == 0:
+            facts["main_disease_group" if row.axis == Axis.DISEASE_GROUP else row.axis] = row.code
+        if row.axis == Axis.DISEASE_GROUP:
+            facts["disease_groups"] = (*facts.get("disease_groups", ()), row.code)
     return found
 
 
 def _diagnosis_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """ICD-10 codes by stay, main diagnosis first. What was thought on admission counts only where nothing came later."""
+    """ICD-10 codes by stay, main diagnosis first; what was thought on admission counts where nothing came later."""
     rows = work.execute(
         sa.select(Diagnosis.encounter_id, Diagnosis.code, Diagnosis.system, Diagnosis.kind)
         .where(Diagnosis.encounter_id.in_(encounter_ids), Diagnosis.ended_at.is_(None))
         .order_by(Diagnosis.is_main.desc(), Diagnosis.rank)
     )
     found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-    for encounter_id, code, system, kind in rows:
-        if code and not _is_tcm(system):
-            found[encounter_id].append((code, kind == _ADMITTING))
+    for row in rows:
+        if row.code and not _is_tcm(row.system):
+            found[row.encounter_id].append((row.code, row.kind == _ADMITTING))
     return {
-        encounter_id: tuple(code for code, admitting in codes if not admitting) or tuple(code for code, _ in codes)
+        encounter_id: tuple(code for code, admitting in codes if not admitting)
+        or tuple(code for code, _ in codes)
         for encounter_id, codes in found.items()
     }
 
@@ -156,9 +157,9 @@ def _procedure_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tu
         .order_by(Procedure.rank)
     )
     found: dict[str, list[str]] = defaultdict(list)
-    for encounter_id, code, system in rows:
-        if code and not _is_tcm(system):
-            found[encounter_id].append(code)
+    for row in rows:
+        if row.code and not _is_tcm(row.system):
+            found[row.encounter_id].append(row.code)
     return {encounter_id: tuple(codes) for encounter_id, codes in found.items()}
 
 

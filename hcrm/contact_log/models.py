@@ -35,7 +35,10 @@ class ContactEntry(Base):
     """One contact or attempt with a patient (联系记录). FHIR: Communication."""
 
     __tablename__ = "contact_entry"
-    __table_args__ = (Index("ix_contact_entry_patient", "patient_id", "happened_at"),)
+    __table_args__ = (
+        Index("ix_contact_entry_patient", "patient_id", "happened_at", "id"),
+        Index("ix_contact_entry_subject", "subject_type", "subject_id"),
+    )
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
     encounter_id: Mapped[str | None] = mapped_column(ForeignKey("encounter.id"), index=True)

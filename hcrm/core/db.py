@@ -5,11 +5,10 @@ schema of the same database; on SQLite a file of its own (`<db>-inbox`), so that
 a writer of the archive. Every connection attaches it read-only; only `Database.inbox` writes it.
 """
 
-import enum
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -20,21 +19,9 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 from hcrm.core import limits
 from hcrm.core.crypto import KeyRing
 from hcrm.core.errors import HcrmError
+from hcrm.core.labels import LabelledEnum as LabelledEnum  # re-exported: models name it with Base
 
 INBOX_SCHEMA = "inbox"
-
-
-class LabelledEnum(enum.StrEnum):
-    """A closed list of states: the stored word and the label people read, side by side and nowhere else."""
-
-    label: str
-
-    def __new__(cls, value: str, label: str) -> Self:
-        """Keep the label beside the word."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.label = label
-        return member
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):

@@ -19,7 +19,7 @@ Count = Annotated[int, Strict(), Field(ge=0)]
 Version = Annotated[int, Strict(), Field(ge=1)]
 DefinitionCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")]
 PartCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-OneOrMore = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
 """Lets a file write `in: x` where a list of one is meant."""
 
 

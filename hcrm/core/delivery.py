@@ -216,7 +216,7 @@ class _Delivery:
         work.execute(mark.values(is_delivered=True).execution_options(synchronize_session=False))
 
     def _note_failure(self, each: _Claimed, error: BaseException | None) -> None:
-        """One attempt more; the last one parks the delivery. Of the failure only its kind is kept: its text may quote."""
+        """One attempt more; the last one parks the delivery. Only the kind of failure is kept: its text may quote."""
         reason = error.code if isinstance(error, HcrmError) else type(error).__name__
         state = DeliveryState.PARKED if each.attempts + 1 >= limits.EVENT_ATTEMPTS else DeliveryState.FAILED
         with open_work(self.database, actor=self.actor, clock=self.clock) as work:

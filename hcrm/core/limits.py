@@ -84,8 +84,8 @@ LISTENER_BYTES = 16 * 1024 * 1024
 """Bytes of unfinished and uncommitted frames held over all MLLP connections before large ones wait (A7)."""
 LISTENER_SHARE_BYTES = 64 * 1024
 """A connection that holds less than this never waits for LISTENER_BYTES, so small messages always get through."""
-PIPELINED_FRAMES = 256
-"""Frames of one connection that may wait for their commit before we stop reading it."""
+PIPELINED_ORDERS = 16
+"""Reads of one connection whose frames may wait for their commit before we stop reading it."""
 MAX_JUNK_BYTES = 64 * 1024
 """Bytes outside any frame before the connection is closed."""
 FRAME_END_SECONDS = 0.2

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hcrm.core import limits
 from hcrm.core.clock import Clock, SystemClock, use_zone
 from hcrm.core.crypto import KeyRing, load_key_file, make_key_file
 from hcrm.core.db import Database, parse_url, sqlite_path
@@ -42,11 +43,11 @@ def open_keys(settings: Settings, *, may_make: bool = False) -> KeyRing:
     return load_key_file(path)
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, busy_seconds: float = limits.SQLITE_BUSY_SECONDS) -> Database:
     """The database the settings name, with its keys; dates are counted in the hospital's zone from here on."""
     url = parse_url(settings.db.url)
     use_zone(settings.zone)
     # SQLite would make an empty file of a mistyped path.
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         raise HcrmError("db.missing", f"数据库 {sqlite_path(url)} 不存在，请先运行 hcrm init")
-    return Database(url, open_keys(settings))
+    return Database(url, open_keys(settings), busy_seconds=busy_seconds)

@@ -131,9 +131,8 @@ def _read(item: Item, raw: Raw) -> AnswerValue | None:
 
 
 def _read_text(text: str) -> str | None:
-    text = _INVISIBLE.sub(
-        "", text.replace("\r\n", "\n").replace("\r", "\n")
-    ).strip()  # PostgreSQL holds no NUL
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _INVISIBLE.sub("", text).strip()  # PostgreSQL holds no NUL
     if len(text) > TEXT_LIMIT:
         raise _Unreadable(f"不能超过 {TEXT_LIMIT} 字，现有 {len(text)} 字")
     return text or None
@@ -183,7 +182,7 @@ def _read_number(item: Item, text: str) -> int | str:
 
 def _range_words(item: Item) -> str:
     low, high = item.bounds
-    return f"在 {low}～{high}{' ' + item.unit if item.unit else ''}之间"
+    return f"在 {low}～{high} {item.unit + ' ' if item.unit else ''}之间"
 
 
 _READERS: dict[ItemType, Callable[[Item, str], AnswerValue]] = {

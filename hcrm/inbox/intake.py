@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -26,7 +27,9 @@ from hcrm.inbox.statements import PostgresqlStatements, SqliteStatements, Statem
 Arriving = Incoming | Refused
 
 _REUSED = "control_id_reused"
-_ONE_WRITER = threading.Lock()  # SQLite has one inbox connection in a process, several threads may call store_now
+_ONE_WRITER = (
+    threading.Lock()
+)  # SQLite has one inbox connection in a process, several threads may call store_now
 log = structlog.get_logger(__name__)
 
 
@@ -52,25 +55,23 @@ def _write(database: Database, rows: list[list[Any]], refusals: list[dict[str, A
     statements: Statements = SqliteStatements() if database.is_sqlite else PostgresqlStatements()
     stored: list[Stored] = []
     with database.inbox.begin() as connection:
-        cursor = connection.connection.cursor()
         for start in range(0, len(rows), limits.COMMIT_BATCH):
-            stored += _store_rows(statements, cursor, rows[start : start + limits.COMMIT_BATCH])
-        cursor.close()
+            stored += _store_rows(statements, connection, rows[start : start + limits.COMMIT_BATCH])
         if refusals:
             connection.execute(sa.insert(RefusedMessage), refusals)
         fault("before_commit")
     return stored
 
 
-def _store_rows(statements: Statements, cursor: Any, rows: list[list[Any]]) -> list[Stored]:
+def _store_rows(statements: Statements, connection: sa.Connection, rows: list[list[Any]]) -> list[Stored]:
     """Sort out what is new, what is a duplicate of a stored row or of one further up, and insert the new."""
     outcome: list[Stored | None] = [None] * len(rows)
     seen: set[tuple[str, ...]] = set()
-    for n, seq, ack in statements.known(cursor, rows):
+    for n, seq, ack in statements.known(connection, rows):
         if seq is None:
             seen.add(tuple(rows[n][:3]))
         else:
-            outcome[n] = Stored(seq, cast(bytes, ack), duplicate=True)
+            outcome[n] = Stored(seq, cast(bytes, ack), is_duplicate=True)
     first: dict[tuple[Any, ...], int] = {}  # index of the first row with this key
     for n, row in enumerate(rows):
         if outcome[n] is None and first.setdefault(tuple(row[:4]), n) == n:
@@ -80,26 +81,26 @@ def _store_rows(statements: Statements, cursor: Any, rows: list[list[Any]]) -> l
             seen.add(name)
     fresh = list(first.values())
     if fresh:
-        seqs = statements.insert(cursor, [rows[n] for n in fresh])
+        seqs = statements.insert(connection, [rows[n] for n in fresh])
         for n, seq in zip(fresh, seqs, strict=True):
-            outcome[n] = _overtaken(statements, cursor, rows[n]) if seq is None else Stored(seq, rows[n][7])
+            outcome[n] = (
+                _overtaken(statements, connection, rows[n]) if seq is None else Stored(seq, rows[n][7])
+            )
     for n, row in enumerate(rows):
         if outcome[n] is None:
-            outcome[n] = cast(Stored, outcome[first[tuple(row[:4])]])._replace(duplicate=True)
+            outcome[n] = cast(Stored, outcome[first[tuple(row[:4])]])._replace(is_duplicate=True)
     return cast(list[Stored], outcome)
 
 
-def _overtaken(statements: Statements, cursor: Any, row: Values) -> Stored:
+def _overtaken(statements: Statements, connection: sa.Connection, row: Values) -> Stored:
     """The row another listener committed between our search and our insert."""
-    ((_, seq, ack),) = statements.known(cursor, [row])
-    return Stored(cast(int, seq), cast(bytes, ack), duplicate=True)
+    ((_, seq, ack),) = statements.known(connection, [row])
+    return Stored(cast(int, seq), cast(bytes, ack), is_duplicate=True)
 
 
 def _message_values(database: Database, item: Incoming) -> list[Any]:
-    return [
-        item.sender, item.facility, item.control_id, item.sha256, item.kind, item.format,
-        database.keys.seal(item.raw), item.ack, item.peer, " ".join(item.flags), _stored_moment(database, item.received_at),
-    ]  # fmt: skip
+    sealed, moment = database.keys.seal(item.raw), _stored_moment(database.inbox.dialect, item.received_at)
+    return [*item[:6], sealed, item.ack, item.peer, " ".join(item.flags), moment]
 
 
 def _refusal_values(database: Database, item: Refused) -> dict[str, Any]:
@@ -109,10 +110,11 @@ def _refusal_values(database: Database, item: Refused) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stored_moment(database: Database, moment: datetime) -> Any:
+@lru_cache(maxsize=16)
+def _stored_moment(dialect: sa.Dialect, moment: datetime) -> Any:
     """The column's own representation, since the statements go past SQLAlchemy."""
-    kind = InboxMessage.__table__.c.received_at.type.dialect_impl(database.inbox.dialect)
-    process = kind.bind_processor(database.inbox.dialect)
+    kind = InboxMessage.__table__.c.received_at.type.dialect_impl(dialect)
+    process = kind.bind_processor(dialect)
     return process(moment) if process else moment
 
 
@@ -133,7 +135,7 @@ class Committer:
         self._idle.set()
 
     def store(self, arriving: Sequence[Arriving]) -> "asyncio.Future[list[Stored]]":
-        """Await the commit. The outcome comes in the order handed over, orders are kept; if it fails, answer nothing."""
+        """Await the commit; the outcome comes in the order handed over. If it fails, answer nothing (A1)."""
         loop = asyncio.get_running_loop()
         order = _Order(arriving, loop.create_future())
         self._waiting.append(order)
@@ -150,10 +152,15 @@ class Committer:
         except sa.exc.SQLAlchemyError as error:
             log.warning("inbox.pending_unknown", error=type(error).__name__)
 
-    async def close(self, timeout: float = limits.STOP_SECONDS) -> None:
-        """Finish what waits, then let go of the thread."""
+    async def close(self) -> None:
+        """Finish what waits, for STOP_SECONDS at most, then let go of the thread."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout)
+            async with asyncio.timeout(limits.STOP_SECONDS):
+                await self._idle.wait()
+        except TimeoutError:
+            log.error(
+                "inbox.commits_unfinished", orders=len(self._waiting)
+            )  # nobody was told they are stored
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -187,7 +194,10 @@ class Committer:
         return orders
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, orders: list["_Order"], outcomes: "list[list[Stored] | Exception]"
+        self,
+        loop: asyncio.AbstractEventLoop,
+        orders: list["_Order"],
+        outcomes: "list[list[Stored] | Exception]",
     ) -> None:
         self._begin(loop)  # first: the disk should not wait while answers are written
         for order, outcome in zip(orders, outcomes, strict=True):
@@ -215,8 +225,8 @@ def _store_orders(database: Database, orders: list[_Order]) -> "list[list[Stored
     try:
         stored = iter(store_now(database, [item for order in orders for item in order.arriving]))
         return [[next(stored) for _ in order.arriving] for order in orders]
-    except (sa.exc.SQLAlchemyError, *_driver_errors(database)) as error:
-        log.error("inbox.commit_failed", error=type(error).__name__, messages=len(orders))
-        if len(orders) == 1 or _is_away(error):
+    except Exception as error:  # noqa: BLE001  whatever it is: nobody may be told his message is stored
+        log.error("inbox.commit_failed", error=type(error).__name__, orders=len(orders))
+        if len(orders) == 1 or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)):
             return [error] * len(orders)
     return [_store_orders(database, [order])[0] for order in orders]

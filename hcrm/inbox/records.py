@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 
-
 class Incoming(NamedTuple):
     """A message to be stored before it is acknowledged. Its key is sender, facility, control id and sha256."""
 
@@ -31,7 +30,7 @@ class Refused(NamedTuple):
     peer: str
     received_at: datetime
     ack: bytes = b""  # a negative answer where the header could be read
-    fatal: bool = False  # nothing that follows on this connection can be trusted
+    is_fatal: bool = False  # nothing that follows on this connection can be trusted
 
 
 class Stored(NamedTuple):
@@ -39,4 +38,4 @@ class Stored(NamedTuple):
 
     seq: int
     ack: bytes
-    duplicate: bool = False
+    is_duplicate: bool = False

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
+import sqlalchemy as sa
+
 COLUMNS = (
     "sender", "facility", "control_id", "sha256", "kind", "format", "raw", "ack", "peer", "flags", "received_at",
 )  # fmt: skip
@@ -18,13 +20,13 @@ Known = tuple[int, int | None, bytes | None]
 
 
 class Statements(Protocol):
-    """What `intake` asks of an engine, on a DBAPI cursor inside its transaction."""
+    """What `intake` asks of an engine, inside its transaction."""
 
-    def known(self, cursor: Any, rows: Sequence[Values]) -> list[Known]:
+    def known(self, connection: sa.Connection, rows: Sequence[Values]) -> list[Known]:
         """Rows whose sender, facility and control id are stored already."""
         ...
 
-    def insert(self, cursor: Any, rows: Sequence[Values]) -> list[int | None]:
+    def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> list[int | None]:
         """Store the rows in order; their seqs, None where another process stored the same key first."""
         ...
 
@@ -32,16 +34,17 @@ class Statements(Protocol):
 class SqliteStatements:
     """Multi-row VALUES; the transaction is IMMEDIATE, so nothing comes between search and insert."""
 
-    def known(self, cursor: Any, rows: Sequence[Values]) -> list[Known]:
+    def known(self, connection: sa.Connection, rows: Sequence[Values]) -> list[Known]:
         """See Statements."""
         values = [value for n, row in enumerate(rows) for value in (n, *row[:4])]
-        found: list[Known] = cursor.execute(_sqlite_search(len(rows)), values).fetchall()
-        return found
+        return [
+            tuple(found) for found in connection.exec_driver_sql(_sqlite_search(len(rows)), tuple(values))
+        ]
 
-    def insert(self, cursor: Any, rows: Sequence[Values]) -> list[int | None]:
+    def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> list[int | None]:
         """See Statements; AUTOINCREMENT numbers one statement's rows without a gap."""
-        cursor.execute(_sqlite_insert(len(rows)), [value for row in rows for value in row])
-        last = cursor.lastrowid
+        values = [value for row in rows for value in row]
+        last = connection.exec_driver_sql(_sqlite_insert(len(rows)), tuple(values)).lastrowid
         return list(range(last - len(rows) + 1, last + 1))
 
 
@@ -88,14 +91,16 @@ class PostgresqlStatements:
         RETURNING seq, sender, facility, control_id, sha256
     """  # noqa: S608  nothing but column names is put in
 
-    def known(self, cursor: Any, rows: Sequence[Values]) -> list[Known]:
+    def known(self, connection: sa.Connection, rows: Sequence[Values]) -> list[Known]:
         """See Statements."""
         keys = [list(column) for column in zip(*(row[:4] for row in rows), strict=True)]
-        cursor.execute(self._SEARCH, [list(range(len(rows))), *keys])
-        return [(n, seq, None if ack is None else bytes(ack)) for n, seq, ack in cursor.fetchall()]
+        return [
+            tuple(found)
+            for found in connection.exec_driver_sql(self._SEARCH, (list(range(len(rows))), *keys))
+        ]
 
-    def insert(self, cursor: Any, rows: Sequence[Values]) -> list[int | None]:
+    def insert(self, connection: sa.Connection, rows: Sequence[Values]) -> list[int | None]:
         """See Statements."""
-        cursor.execute(self._INSERT, [list(column) for column in zip(*rows, strict=True)])
-        seqs = {(*key, bytes(digest)): seq for seq, *key, digest in cursor.fetchall()}
+        columns = tuple(list(column) for column in zip(*rows, strict=True))
+        seqs = {tuple(key): seq for seq, *key in connection.exec_driver_sql(self._INSERT, columns)}
         return [seqs.get(tuple(row[:4])) for row in rows]

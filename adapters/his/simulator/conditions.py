@@ -30,6 +30,7 @@ class Condition:
     died: float
     is_chronic: bool
     is_once: bool
+    is_day_case: bool
     later: str
     always: tuple[Coded, ...]
     also: tuple[Coded, ...]
@@ -74,6 +75,7 @@ def _condition(department: str, data: dict[str, Any]) -> Condition:
         died=data.get("died", 0.0),
         is_chronic=data.get("chronic", False),
         is_once=data.get("once", False),
+        is_day_case=data.get("day_case", False),
         later=data.get("later", ""),
         always=tuple(map(_coded, data.get("always", ()))),
         also=tuple(map(_coded, data.get("also", ()))),

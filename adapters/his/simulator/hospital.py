@@ -12,11 +12,12 @@ from hcrm.core.paths import config_path
 
 @dataclass(frozen=True, slots=True)
 class Ward:
-    """A ward (病区) and the number of its beds."""
+    """A ward (病区) and the number of its beds; `only` is for a ward of its own for some diagnoses."""
 
     code: str
     name: str
     beds: int
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,19 @@ from collections.abc import Callable, Container, Iterator
 from datetime import datetime
 from heapq import heappop, heappush
 
-from adapters.his.simulator.arrivals import DAY, MINUTE
+from adapters.his.simulator.arrivals import DAY, HOUR, MINUTE
 from adapters.his.simulator.conditions import Condition
 from adapters.his.simulator.messages import SimulatedMessage
 from adapters.his.simulator.people import Draw, Person, dice, one_of
 from adapters.his.simulator.stays import Stay, Step
 from adapters.his.simulator.traffic import Simulator
 
-_CENSUS = 1.3  # admissions pause above so many times the stays found open
-_SHORTEST = 30 * MINUTE  # nobody is discharged sooner
+_CENSUS = 1.6  # admissions pause above so many times the stays found open
+_SHORTEST = 20 * HOUR  # nobody is discharged sooner
+_SHORTEST_DAY_CASE = 1 * HOUR
+_FEW = (
+    10  # with so few left to discharge, day cases are admitted: a demonstration never runs out of discharges
+)
 _CANCELLED = 0.04  # of the discharges, taken back some minutes later
 _KNOWN = 0.6  # of those who come: have been here before
 
@@ -54,10 +58,10 @@ class _LiveTraffic:
     def messages(self) -> Iterator[SimulatedMessage]:
         deeds: Draw[Callable[[], bool]] = Draw(
             (
-                (self._discharge, 22),
-                (self._admit, 16),
-                (self._see, 30),
-                (self._update, 30),
+                (self._discharge, 14),
+                (self._admit, 12),
+                (self._see, 36),
+                (self._update, 36),
                 (self._move, 2),
             )
         )
@@ -80,21 +84,30 @@ class _LiveTraffic:
         heappush(self._due, (self._now + after, self._told, event, stay))
 
     def _discharge(self) -> bool:
-        present = [stay for stay in self._state.open.values() if self._now - stay.admitted >= _SHORTEST]
-        if not present:
+        ready = [stay for stay in self._state.open.values() if self._is_ready(stay)]
+        if not ready:
             return False
-        stay = min(present, key=lambda each: each.planned[0] if each.planned else each.admitted + 5 * DAY)
-        stay.planned = [self._now - self._within(1, 20)]
+        stay = min(ready, key=lambda each: each.planned[0] if each.planned else each.admitted + 5 * DAY)
+        leaves = self._now - self._within(1, 20)
+        stay.planned = [leaves]
+        if stay.operation and stay.operation[1] >= leaves:  # leaves sooner than planned, but not before it
+            stay.operation = stay.operation[0], (stay.admitted + leaves) // 2
         self._tell("A03", stay)
         if not stay.is_death and self._rng.random() < _CANCELLED:
             stay.planned.append(self._now + DAY)
             self._tell("A13", stay, self._within(5, 20))
         return True
 
+    def _is_ready(self, stay: Stay) -> bool:
+        return self._now - stay.admitted >= (
+            _SHORTEST_DAY_CASE if stay.condition.is_day_case and stay.operation else _SHORTEST
+        )
+
     def _admit(self) -> bool:
         if len(self._state.open) >= self._census:
             return False
-        return self._come("I") is not None
+        is_day_case = sum(map(self._is_ready, self._state.open.values())) < _FEW
+        return self._come("I", is_day_case=is_day_case) is not None
 
     def _see(self) -> bool:
         stay = self._come("O" if self._rng.random() < 0.8 else "E")
@@ -117,7 +130,7 @@ class _LiveTraffic:
         self._tell("A31", self._planner.stay_at(self._rng, moved, self._now, 1, "O", person.home, visit="-"))
         return True
 
-    def _come(self, kind: str) -> Stay | None:
+    def _come(self, kind: str, *, is_day_case: bool = False) -> Stay | None:
         """Somebody comes: registered first if new, then admitted or seen a moment later."""
         person = self._known() if self._rng.random() < _KNOWN else None
         is_new = person is None
@@ -125,8 +138,8 @@ class _LiveTraffic:
             self._newcomer += 1
             person = self._simulator.people.person(self._newcomer, self._simulator.calendar.day(self._now))
         condition = self._condition(person, kind)
-        if condition is None:
-            return None
+        if condition is None or (is_day_case and not condition.is_day_case):
+            return None  # somebody else, next time
         visit = f"{kind}{self._simulator.calendar.stamp(self._now)[2:]}"
         arrives = self._within(0, 2) if is_new else 0
         stay = self._planner.stay_at(

@@ -25,6 +25,8 @@ STRUCTURES = {
 }
 """MSH-9.3 by event: HL7 v2.4, chapter 3."""
 
+_REGISTRATION = "9001"  # the staff number of the registration desk, EVN-5
+
 
 class SimulatedMessage(NamedTuple):
     """A message and what it is; `at` is when it is to be sent, `visit` empty where it concerns none."""
@@ -93,9 +95,10 @@ class Writer:
 
     def _start(self, event: str, step: Step, number: int) -> str:
         sent, happened = self._stamp(step.sent), self._stamp(step.happened)
+        clerk = _REGISTRATION if event in ("A28", "A31", "A40") else step.stay.attending.code
         return (
             f"{self._head}{sent}||ADT^{event}^{STRUCTURES[event]}|{sent}{number % 1_000_000:06d}{self._tail}"
-            f"EVN|{event}|{sent}|||{step.stay.attending.code}|{happened}\r"
+            f"EVN|{event}|{sent}|||{clerk}|{happened}\r"
         )
 
     def _pid(self, stay: Stay, number: str) -> str:

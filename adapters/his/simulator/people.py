@@ -21,13 +21,14 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHILDREN = 0.2
 _NEWBORNS = 0.06  # of the children
 _GENERATION = {"father": -27, "mother": -25, "son": 26, "daughter": 26}
+_MOVED, _KIN = 20_345_679, 50_123_457  # where the numbers of these telephones begin
 _FAMILY = 25  # each 25th patient is a relative of the one before
 
 
 def check_digit(first17: str) -> str:
     """The last character of an identity number (GB 11643, ISO 7064 MOD 11-2)."""
-    # The bytes of the digits are 48 too high; 48 * sum(_WEIGHTS) is 7 more than a multiple of 11.
-    return "10X98765432"[(sum(map(mul, first17.encode("ascii"), _WEIGHTS)) - 7) % 11]
+    # The bytes of the digits are 48 too high; 48 * sum(_WEIGHTS) is 4 more than a multiple of 11.
+    return "10X98765432"[(sum(map(mul, first17.encode("ascii"), _WEIGHTS)) - 4) % 11]
 
 
 def dice(seed: int) -> Random:
@@ -132,7 +133,7 @@ class People:
 
     def moved(self, person: Person) -> Person:
         """The same person with another mobile number."""
-        return replace(person, phones=f"{self._mobile(person.index + 20_000_000)}^PRN^CP")
+        return replace(person, phones=f"{self._mobile(person.index + _MOVED)}^PRN^CP")
 
     def _make(
         self, index: int, first_day: date, *, sex: str = "", age: float = -1.0, surname: str = ""
@@ -250,7 +251,7 @@ class People:
             name = f"{first}{self._given(rng, kin_sex, born + _GENERATION.get(relation, 0))}"
         else:
             name = self._minority_name(rng, kin_sex, ethnicity)
-        return Kin(name, self._relations[relation], self._mobile(index + 50_000_000)), self._marital[status]
+        return Kin(name, self._relations[relation], self._mobile(index + _KIN)), self._marital[status]
 
     @staticmethod
     def _id_number(index: int, birth: str, sex: str) -> str:
@@ -261,7 +262,7 @@ class People:
 
     def _mobile(self, number: int) -> str:
         # The factor has no divisor in common with 10**8: different numbers stay different.
-        scattered = (number * 48_271_003 + self._seed * 7919) % 100_000_000
+        scattered = (number * 48_271_003 + self._seed * 7919 + 36_912_581) % 100_000_000
         return f"{self._prefixes[number % len(self._prefixes)]}{scattered:08d}"
 
     def _phones(self, rng: Random, index: int, age: float) -> str:

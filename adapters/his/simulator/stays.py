@@ -68,6 +68,8 @@ class Step:
     sent: int
     stay: Stay
     arrives: int | None = None
+    location: str = ""  # a new bed
+    attending: Physician | None = None  # another physician takes over
 
 
 class Planner:
@@ -193,9 +195,7 @@ class Planner:
             return
         leaves = stay.planned[0]
         for _ in range(int(rng.expovariate(1 / self._shares.updates) + 0.5)):
-            yield self._step(
-                "A08", stay, stay.admitted + _between(rng, 20 * MINUTE, leaves - stay.admitted - MINUTE)
-            )
+            yield self._update(rng, stay, leaves)
         delay = _between(rng, MINUTE, 40 * MINUTE)
         yield self._step("A03", stay, leaves, delay)
         if not stay.is_death and rng.random() < self._shares.cancelled_discharge:
@@ -203,6 +203,18 @@ class Planner:
             again = self._leaving(rng, leaves // DAY + 1 + int(rng.random() * 3))
             stay.planned.append(again)
             yield self._step("A03", stay, again, _between(rng, MINUTE, 40 * MINUTE))
+
+    def _update(self, rng: Random, stay: Stay, leaves: int) -> Step:
+        """Some change of an inpatient stay: mostly of the diagnoses, else of the bed or the physician."""
+        at = stay.admitted + _between(rng, 20 * MINUTE, leaves - stay.admitted - MINUTE)
+        by_day = at // DAY * DAY + int(rng.triangular(7, 22, 10) * HOUR)
+        step = self._step("A08", stay, by_day if stay.admitted < by_day < leaves - MINUTE else at)
+        chance = rng.random()
+        if chance < 0.25:
+            step.location = self._location(rng, stay.department, stay.kind, stay.condition)
+        elif chance < 0.3:
+            step.attending = self._staff[stay.department.code](rng)
+        return step
 
     @staticmethod
     def _step(event: str, stay: Stay, happened: int, delay: int = 5) -> Step:
@@ -249,7 +261,8 @@ class Planner:
             return f"{department.code}^{int(rng.random() * 8) + 1}诊室^^H1^^C^^^{department.name}门诊"
         if kind == "E":
             return f"{department.code}^急诊^^H1^^C^^^急诊"
-        ward = department.wards[-1] if condition.code[0] == "O" else one_of(rng, department.wards)
+        own = [ward for ward in department.wards if ward.only and condition.code.startswith(ward.only)]
+        ward = one_of(rng, own or [ward for ward in department.wards if not ward.only])
         bed = int(rng.random() * ward.beds) + 1
         return f"{department.code}^{ward.code}{(bed + 2) // 3:02d}^{bed:02d}^H1^^N^^^{ward.name}"
 

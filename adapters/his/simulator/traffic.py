@@ -29,7 +29,9 @@ class WardState:
         if event == "A01":
             self.open[stay.visit] = stay
         elif event == "A08":
-            stay.shown = len(stay.diagnoses) if stay.kind != "I" else min(stay.shown + 1, len(stay.diagnoses))
+            stay.shown = min(stay.shown + 1, len(stay.diagnoses)) if stay.kind == "I" else len(stay.diagnoses)
+            stay.location = step.location or stay.location
+            stay.attending = step.attending or stay.attending
         elif event == "A03":
             stay.discharged = stay.planned.pop(0)
             stay.shown = len(stay.diagnoses)

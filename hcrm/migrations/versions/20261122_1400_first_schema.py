@@ -78,6 +78,18 @@ def upgrade() -> None:
     with op.batch_alter_table('event', schema=None) as batch_op:
         batch_op.create_index('ix_event_waiting', ['kind', 'id'], unique=False, sqlite_where=sa.text('is_delivered = 0'), postgresql_where=sa.text('NOT is_delivered'))
 
+    op.create_table('fire',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('job', sa.Text(), nullable=False),
+    sa.Column('due_at', db.UtcDateTime(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('started_at', db.UtcDateTime(), nullable=False),
+    sa.Column('finished_at', db.UtcDateTime(), nullable=True),
+    sa.Column('result', sa.Integer(), nullable=True),
+    sa.Column('error', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_fire')),
+    sa.UniqueConstraint('job', 'due_at', name=op.f('uq_fire_job_due_at'))
+    )
     op.create_table('inbox_message',
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), sa.Identity(always=False), nullable=False),
     sa.Column('sender', sa.Text(), nullable=False),
@@ -491,7 +503,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('contact_entry', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_contact_entry_encounter_id'), ['encounter_id'], unique=False)
-        batch_op.create_index('ix_contact_entry_patient', ['patient_id', 'happened_at'], unique=False)
+        batch_op.create_index('ix_contact_entry_patient', ['patient_id', 'happened_at', 'id'], unique=False)
+        batch_op.create_index('ix_contact_entry_subject', ['subject_type', 'subject_id'], unique=False)
 
     op.create_table('diagnosis',
     sa.Column('id', sa.String(length=32), nullable=False),
@@ -746,6 +759,7 @@ def downgrade() -> None:
 
     op.drop_table('diagnosis')
     with op.batch_alter_table('contact_entry', schema=None) as batch_op:
+        batch_op.drop_index('ix_contact_entry_subject')
         batch_op.drop_index('ix_contact_entry_patient')
         batch_op.drop_index(batch_op.f('ix_contact_entry_encounter_id'))
 
@@ -856,6 +870,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_inbox_message_received_at')
 
     op.drop_table('inbox_message', schema='inbox')
+    op.drop_table('fire')
     with op.batch_alter_table('event', schema=None) as batch_op:
         batch_op.drop_index('ix_event_waiting', sqlite_where=sa.text('is_delivered = 0'), postgresql_where=sa.text('NOT is_delivered'))
 

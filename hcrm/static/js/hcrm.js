@@ -71,10 +71,8 @@
     if (form.method === "dialog" || event.defaultPrevented) return; // htmx sends it itself, see afterRequest
     if (form.dataset.sent) { event.preventDefault(); return; } // a second click while the first is under way
     form.dataset.sent = "1";
+    setTimeout(() => delete form.dataset.sent, 5000); // a download leaves the page as it is
     unsaved.delete(form);
-  });
-  window.addEventListener("pageshow", (event) => {
-    if (event.persisted) all("form[data-sent]").forEach((form) => delete form.dataset.sent);
   });
   all("form[data-autosubmit]").forEach((form) => form.requestSubmit());
 

@@ -163,6 +163,7 @@ def test_a_window_is_always_in_order_and_never_opens_before_day_0(
         (text_of(when="{fact: diagnosis.code, starts_with: I6O-I64}"), "不是ICD-10 编码"),
         (text_of(when="{fact: diagnosis.code, starts_with: I64-I60}"), "从小到大"),
         (text_of(when="{fact: diagnosis.code, starts_with: I60-I64.9}"), "从小到大"),
+        (text_of(when="{fact: procedure.code, starts_with: 00000000-99999999}"), "范围过大"),
         (text_of(when="{fact: procedure.code, starts_with: E11}"), "不是ICD-9-CM-3 编码"),
         (text_of(when="{fact: procedure.code, starts_with: 36.07}"), "请加引号"),
         (text_of(head="fallback: true", steps=""), "不能为空"),

@@ -67,6 +67,18 @@ def test_a_list_is_walked_and_opened_with_keys_alone(page):
     page.wait_for_url("**/patients/1")
 
 
+def test_the_row_that_keys_reach_is_never_hidden_behind_a_bar(page):
+    page.set_viewport_size({"width": 1280, "height": 240})
+    page.goto("/instructions")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    row = page.locator("tr:focus-within").bounding_box()
+    bar = page.locator(".topbar").bounding_box()
+
+    assert bar["y"] == 0
+    assert bar["height"] <= row["y"] <= 240 - row["height"]
+
+
 def test_slash_goes_to_the_search_and_keys_are_dead_while_typing(page):
     page.goto("/instructions")
     page.keyboard.press("/")

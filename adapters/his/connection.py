@@ -1,0 +1,264 @@
+"""One MLLP connection: its frames in order, its answers in the same order, its limits."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from adapters.his.framing import END, START, Frame, Framer, HalfFrame, Junk, Piece, TooLong
+from adapters.his.reception import receive, refuse, refuse_oversize
+from hcrm.core import limits
+from hcrm.inbox.records import Incoming, Refused, Stored
+
+if TYPE_CHECKING:
+    from adapters.his.mllp import MllpServer
+
+log = structlog.get_logger(__name__)
+
+
+class Committer(Protocol):
+    """What stores (`hcrm.inbox.intake.Committer`)."""
+
+    is_full: bool
+
+    def store(self, arriving: Sequence[Incoming | Refused]) -> "asyncio.Future[list[Stored]]":
+        """Done after the commit."""
+        ...
+
+    def refresh(self) -> Awaitable[None]:
+        """Look whether there is room."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Finish."""
+        ...
+
+
+@dataclass(frozen=True)
+class MllpLimits:
+    """How much a peer may do; the defaults are `core.limits`, the first two are settings."""
+
+    connections_per_address: int = limits.CONNECTIONS_PER_ADDRESS
+    connections_total: int = limits.CONNECTIONS_TOTAL
+    frame_bytes: int = limits.MAX_FRAME_BYTES
+    gap_seconds: float = limits.FRAME_GAP_SECONDS
+    frame_seconds: float = limits.FRAME_SECONDS
+    idle_seconds: float = limits.IDLE_SECONDS
+    write_seconds: float = limits.WRITE_SECONDS
+    held_bytes: int = limits.LISTENER_BYTES
+
+
+class Connection(asyncio.Protocol):
+    """One sender: bytes in, answers out in the order of its frames."""
+
+    def __init__(self, server: "MllpServer", loop: asyncio.AbstractEventLoop) -> None:
+        self.server = server
+        self.loop = loop
+        self.peer = ""
+        self.held = 0  # bytes of the unfinished frame and of frames not committed yet
+        self._framer = Framer(server.allowed.frame_bytes)
+        self._transport: asyncio.Transport
+        self._holds: set[str] = set()  # why we do not read
+        self._in_flight = 0  # orders with the committer
+        self._uncommitted = 0  # their bytes
+        self._is_admitted = False
+        self._is_last = False  # nothing counts after what is in flight
+        self._has_junk = False
+        self._heard_at = self._frame_at = self._message_at = loop.time()
+        self._blocked_at: float | None = None  # since then the peer leaves its answers unread
+
+    # ── what asyncio calls ──────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let in, or closed unread."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
+        if not self.server.admits(self.peer, self.loop.time()):
+            transport.abort()
+            return
+        self._is_admitted = True
+        transport.set_write_buffer_limits(high=0)  # so that pause_writing means: the peer does not read
+        self.server.opened(self)
+        if self.server.committer.is_full:
+            self.hold("full")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the stream."""
+        if self._is_last:
+            return
+        now = self._heard_at = self.loop.time()
+        was_inside = self._framer.is_inside
+        pieces = self._framer.feed(data)
+        if pieces or not was_inside:
+            self._frame_at = now
+        if pieces:
+            self._take(pieces)
+        self._account()
+        if self._framer.awaits_end:
+            self.loop.call_later(limits.FRAME_END_SECONDS, self._settle, now)
+
+    def eof_received(self) -> bool:
+        """The peer says no more, but may still listen for answers (not over TLS, which ends both ways)."""
+        if not self._is_last:
+            self._take(self._framer.close())
+            self._is_last = True
+        return self._in_flight > 0 and self._transport.get_extra_info("sslcontext") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone; what it left half said is noted, what was whole is stored and answered on the resend."""
+        if not self._is_admitted:
+            return
+        if not self._is_last:
+            self._take(self._framer.close())
+        self._is_last = True
+        self._uncommitted = 0
+        self._account()
+        self.server.closed(self)
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        self._blocked_at = self.loop.time()
+        self.hold("unread")
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._blocked_at = None
+        self.release("unread")
+
+    # ── what the server calls ───────────────────────────────────────────────
+
+    def hold(self, reason: str) -> None:
+        """Stop reading; TCP tells the sender."""
+        if not self._holds:
+            self._transport.pause_reading()
+        self._holds.add(reason)
+
+    def release(self, reason: str) -> None:
+        """Read again once no reason is left."""
+        if reason in self._holds:
+            self._holds.discard(reason)
+            if not self._holds:
+                self._heard_at = self._message_at = self.loop.time()  # the silence was ours
+                self._transport.resume_reading()
+
+    def check(self, now: float) -> None:
+        """Time limits; called once a second."""
+        allowed = self.server.allowed
+        if self._blocked_at is not None and now - self._blocked_at > allowed.write_seconds:
+            self.abort("unread")
+        elif self._is_last:
+            return
+        elif self._framer.is_inside:
+            # A large frame that waits for memory is still held to the time of a whole frame: it holds some itself.
+            is_silent = not self._holds and now - self._heard_at > allowed.gap_seconds
+            is_endless = self._holds <= {"memory"} and now - self._frame_at > allowed.frame_seconds
+            if is_silent or is_endless:
+                self._end_half_frame()
+        elif not self._holds and not self._in_flight and now - self._message_at > allowed.idle_seconds:
+            self.server.counts["closed_idle"] += 1
+            self._transport.close()
+
+    def finish(self) -> None:
+        """Read nothing more; close once everything in flight is answered."""
+        self._is_last = True
+        self.hold("finishing")
+        if not self._in_flight:
+            self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Close at once, with answers unsent: the sender will ask again."""
+        self.server.counts[f"closed_{reason}"] += 1
+        self._is_last = True
+        self._transport.abort()
+
+    # ── frames in, answers out ──────────────────────────────────────────────
+
+    def _take(self, pieces: Sequence[Piece]) -> None:
+        """Hand pieces to the committer in order, up to one after which nothing can be trusted."""
+        arriving: list[Incoming | Refused] = []
+        size = 0
+        for piece in pieces:
+            arriving += self._arriving(piece)
+            size += len(piece.content)
+            if arriving and isinstance(arriving[-1], Refused) and arriving[-1].is_fatal:
+                self._is_last = True
+                self.hold("finishing")
+                break
+        if arriving:
+            self._message_at = self.loop.time()
+            self._order(arriving, size)
+
+    def _arriving(self, piece: Piece) -> Sequence[Incoming | Refused]:
+        server, at = self.server, self.server.clock.now()
+        content = piece.content
+        match piece:
+            case Frame():
+                return receive(content, sources=server.sources, peer=self.peer, at=at)
+            case HalfFrame():
+                return [refuse(content, "half_frame", peer=self.peer, at=at)]
+            case TooLong(is_frame=True):
+                limit = server.allowed.frame_bytes
+                return [refuse_oversize(content, limit=limit, sources=server.sources, peer=self.peer, at=at)]
+            case Junk() if self._has_junk:  # one row a connection says enough
+                server.counts["junk_bytes"] += len(content)
+                return []
+            case _:
+                self._has_junk = True
+                server.counts["junk_bytes"] += len(content)
+                return [refuse(content, "junk", peer=self.peer, at=at, is_fatal=isinstance(piece, TooLong))]
+
+    def _order(self, arriving: Sequence[Incoming | Refused], size: int) -> None:
+        self._in_flight += 1
+        self._uncommitted += size
+        if self._in_flight >= limits.PIPELINED_ORDERS:
+            self.hold("pipeline")
+        self.server.committer.store(arriving).add_done_callback(partial(self._answer, arriving, size))
+
+    def _answer(
+        self, arriving: Sequence[Incoming | Refused], size: int, done: "asyncio.Future[list[Stored]]"
+    ) -> None:
+        """After the commit: every ACK in order. A failed commit: no ACK, close, and the sender will ask again (A1)."""
+        self._in_flight -= 1
+        self._uncommitted = max(0, self._uncommitted - size)
+        error = done.exception()
+        if error is not None:
+            self.server.counts["commits_failed"] += 1
+            self.abort("unstored")
+            return
+        for item, stored in zip(arriving, done.result(), strict=True):
+            if isinstance(item, Refused):
+                self.server.counts[f"refused_{item.reason}"] += 1
+            else:
+                self.server.counts["duplicates" if stored.is_duplicate else "messages"] += 1
+        answer = b"".join([START + stored.ack + END for stored in done.result() if stored.ack])
+        if self._transport.is_closing():
+            return
+        if answer:
+            self._transport.write(answer)
+        self._account()
+        if self._in_flight < limits.PIPELINED_ORDERS // 2:
+            self.release("pipeline")
+        if self._is_last and not self._in_flight:
+            self._transport.close()
+
+    def _settle(self, heard_at: float) -> None:
+        if self._heard_at == heard_at and not self._is_last:
+            self._take(self._framer.settle())
+            self._account()
+
+    def _end_half_frame(self) -> None:
+        self._is_last = True
+        self.server.counts["closed_timeout"] += 1
+        content = b"".join(piece.content for piece in self._framer.close())
+        self.hold("finishing")
+        self._order([refuse(content, "timeout", peer=self.peer, at=self.server.clock.now())], len(content))
+
+    def _account(self) -> None:
+        held = self._framer.held + self._uncommitted
+        change, self.held = held - self.held, held
+        if change:
+            self.server.account(self, change)

@@ -1,0 +1,144 @@
+"""The MLLP listener (HL7 Transport Specification MLLP 1): positive ACK only after the commit, or no ACK at all.
+
+On the way to the commit are framing, header and hash; nothing is decoded, mapped or looked up. What arrives on all
+connections while one transaction runs goes into the next (`hcrm.inbox.intake.Committer`).
+"""
+
+import asyncio
+import ssl
+from collections import Counter, OrderedDict
+
+import structlog
+
+from adapters.his.connection import Committer, Connection, MllpLimits
+from adapters.his.reception import refuse
+from hcrm.core import limits
+from hcrm.core.clock import Clock
+from hcrm.core.sources import Sources
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_SECONDS = 1.0
+_LINGER_SECONDS = 0.5
+_REFUSAL_EVERY = 60.0  # refused connections of one address: one row a minute, not one a try (C10)
+
+
+async def serve_mllp(
+    host: str, port: int, *, committer: Committer, sources: Sources, clock: Clock, allowed: MllpLimits | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> "MllpServer":  # fmt: skip
+    """Listen; the server runs until `stop`."""
+    server = MllpServer(committer, sources, clock, allowed or MllpLimits())
+    await server.start(host, port, tls)
+    return server
+
+
+class MllpServer:
+    """One listening address, its connections and what they may hold together."""
+
+    def __init__(self, committer: Committer, sources: Sources, clock: Clock, allowed: MllpLimits) -> None:
+        self.committer = committer
+        self.sources = sources
+        self.clock = clock
+        self.allowed = allowed
+        self.counts: Counter[str] = Counter()
+        self.held = 0
+        self.connections: set[Connection] = set()
+        self._per_address: Counter[str] = Counter()
+        self._refused_at: OrderedDict[str, float] = OrderedDict()
+        self._waiting: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens; the port is the real one where 0 was asked for."""
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return str(host), int(port)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Open the socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self, loop), host, port, ssl=tls, backlog=512
+        )
+        self._sweeper = loop.create_task(self._sweep(loop))
+        log.info("mllp.listening", host=self.address[0], port=self.address[1])
+
+    async def stop(self) -> None:
+        """Stop reading, finish the commits, send their ACKs, close; within 15 seconds (X3)."""
+        assert self._server is not None
+        assert self._sweeper is not None
+        self._server.close()
+        self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.finish()
+        await self.committer.close()
+        await asyncio.sleep(_LINGER_SECONDS if self.connections else 0)  # the last answers go out
+        for connection in list(self.connections):
+            connection.abort("stopping")
+
+    def admits(self, address: str, now: float) -> bool:
+        """Whether one more connection of the address is let in, before a byte of it is read (C10)."""
+        allowed = self.allowed
+        if (
+            len(self.connections) < allowed.connections_total
+            and self._per_address[address] < allowed.connections_per_address
+        ):
+            return True
+        self.counts["connections_refused"] += 1
+        if now - self._refused_at.get(address, -_REFUSAL_EVERY) >= _REFUSAL_EVERY:
+            self._refused_at[address] = now
+            self._refused_at.move_to_end(address)
+            if len(self._refused_at) > 1_000:
+                self._refused_at.popitem(last=False)
+            refusal = refuse(b"", "too_many_connections", peer=address, at=self.clock.now())
+            self.committer.store([refusal]).add_done_callback(lambda future: future.exception())
+            log.warning("mllp.too_many_connections", peer=address)
+        return False
+
+    def opened(self, connection: "Connection") -> None:
+        """A connection begins."""
+        self.connections.add(connection)
+        self._per_address[connection.peer] += 1
+
+    def closed(self, connection: "Connection") -> None:
+        """A connection is gone, with all it held."""
+        self.connections.discard(connection)
+        self._waiting.discard(connection)
+        self._per_address[connection.peer] -= 1
+        if not self._per_address[connection.peer]:
+            del self._per_address[connection.peer]
+
+    def account(self, connection: Connection, change: int) -> None:
+        """Keep the sum of bytes held; connections with large frames wait their turn beyond the limit (A7)."""
+        self.held += change
+        if (
+            change > 0
+            and self.held > self.allowed.held_bytes
+            and connection.held > limits.LISTENER_SHARE_BYTES
+        ):
+            self._waiting.add(connection)
+            connection.hold("memory")
+        elif change < 0 and self._waiting and self.held <= self.allowed.held_bytes:
+            waiting, self._waiting = self._waiting, set()
+            for other in waiting:
+                other.release("memory")
+
+    async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Once a second: time limits of every connection, and whether messages may go on arriving (A8)."""
+        was_full = False
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            for connection in list(self.connections):
+                connection.check(loop.time())
+            await self.committer.refresh()
+            if self.committer.is_full != was_full:
+                was_full = self.committer.is_full
+                log.warning("mllp.paused" if was_full else "mllp.resumed")
+            for connection in list(self.connections):
+                if was_full:
+                    connection.hold("full")
+                else:
+                    connection.release("full")

@@ -1,0 +1,59 @@
+"""What the station's forms and routes may say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from hcrm.centre.models import Outcome
+from hcrm.contact_log.models import Channel, ContactResult
+from hcrm.core.inputs import Input, OptionalText
+
+Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""A key handed out with the page (`core.ids.new_id`): the same key twice is the same act."""
+Note = Annotated[OptionalText, Field(max_length=2000)]
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class DraftInput(Input):
+    """A draft: answers as typed, under the key and version the page was given."""
+
+    record_id: Key
+    version: Annotated[int, Field(ge=0)] = 0
+    answers: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
+    note: Note = None
+
+
+class FollowupInput(DraftInput):
+    """A follow-up that took place, or was given up."""
+
+    outcome: Outcome
+    result: ContactResult
+    channel: Channel
+
+
+class AttemptInput(Input):
+    """A call that reached nobody."""
+
+    record_id: Key
+    result: ContactResult
+    channel: Channel
+    note: Note = None
+
+
+class ReasonInput(Input):
+    """Why an instruction is returned or withdrawn."""
+
+    reason: Sentence
+
+
+class ReviewInput(Input):
+    """What the department head says; sending back needs it."""
+
+    comment: Annotated[OptionalText, Field(max_length=500)] = None
+
+
+class HandlingInput(Input):
+    """What was done about a red flag."""
+
+    handling: Sentence

@@ -1,0 +1,76 @@
+"""What commands share: the `--db` option, errors in one line, help in two languages."""
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TypeVar
+
+import click
+
+from hcrm.core.errors import HcrmError
+from hcrm.core.settings import Settings, load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def db_option(function: F) -> F:
+    """`--db URL`, else HCRM_DB__URL, else config/hcrm.toml."""
+    option = click.option("--db", "db", default="", metavar="URL", help="数据库地址 | database URL (or HCRM_DB__URL)")
+    return option(function)
+
+
+def settings_for(db: str) -> Settings:
+    """The settings with the command's database."""
+    return load_settings(db={"url": db}) if db else load_settings()
+
+
+@contextmanager
+def refusals() -> Any:
+    """A refusal ends the command with its sentence and exit code 1."""
+    try:
+        yield
+    except HcrmError as error:
+        click.echo(f"hcrm: {error.message}", err=True)
+        sys.exit(1)
+
+
+class Bilingual(click.Group):
+    """A group whose commands are imported when they are needed and whose help is `中文 | English`."""
+
+    def __init__(self, *args: Any, lazy: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, imported or not."""
+        return sorted({*super().list_commands(ctx), *self.lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module on first use."""
+        if cmd_name in self.lazy and cmd_name not in self.commands:
+            module, _, name = self.lazy[cmd_name].partition(":")
+            self.add_command(getattr(import_module(module), name), cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _choose(command, language(ctx))
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Refusals of any command end here."""
+        with refusals():
+            return super().invoke(ctx)
+
+
+def language(ctx: click.Context) -> str:
+    """The language of help: `--lang` of the root command."""
+    return str(ctx.find_root().params.get("lang") or "zh")
+
+
+def _choose(command: click.Command, lang: str) -> None:
+    for holder in (command, *command.params):
+        for name in ("help", "short_help"):
+            text = getattr(holder, name, None)
+            if text and " | " in text:
+                zh, en = text.split(" | ", 1)
+                setattr(holder, name, en if lang == "en" else zh)

@@ -1,0 +1,86 @@
+"""The ticker: on every node, every ten seconds; the unique fire row decides who acts.
+
+APScheduler computes when a job is due; its own stores are not used, since two processes on one store fire twice.
+"""
+
+import threading
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+import structlog
+from apscheduler.triggers.cron import CronTrigger
+
+from hcrm.core import clock as clocks
+from hcrm.core.actor import system_actor
+from hcrm.core.clock import Clock
+from hcrm.core.db import Database
+from hcrm.core.work import open_work
+from hcrm.scheduler.models import Fire
+from hcrm.scheduler.table import JOBS, Job
+
+TICK_SECONDS = 10.0
+LOOK_BACK = timedelta(days=7)
+log = structlog.get_logger(__name__)
+
+
+def run_scheduler(database: Database, clock: Clock, stop: threading.Event) -> None:
+    """Tick until told to stop; a database that is away is tried again at the next tick."""
+    while not stop.is_set():
+        try:
+            tick(database, clock)
+        except sa.exc.OperationalError:
+            log.warning("scheduler.database_away")
+        stop.wait(TICK_SECONDS)
+
+
+def tick(database: Database, clock: Clock, jobs: tuple[Job, ...] = JOBS) -> int:
+    """Fire what is due; how many fires were ours."""
+    fired = 0
+    for job in jobs:
+        due = latest_due(job, clock.now())
+        if due is not None and (fire_id := _claim(database, clock, job, due)):
+            _run(database, clock, job, fire_id)
+            fired += 1
+    return fired
+
+
+def latest_due(job: Job, now: datetime) -> datetime | None:
+    """The newest instant at or before now at which the job was due."""
+    minute, hour, day, month, weekday = job.cron.split()
+    trigger = CronTrigger(
+        minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=clocks.HOSPITAL_ZONE
+    )
+    for span in (timedelta(hours=1), timedelta(days=1), LOOK_BACK):
+        found, due = None, trigger.get_next_fire_time(None, now - span)
+        while due is not None and due <= now:
+            found, due = due, trigger.get_next_fire_time(due, due + timedelta(seconds=1))
+        if found is not None:
+            return found
+    return None
+
+
+def _claim(database: Database, clock: Clock, job: Job, due: datetime) -> str | None:
+    actor = system_actor("scheduler")
+    with open_work(database, actor=actor, clock=clock, write=False) as work:
+        if work.scalar(sa.select(sa.exists().where(Fire.job == job.name, Fire.due_at >= due))):
+            return None
+    with open_work(database, actor=actor, clock=clock) as work:
+        claimed = work.insert_new(
+            Fire,
+            [{"id": work.new_id(), "job": job.name, "due_at": due, "state": "pending", "started_at": clock.now(),
+              "finished_at": None, "result": None, "error": None}],
+        )  # fmt: skip
+    return claimed[0] if claimed else None
+
+
+def _run(database: Database, clock: Clock, job: Job, fire_id: str) -> None:
+    actor = system_actor(job.name)
+    values: dict[str, object]
+    try:
+        with open_work(database, actor=actor, clock=clock) as work:
+            values = {"state": "done", "result": job.function(work), "error": None}
+    except Exception as error:  # one job's fault must not stop the others; its row says what happened
+        log.error("scheduler.job_failed", job=job.name, error=type(error).__name__)
+        values = {"state": "failed", "result": None, "error": type(error).__name__}
+    with open_work(database, actor=actor, clock=clock) as work:
+        work.update_rows(Fire, [{"id": fire_id, "finished_at": clock.now(), **values}])

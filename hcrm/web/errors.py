@@ -1,0 +1,109 @@
+"""Errors as pages: a refusal in Chinese with its status, a fault as a number to quote. One place for the console.
+
+A log line of a fault holds its number, the endpoint and the place in our code; never a message, which may quote what
+was typed or read (C60).
+"""
+
+import secrets
+import traceback
+from typing import Any
+
+import structlog
+from flask import Response, current_app, g, has_request_context, make_response, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from hcrm.core.errors import ConflictError, DeniedError, HcrmError
+from hcrm.core.work import open_work
+from hcrm.web.shell import SAFE_METHODS, current_shell, kept_fields
+
+log = structlog.get_logger("hcrm.web")
+
+PAGES = frozenset({400, 403, 404, 405, 409, 413, 422, 429, 500, 503})
+STALE = ConflictError("record.stale", "在您填写期间，这条记录已被他人更改，本次提交没有保存")
+_NOTICE = '{{ ui.notice(text, "danger") }}'
+CSRF = HcrmError("csrf.refused", "页面打开得太久，或登录状态已改变，本次提交没有保存", status=403)
+
+
+def answer_error(error: Exception) -> Response:
+    """The page for whatever went wrong. A refused attempt is noted first; where that fails it becomes a 503 (W4)."""
+    refusal = as_refusal(error)
+    if isinstance(refusal, DeniedError) and g.get("actor") is not None:
+        try:
+            note_denied(refusal)
+        except SQLAlchemyError as fault:
+            return _fault_page(fault, 503)
+    if refusal is not None:
+        return _page(refusal.status, refusal.message)
+    if isinstance(error, HTTPException):
+        return _http_page(error)
+    # The database is away, or audit could not be written: what was read does not leave.
+    return _fault_page(error, 503 if isinstance(error, SQLAlchemyError) else 500)
+
+
+def as_refusal(error: Exception) -> HcrmError | None:
+    """What a person can act on, or None for a fault."""
+    if isinstance(error, CSRFError):
+        return CSRF
+    if isinstance(error, StaleDataError):
+        return STALE
+    return error if isinstance(error, HcrmError) else None
+
+
+def note_denied(denial: DeniedError) -> None:
+    """Write the refused attempt to audit, in a work of its own: the request's was rolled back."""
+    shell = current_shell()
+    with open_work(shell.runtime.database, actor=g.actor, clock=shell.runtime.clock) as work:
+        shell.record_denied(work, denial)
+
+
+def note_fault(error: Exception) -> str:
+    """Log a fault without any data; the number people quote."""
+    incident = secrets.token_hex(4).upper()
+    place = next(
+        (
+            f"{frame.name}:{frame.lineno}"
+            for frame in reversed(traceback.extract_tb(error.__traceback__))
+            if "site-packages" not in frame.filename
+        ),
+        "",
+    )
+    endpoint = request.endpoint if has_request_context() else None
+    log.error("fault", incident=incident, endpoint=endpoint, kind=type(error).__name__, place=place)
+    return incident
+
+
+def _fault_page(error: Exception, status: int) -> Response:
+    return _page(status, "", incident=note_fault(error))
+
+
+def _http_page(error: HTTPException) -> Response:
+    if error.response is not None or error.code is None or error.code < 400:
+        return make_response(error.get_response())
+    response = _page(error.code, "")
+    if error.code == 405:
+        response.headers.extend(error.get_headers())
+        response.headers["Content-Type"] = "text/html; charset=utf-8"
+    return response
+
+
+def _page(status: int, message: str, **words: Any) -> Response:
+    """The page of a status. What was typed is shown on it, so that a refused form is not lost."""
+    template = f"errors/{status if status in PAGES else 500 if status >= 500 else 400}.html"
+    kept = []
+    if request.method not in SAFE_METHODS and status != 413 and g.get("actor") is not None:
+        kept = [(name, value) for name, value in kept_fields() if value.strip()]
+    try:
+        if request.headers.get("HX-Request") == "true":
+            # A 422 is put into the page where the form stood: a sentence, not a page within the page.
+            body = current_app.jinja_env.from_string(_NOTICE).render(text=message or "没有完成，请重试")
+        else:
+            body = render_template(template, message=message, kept=kept, **words)
+    except Exception as fault:  # noqa: BLE001  the frame itself may be what is broken
+        note_fault(fault)
+        body = current_app.jinja_env.from_string("{{ text }}").render(
+            text=message or "系统出错，请联系信息科"
+        )
+    return make_response(body, status)

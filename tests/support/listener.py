@@ -1,0 +1,164 @@
+"""A real listener for tests: in a thread of the test, or in a process of its own that may be killed.
+
+Run as a program: `python -m tests.support.listener URL KEYFILE` prints its port and serves until it is stopped.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from adapters.his.connection import MllpLimits
+from adapters.his.mllp import MllpServer, serve_mllp
+from hcrm.core.clock import Clock, SystemClock
+from hcrm.core.crypto import KeyRing
+from hcrm.core.db import Database
+from hcrm.core.sources import Source, Sources
+from hcrm.inbox.intake import Committer
+
+PATIENCE = 10.0
+
+
+def default_sources(*sources: Source, known_senders_only: bool = False) -> Sources:
+    return Sources([Source(code="default", title="default"), *sources], known_senders_only=known_senders_only)
+
+
+class Peer:
+    """A sender on a blocking socket."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address, timeout=PATIENCE)
+        self._rest = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def frame(self, message: bytes) -> None:
+        self.send(b"\x0b" + message + b"\x1c\r")
+
+    def answer(self) -> bytes:
+        """The next ACK; EOFError where the listener closed instead."""
+        while b"\x1c\r" not in self._rest:
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                raise EOFError
+            self._rest += data
+        frame, self._rest = self._rest.split(b"\x1c\r", 1)
+        assert frame.startswith(b"\x0b"), frame
+        return frame[1:]
+
+    def ask(self, message: bytes) -> bytes:
+        self.frame(message)
+        return self.answer()
+
+    def is_silent(self, seconds: float = 0.3) -> bool:
+        """Whether nothing comes and the connection stays."""
+        self.socket.settimeout(seconds)
+        try:
+            return not self._rest and self.socket.recv(1, socket.MSG_PEEK) is None
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(PATIENCE)
+
+    def is_closed(self) -> bool:
+        """Whether the listener closes without another word."""
+        try:
+            self.answer()
+        except EOFError:
+            return True
+        return False
+
+
+class RunningListener:
+    """A listener on a loop in a thread of its own."""
+
+    def __init__(self, database: Database, sources: Sources, clock: Clock, allowed: MllpLimits | None = None,
+                 pending: Callable[[], int] | None = None) -> None:  # fmt: skip
+        self._arguments: dict[str, Any] = {"sources": sources, "clock": clock, "allowed": allowed}
+        self._database, self._pending = database, pending
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self.server: MllpServer
+        self.committer: Committer
+        self.problems: list[dict[str, Any]] = []
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(lambda _, context: self.problems.append(context))
+        self._over = asyncio.Event()
+        self.committer = Committer(self._database, pending=self._pending)
+        self.server = await serve_mllp("127.0.0.1", 0, committer=self.committer, **self._arguments)
+        self._ready.set()
+        await self._over.wait()
+        await self.server.stop()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._over.set)
+            self._thread.join(30)
+        assert not self._thread.is_alive()
+        assert self.problems == []
+
+    def connect(self) -> Peer:
+        return Peer(self.server.address)
+
+
+def make_keys(path: Path) -> KeyRing:
+    data = bytes.fromhex(json.loads(path.read_text())["data"])
+    return KeyRing(current="k1", data={"k1": data}, index=bytes(32))
+
+
+async def main(url: str, key_file: str) -> None:
+    database = Database(url, make_keys(Path(key_file)))
+    server = await serve_mllp(
+        "127.0.0.1", 0, committer=Committer(database), sources=default_sources(), clock=SystemClock(),
+        allowed=MllpLimits(connections_per_address=200),
+    )  # fmt: skip
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    print(server.address[1], flush=True)  # noqa: T201  the test reads it
+    await over.wait()
+    await server.stop()
+    database.dispose()
+
+
+@contextlib.contextmanager
+def replaced(target: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute for a while, from a thread of the test."""
+    old = getattr(target, name)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        setattr(target, name, old)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
