@@ -30,17 +30,17 @@ def raise_alerts(
     waiting = set(
         work.scalars(sa.select(Alert.flag_code).where(Alert.instruction_id == instruction.id, IS_UNHANDLED))
     )
+    new = [raised for raised in flags if raised.flag.code not in waiting]
     now = work.clock.now()
     rows: list[Row] = [
         {"id": work.new_id(), "patient_id": instruction.patient_id, "encounter_id": instruction.encounter_id,
          "instruction_id": instruction.id, "response_id": response_id, "department_id": instruction.department_id,
          "level": raised.flag.level.value, "flag_code": raised.flag.code, "evidence": raised.evidence,
          "says": raised.flag.says, "state": AlertState.OPEN, "raised_at": now}
-        for raised in flags
-        if raised.flag.code not in waiting
+        for raised in new
     ]  # fmt: skip
     work.insert(Alert, rows)
-    for row, raised in zip(rows, [one for one in flags if one.flag.code not in waiting], strict=True):
+    for row, raised in zip(rows, new, strict=True):
         work.emit(AlertRaised(alert_id=row["id"], level=row["level"]))
         add_entry(
             work, patient_id=row["patient_id"], happened_at=now, kind="alert",

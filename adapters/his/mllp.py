@@ -5,8 +5,10 @@ connections while one transaction runs goes into the next (`hcrm.inbox.intake.Co
 """
 
 import asyncio
+import signal
 import ssl
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 import structlog
 
@@ -31,6 +33,23 @@ async def serve_mllp(
     server = MllpServer(committer, sources, clock, allowed or MllpLimits())
     await server.start(host, port, tls)
     return server
+
+
+async def run_mllp(
+    host: str, port: int, *, committer: Committer, sources: Sources, clock: Clock, allowed: MllpLimits | None = None,
+    tls: ssl.SSLContext | None = None, on_ready: "Callable[[MllpServer], object] | None" = None,
+) -> None:  # fmt: skip
+    """Listen until SIGTERM or SIGINT, then stop in order: the whole life of a listener process."""
+    told = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, told.set)
+    server = await serve_mllp(
+        host, port, committer=committer, sources=sources, clock=clock, allowed=allowed, tls=tls
+    )
+    if on_ready:
+        on_ready(server)
+    await told.wait()
+    await server.stop()
 
 
 class MllpServer:

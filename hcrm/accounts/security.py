@@ -6,6 +6,7 @@ The cookie is signed, holds keys and two moments and no data, and is worth nothi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, g, request, session
@@ -17,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from hcrm.accounts.models import Account, Role
 from hcrm.accounts.passwords import verify_password
-from hcrm.accounts.queries import actor_for, role_label
+from hcrm.accounts.queries import actor_for, find_token, role_label, token_actor
+from hcrm.accounts.service import hash_token, touch_token
 from hcrm.accounts.sign_in import (
     WRONG,
     begin_attempt,
@@ -197,3 +199,20 @@ def sign_out() -> None:
         end_session(work, session_id=session_id)
     forget_session()
     session.pop("csrf_token", None)
+
+
+# ── machines ────────────────────────────────────────────────────────────────
+
+
+def find_machine(token: str) -> Actor | None:
+    """Who shows this bearer token. Its use is noted at most once a minute: a read must not cost a write each time."""
+    with accounts_work(visitor(), write=False) as work:
+        found = find_token(work, hash_token(token))
+        if found is None:
+            return None
+        actor = token_actor(found, address=request.remote_addr)
+        since = work.clock.now() - timedelta(seconds=limits.TOUCH_SECONDS)
+    if found.last_used_at is None or found.last_used_at <= since:
+        with accounts_work(actor, write=True) as work:
+            touch_token(work, token_id=found.id)
+    return actor

@@ -106,9 +106,7 @@ def change_password() -> ResponseReturnValue:
     try:
         _change_password()
     except HcrmError as error:
-        return render_template(
-            "accounts/password.html", errors=form_errors(error), must=must
-        ), error.status
+        return render_template("accounts/password.html", errors=form_errors(error), must=must), error.status
     flash("密码已修改，其他设备上的登录已退出", "success")
     return redirect(url_for("accounts.home"), 303)
 
@@ -177,7 +175,11 @@ def disable_account(account_id: str) -> ResponseReturnValue:
     """Close an account."""
     with console_work() as work:
         service.disable_account(work, account_id=account_id)
-    flash("账号已停用，其登录已全部退出", "success", undo=url_for("accounts.enable_account", account_id=account_id))
+    flash(
+        "账号已停用，其登录已全部退出",
+        "success",
+        undo=url_for("accounts.enable_account", account_id=account_id),
+    )
     return redirect(url_for("accounts.list_accounts"), 303)
 
 

@@ -147,6 +147,11 @@ def return_instruction(work: Work, *, instruction_id: str, reason: str) -> Instr
     return instruction
 
 
+def require_recordable(instruction: Instruction) -> None:
+    """Refuse where nothing can be recorded any more, or not yet again."""
+    _require_state(instruction, RECORDABLE_STATES, "登记随访结果")
+
+
 def start_instruction(work: Work, *, instruction: Instruction) -> None:
     """The first attempt or draft makes it 执行中; one that has expired stays expired until it is recorded."""
     if instruction.state in (InstructionState.ISSUED, InstructionState.ACCEPTED):
@@ -157,7 +162,7 @@ def finish_instruction(
     work: Work, *, instruction: Instruction, outcome: Outcome, done_at: datetime, in_review: bool
 ) -> None:
     """The contact was recorded; `in_review` keeps it 待审核 until the department head has looked."""
-    _require_state(instruction, RECORDABLE_STATES, "登记随访结果")
+    require_recordable(instruction)
     instruction.outcome = outcome
     instruction.done_at = done_at
     instruction.done_on = local_date(done_at)

@@ -63,7 +63,11 @@ def get_instruction(
             action, subject_type="instruction", subject_id=instruction_id, patients=(found.Patient.id,)
         )
     record_audit(
-        work, action=action, patients=[found.Patient.id], subject_type="instruction", subject_id=instruction_id
+        work,
+        action=action,
+        patients=[found.Patient.id],
+        subject_type="instruction",
+        subject_id=instruction_id,
     )
     return found
 

@@ -6,7 +6,7 @@ from hcrm import __version__
 from hcrm.cli.options import Bilingual
 
 COMMANDS = {
-    "account": "hcrm.accounts.cli:account",
+    "account": "hcrm.cli.account:account",
     "config": "hcrm.cli.config:config",
     "demo": "hcrm.cli.demo:demo",
     "doctor": "hcrm.cli.doctor:doctor",
@@ -15,7 +15,7 @@ COMMANDS = {
     "limits": "hcrm.cli.doctor:show_limits",
     "serve": "hcrm.cli.run:serve",
     "simulate": "hcrm.cli.simulate:simulate",
-    "token": "hcrm.accounts.cli:token",
+    "token": "hcrm.cli.account:token",
 }
 
 

@@ -4,15 +4,16 @@ import sys
 
 import click
 
+from hcrm.app import processes
+from hcrm.app.install import SYSADMIN, install
 from hcrm.cli.options import db_option, settings_for
+from hcrm.core.logs import set_up_logging
 
 
 @click.command(help="建库或升级，载入 config/，首次运行时创建管理员 | create or migrate the database, load config/")
 @db_option
 def init(db: str) -> None:
     """Create or upgrade; prints the first administrator's password once."""
-    from hcrm.app.install import SYSADMIN, install  # the app is only loaded by commands that need it
-
     result = install(settings_for(db))
     click.echo(f"数据库已就绪；新发布定义 {result.published} 个")
     if result.password:
@@ -26,9 +27,6 @@ def init(db: str) -> None:
 @click.option("--only", default="", help="只启动：web,listener,worker,scheduler | only these roles")
 def serve(db: str, http: str, mllp: str, only: str) -> None:
     """Run until Ctrl-C or SIGTERM."""
-    from hcrm.app import processes
-    from hcrm.core.logs import set_up_logging
-
     set_up_logging()
     roles = tuple(filter(None, only.split(","))) or processes.ROLES
     sys.exit(processes.serve(settings_for(db), http=http, mllp=mllp, only=roles))

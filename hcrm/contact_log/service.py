@@ -14,6 +14,7 @@ def record_contact(
     patient_id: str,
     channel: Channel,
     result: ContactResult,
+    entry_id: str | None = None,
     encounter_id: str | None = None,
     is_outgoing: bool = True,
     note: str | None = None,
@@ -22,8 +23,11 @@ def record_contact(
     happened_at: datetime | None = None,
     scope: str | None = None,
 ) -> str:
-    """Log one contact or attempt and tell it in the timeline; the entry's id. `scope` as in `add_entry`."""
-    entry_id = work.new_id()
+    """Log one contact or attempt and tell it in the timeline; the entry's id.
+
+    `entry_id` is a key handed out with the page, `scope` as in `add_entry`.
+    """
+    entry_id = entry_id or work.new_id()
     happened_at = happened_at or work.clock.now()
     work.insert(
         ContactEntry,

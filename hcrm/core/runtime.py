@@ -8,7 +8,9 @@ from hcrm.core.clock import Clock, SystemClock, use_zone
 from hcrm.core.crypto import KeyRing, load_key_file, make_key_file
 from hcrm.core.db import Database, parse_url, sqlite_path
 from hcrm.core.errors import HcrmError
+from hcrm.core.paths import config_path
 from hcrm.core.settings import Settings
+from hcrm.core.sources import Sources, load_sources
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,8 @@ def open_database(settings: Settings, *, busy_seconds: float = limits.SQLITE_BUS
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         raise HcrmError("db.missing", f"数据库 {sqlite_path(url)} 不存在，请先运行 hcrm init")
     return Database(url, open_keys(settings), busy_seconds=busy_seconds)
+
+
+def open_sources(settings: Settings) -> Sources:
+    """The sending systems as their files describe them."""
+    return load_sources(config_path("sources"), known_senders_only=settings.mllp.known_senders_only)

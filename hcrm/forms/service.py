@@ -6,7 +6,6 @@ version keeps two people from overwriting each other.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -83,7 +82,8 @@ def save_draft(
     if standing is None:
         if version:
             raise ConflictError("response.submitted", "这份答卷已提交或删除，草稿没有保存")
-        _insert(work, subject, response_id, ResponseState.DRAFT, answers.values, note, submitted_at=None)
+        _insert(work, subject, response_id, answers.values, note)
+        _audit(work, subject, response_id, "response.save")
         return SavedDraft(response_id, 1, answers)
     if (standing.id, standing.version) != (response_id, version):
         if not _is_echo(work, standing, response_id, answers.values, note):
@@ -91,6 +91,7 @@ def save_draft(
     elif standing.answers != answers.values or standing.note != note:
         _fill(work, standing, answers.values, note)
         work.session.flush()
+        _audit(work, subject, response_id, "response.save")
     return SavedDraft(response_id, standing.version, answers)
 
 
@@ -118,41 +119,28 @@ def submit_response(
     if answers.errors:
         raise InvalidInput(answers.errors)
     standing = _lock_draft(work, subject)
-    now = work.clock.now()
     if standing is None:
         if version:
             raise ConflictError("response.submitted", "这份答卷已提交或删除，请重新打开")
-        _insert(work, subject, response_id, ResponseState.SUBMITTED, answers.values, note, submitted_at=now)
+        _insert(work, subject, response_id, answers.values, note)
         standing = work.get(Response, response_id)
     elif (standing.id, standing.version) != (response_id, version):
         raise DraftConflictError(standing)
     else:
         _fill(work, standing, answers.values, note)
-        standing.state = ResponseState.SUBMITTED
-        standing.submitted_at = now
+    return _submit(work, subject, standing)
+
+
+def close_draft(work: Work, *, subject: Subject) -> Submitted | None:
+    """The subject is closed without a form: what its draft holds becomes the response, an empty draft goes."""
+    draft = _lock_draft(work, subject)
+    if draft is None:
+        return None
+    if not draft.answers and not draft.note:
+        work.session.delete(draft)
         work.session.flush()
-    add_entry(
-        work, patient_id=subject.patient_id, happened_at=now, kind="form", title=f"已填写：{form.title}",
-        subject_type="response", subject_id=response_id, scope=subject.scope,
-    )  # fmt: skip
-    record_audit(
-        work, action="response.submit", patients=[subject.patient_id], subject_type="response",
-        subject_id=response_id,
-    )  # fmt: skip
-    return Submitted(standing, raise_flags(form, standing.answers), is_new=True)
-
-
-def discard_draft(work: Work, *, subject: Subject) -> None:
-    """Throw the draft away: the subject was closed without answers."""
-    work.execute(
-        sa.delete(Response)
-        .where(
-            Response.subject_type == subject.type,
-            Response.subject_id == subject.id,
-            Response.state == ResponseState.DRAFT,
-        )
-        .execution_options(synchronize_session=False)
-    )
+        return None
+    return _submit(work, subject, draft)
 
 
 def _form_of(work: Work, subject: Subject) -> Questionnaire:
@@ -173,18 +161,32 @@ def _lock_draft(work: Work, subject: Subject) -> Response | None:
 
 
 def _insert(
-    work: Work, subject: Subject, response_id: str, state: ResponseState, values: Mapping[str, Any],
-    note: str | None, *, submitted_at: datetime | None,
-) -> None:  # fmt: skip
+    work: Work, subject: Subject, response_id: str, values: Mapping[str, Any], note: str | None
+) -> None:
+    """A new draft under the page's key."""
     row = {
         "id": response_id, "patient_id": subject.patient_id, "encounter_id": subject.encounter_id,
         "subject_type": subject.type, "subject_id": subject.id, "form_code": subject.form_code,
-        "form_version": subject.form_version, "state": state, "answers": dict(values), "note": note,
-        "author_id": work.actor.id, "author_name": work.actor.name, "saved_at": work.clock.now(),
-        "submitted_at": submitted_at, "version": 1,
+        "form_version": subject.form_version, "state": ResponseState.DRAFT, "answers": dict(values), "note": note,
+        "author_id": work.actor.id, "author_name": work.actor.name, "saved_at": work.clock.now(), "version": 1,
     }  # fmt: skip
     if not work.insert_new(Response, [row]):
         raise ConflictError("response.key", "这份答卷的编号已被使用，请重新打开表单")
+
+
+def _submit(work: Work, subject: Subject, draft: Response) -> Submitted:
+    """The draft becomes the response; told in the timeline and in audit."""
+    form = _form_of(work, subject)
+    now = work.clock.now()
+    draft.state = ResponseState.SUBMITTED
+    draft.submitted_at = now
+    work.session.flush()
+    add_entry(
+        work, patient_id=subject.patient_id, happened_at=now, kind="form", title=f"已填写：{form.title}",
+        subject_type="response", subject_id=draft.id, scope=subject.scope,
+    )  # fmt: skip
+    _audit(work, subject, draft.id, "response.submit")
+    return Submitted(draft, raise_flags(form, draft.answers), is_new=True)
 
 
 def _fill(work: Work, response: Response, values: Mapping[str, Any], note: str | None) -> None:
@@ -210,6 +212,12 @@ def _require_echo(before: Response, subject: Subject, values: Mapping[str, Any])
         raise NotFoundError
     if before.answers != values:
         raise ConflictError("response.submitted", "这份答卷已提交，之后的修改没有保存")
+
+
+def _audit(work: Work, subject: Subject, response_id: str, action: str) -> None:
+    record_audit(
+        work, action=action, patients=[subject.patient_id], subject_type="response", subject_id=response_id
+    )
 
 
 def _clean(note: str | None) -> str | None:

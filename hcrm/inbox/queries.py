@@ -1,12 +1,16 @@
 """Reading the inbox: what waits, what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
+from hcrm.audit.service import record_audit
+from hcrm.core import limits
 from hcrm.core.events import Event
 from hcrm.core.work import Work
-from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage, RefusedMessage
+from hcrm.web.paging import Page, keyset_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +51,86 @@ def count_messages(work: Work) -> InboxCounts:
         parked=states.get(ApplicationState.PARKED, 0),
         events_waiting=work.scalar(sa.select(sa.func.count()).select_from(Event).where(~Event.is_delivered)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilters:
+    """What the list of messages may be narrowed by."""
+
+    state: ApplicationState | None = None
+    kind: str = ""
+    source: str = ""
+    control_id: str = ""
+    reason: str = ""
+
+
+def list_messages(
+    work: Work, filters: MessageFilters, *, key: str | None = None, size: int = limits.PAGE_SIZE
+) -> Page[sa.Row[tuple[object, ...]]]:
+    """Messages by arrival, the newest first: state, kind, source, control id, reason, flags, times. No content."""
+    application = InboxApplication
+    statement = sa.select(
+        application.seq, application.kind, application.source, application.state, application.reason,
+        application.detail, application.flags, application.applied_at, application.became_patient_id,
+        InboxMessage.control_id, InboxMessage.received_at,
+    ).join(InboxMessage, InboxMessage.seq == application.seq)  # fmt: skip
+    if filters.state:
+        # Written into the statement: a bound value would keep SQLite from its partial indexes.
+        statement = statement.where(
+            application.state == sa.literal(filters.state, application.state.type, literal_execute=True)
+        )
+    for column, value in (
+        (application.kind, filters.kind), (application.source, filters.source),
+        (application.reason, filters.reason), (InboxMessage.control_id, filters.control_id),
+    ):  # fmt: skip
+        if value:
+            statement = statement.where(column == value)
+    return keyset_page(work, statement, order=(application.seq.desc(),), key=key, size=size)
+
+
+def count_states(work: Work) -> dict[ApplicationState, int]:
+    """How many messages there are in each state, for the chips above the list."""
+    rows = work.execute(sa.select(InboxApplication.state, sa.func.count()).group_by(InboxApplication.state))
+    return dict(rows.tuples().all())
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDetail:
+    """One message with its way; `lines` is its text for reading, empty where the reader may not see it."""
+
+    message: InboxMessage
+    application: InboxApplication | None
+    lines: tuple[str, ...]
+
+
+def get_message(work: Work, seq: int, *, with_content: bool) -> MessageDetail:
+    """One message; with its content it is a read of a patient and is noted as one."""
+    message = work.get(InboxMessage, seq)
+    application = work.session.get(InboxApplication, seq)
+    lines: tuple[str, ...] = ()
+    if with_content:
+        became = application.became_patient_id if application else None
+        record_audit(
+            work, action="message.read", patients=[became] if became else [], subject_type="inbox_message",
+            subject_id=str(seq),
+        )  # fmt: skip
+        lines = _readable(work.keys.open(message.raw))
+    return MessageDetail(message, application, lines)
+
+
+def list_refused(work: Work, *, size: int = limits.PAGE_SIZE) -> Sequence[RefusedMessage]:
+    """What was refused at the door, the newest first."""
+    return work.scalars(sa.select(RefusedMessage).order_by(RefusedMessage.seq.desc()).limit(size))
+
+
+def _readable(raw: bytes) -> tuple[str, ...]:
+    """The message as lines for a person's eyes; the mapper reads by the source's rules, not by this."""
+    for charset in ("utf-8", "gb18030"):
+        try:
+            text = raw.decode(charset)
+            break
+        except UnicodeDecodeError:
+            continue
+    else:
+        text = raw.decode("utf-8", "replace")
+    return tuple(line for line in text.replace("\r\n", "\r").replace("\n", "\r").split("\r") if line.strip())

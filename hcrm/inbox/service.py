@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from hcrm.archive.matching import record_numbers
 from hcrm.archive.records import AbsorbOutcome, Change, IdentifierRecord, Mapped, OutcomeState, Unmapped
 from hcrm.archive.service import Arrival, absorb_records, visit_key
+from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock
@@ -296,6 +297,18 @@ def replay_messages(work: Work, *, seqs: Sequence[int], intake: Intake) -> int:
         )  # fmt: skip
     work.update_rows(InboxApplication, changes, key="seq")
     return len(changes)
+
+
+def request_replay(work: Work, *, seqs: Sequence[int]) -> int:
+    """As `replay_messages`, asked for on a page, where nobody can read messages: they keep their lane. How many."""
+    rows = [
+        {"seq": seq, "state": ApplicationState.WAITING, "attempts": 0, "reason": None, "detail": None}
+        for seq in work.scalars(sa.select(InboxApplication.seq).where(InboxApplication.seq.in_(seqs)))
+    ]
+    work.update_rows(InboxApplication, rows, key="seq")
+    if rows:
+        record_audit(work, action="message.replay", subject_type="inbox_message", detail={"count": len(rows)})
+    return len(rows)
 
 
 def park_expired_holds(work: Work) -> int:

@@ -45,7 +45,7 @@ class _Order:
 
 def keyset_page(
     work: Work,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     *,
     order: Sequence[Any],
     key: str | None = None,
@@ -92,7 +92,7 @@ def _order_of(column: Any) -> _Order:
 
 def _read_rows(
     work: Work,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     orders: list[_Order],
     direction: str,
     values: list[Any] | None,

@@ -4,18 +4,16 @@ Run as a program: `python -m tests.support.listener URL KEYFILE` prints its port
 """
 
 import asyncio
-import contextlib
 import json
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from adapters.his.connection import MllpLimits
-from adapters.his.mllp import MllpServer, serve_mllp
+from adapters.his.mllp import MllpServer, run_mllp, serve_mllp
 from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
@@ -135,30 +133,15 @@ def make_keys(path: Path) -> KeyRing:
     return KeyRing(current="k1", data={"k1": data}, index=bytes(32))
 
 
-async def main(url: str, key_file: str) -> None:
+def main(url: str, key_file: str) -> None:
     database = Database(url, make_keys(Path(key_file)))
-    server = await serve_mllp(
-        "127.0.0.1", 0, committer=Committer(database), sources=default_sources(), clock=SystemClock(),
-        allowed=MllpLimits(connections_per_address=200),
+    allowed = MllpLimits(connections_per_address=200)
+    asyncio.run(
+        run_mllp("127.0.0.1", 0, committer=Committer(database), sources=default_sources(), clock=SystemClock(),
+                 allowed=allowed, on_ready=lambda server: print(server.address[1], flush=True))  # noqa: T201
     )  # fmt: skip
-    over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    print(server.address[1], flush=True)  # noqa: T201  the test reads it
-    await over.wait()
-    await server.stop()
     database.dispose()
 
 
-@contextlib.contextmanager
-def replaced(target: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute for a while, from a thread of the test."""
-    old = getattr(target, name)
-    setattr(target, name, value)
-    try:
-        yield
-    finally:
-        setattr(target, name, old)
-
-
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -14,9 +14,8 @@ from adapters.his.simulator.traffic import Simulator
 _CENSUS = 1.6  # admissions pause above so many times the stays found open
 _SHORTEST = 20 * HOUR  # nobody is discharged sooner
 _SHORTEST_DAY_CASE = 1 * HOUR
-_FEW = (
-    10  # with so few left to discharge, day cases are admitted: a demonstration never runs out of discharges
-)
+_FEW = 10  # with fewer to discharge, day cases are admitted
+_TRIES = 30  # until somebody comes for a day case
 _CANCELLED = 0.04  # of the discharges, taken back some minutes later
 _KNOWN = 0.6  # of those who come: have been here before
 
@@ -30,6 +29,8 @@ def live_messages(
     updated. `open_visits` says which visits the archive still holds open, so that a demonstration started for
     the second time does not discharge anybody twice. The same simulator and moment give the same bytes.
     """
+    if simulator.calendar.second(now) < simulator.days * DAY:
+        raise ValueError("now lies within the simulated days")
     return _LiveTraffic(simulator, now, per_minute, open_visits).messages()
 
 
@@ -51,21 +52,22 @@ class _LiveTraffic:
             }
         self._census = max(int(len(self._state.open) * _CENSUS), 10)
         # Who comes first now has an index of a block of its own for each start.
-        self._newcomer = 10_000_000 + int(now.timestamp()) // 30 % 9_000_000
+        self._newcomer = 10_000_000 + int(now.timestamp()) // 6 % 60_000_000
         self._due: list[tuple[int, int, str, Stay]] = []
         self._told = 0
 
     def messages(self) -> Iterator[SimulatedMessage]:
         deeds: Draw[Callable[[], bool]] = Draw(
             (
-                (self._discharge, 14),
-                (self._admit, 12),
-                (self._see, 36),
-                (self._update, 36),
+                (self._discharge, 11),
+                (self._admit, 10),
+                (self._see, 38),
+                (self._update, 39),
                 (self._move, 2),
             )
         )
         number = 0
+        self._discharge()  # whoever starts a demonstration sees one at once
         while True:
             self._now += max(int(self._rng.expovariate(1 / self._gap)), 1)
             while not self._is_due():
@@ -104,10 +106,12 @@ class _LiveTraffic:
         )
 
     def _admit(self) -> bool:
+        # So that a demonstration never runs out of discharges.
+        if sum(map(self._is_ready, self._state.open.values())) < _FEW:
+            return any(self._come("I", is_day_case=True) for _ in range(_TRIES))
         if len(self._state.open) >= self._census:
             return False
-        is_day_case = sum(map(self._is_ready, self._state.open.values())) < _FEW
-        return self._come("I", is_day_case=is_day_case) is not None
+        return self._come("I") is not None
 
     def _see(self) -> bool:
         stay = self._come("O" if self._rng.random() < 0.8 else "E")
@@ -135,11 +139,11 @@ class _LiveTraffic:
         person = self._known() if self._rng.random() < _KNOWN else None
         is_new = person is None
         if person is None:
-            self._newcomer += 1
             person = self._simulator.people.person(self._newcomer, self._simulator.calendar.day(self._now))
-        condition = self._condition(person, kind)
+        condition = self._condition(person, kind, is_new=is_new)
         if condition is None or (is_day_case and not condition.is_day_case):
             return None  # somebody else, next time
+        self._newcomer += is_new
         visit = f"{kind}{self._simulator.calendar.stamp(self._now)[2:]}"
         arrives = self._within(0, 2) if is_new else 0
         stay = self._planner.stay_at(
@@ -160,12 +164,12 @@ class _LiveTraffic:
         person = self._simulator.person(index)
         return self._simulator.people.moved(person) if index in self._state.moved else person
 
-    def _condition(self, person: Person, kind: str) -> Condition | None:
+    def _condition(self, person: Person, kind: str, *, is_new: bool) -> Condition | None:
         age = person.age_on(self._simulator.calendar.day(self._now))
         home = self._simulator.casebook.later(person.home)
         if home.is_chronic and home.fits(person.sex, age, kind) and self._rng.random() < 0.65:
             return home
-        return self._simulator.casebook.pick(self._rng, sex=person.sex, age=age, kind=kind, again=True)
+        return self._simulator.casebook.pick(self._rng, sex=person.sex, age=age, kind=kind, again=not is_new)
 
     def _within(self, low: int, high: int) -> int:
         """Some seconds between so many minutes."""

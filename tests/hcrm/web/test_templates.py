@@ -44,6 +44,20 @@ def test_every_fault_has_a_page_that_needs_nothing(console: Flask, code):
     assert "回到首页" in page
 
 
+def test_a_refused_form_is_shown_on_the_page_of_the_fault_to_be_copied(console: Flask):
+    with console.test_request_context("/form", method="POST"):
+        page = console.jinja_env.get_template("errors/409.html").render(kept=[("note", "患者诉<头晕>")])
+
+    assert "<li>患者诉&lt;头晕&gt;</li>" in page
+
+
+def test_a_fault_of_the_whole_form_stands_in_the_summary_without_a_link(console: Flask):
+    with console.test_request_context("/form"):
+        summary = console.jinja_env.globals["ui"].error_summary({"form": "已超过随访时间窗"})
+
+    assert "<li>已超过随访时间窗</li>" in summary
+
+
 def test_a_page_shows_its_place_its_person_and_one_heading(console: Flask):
     page = console.test_client().get("/instructions").get_data(as_text=True)
 

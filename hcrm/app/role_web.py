@@ -1,0 +1,22 @@
+"""The console and the API over HTTP."""
+
+import threading
+
+from waitress.server import create_server
+
+from hcrm.app.factory import create_app
+from hcrm.app.processes import split_address
+from hcrm.app.role import Role
+
+DRAIN_SECONDS = 10
+
+
+def run(role: Role) -> None:
+    """Answer until told to stop, then let running requests finish."""
+    host, port = split_address(role.address)
+    app = create_app(role.settings, role.database)
+    server = create_server(app, host=host, port=port, threads=role.settings.http.threads, ident=None)
+    threading.Thread(target=server.run, name="web", daemon=True).start()
+    role.stop.wait()
+    server.close()
+    server.task_dispatcher.shutdown(timeout=DRAIN_SECONDS)

@@ -1,0 +1,123 @@
+"""`hcrm account` and `hcrm token`: people and machines that may sign in. Here and not in accounts: a layer above it."""
+
+import sys
+
+import click
+
+from hcrm.accounts.passwords import check_new_password, hash_password, make_password
+from hcrm.accounts.permissions import SCOPES, roles
+from hcrm.accounts.queries import list_accounts, list_tokens
+from hcrm.accounts.service import add_account, create_token, revoke_token
+from hcrm.cli.options import Bilingual, db_option, settings_for
+from hcrm.core.actor import system_actor
+from hcrm.core.clock import local_time
+from hcrm.core.runtime import open_database
+from hcrm.core.work import open_work
+
+_ACTOR = system_actor("cli")
+
+
+@click.group(cls=Bilingual, help="账号 | accounts of people")
+def account() -> None:
+    """Accounts of people."""
+
+
+@account.command(
+    help="建立账号；不给密码则生成一个，只显示一次 | make an account; prints a password once unless one is given"
+)
+@click.argument("name")
+@click.option(
+    "--role",
+    "role_names",
+    multiple=True,
+    required=True,
+    type=click.Choice(list(roles())),
+    help="角色，可多次 | role, repeatable",
+)
+@click.option("--department", default="", help="科室代码 | department code")
+@click.option("--practitioner", default="", help="医师工号 | staff number")
+@click.option("--display-name", default="", help="姓名 | name people see")
+@click.option(
+    "--password-stdin", is_flag=True, help="从标准输入读密码 | read the password from standard input"
+)
+@db_option
+def add(
+    db: str, name: str, role_names: tuple[str, ...], department: str, practitioner: str, display_name: str,
+    password_stdin: bool,
+) -> None:  # fmt: skip
+    """A password somebody chose is kept; one made here has to be changed at the first sign-in."""
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else make_password()
+    check_new_password(password, username=name)
+    password_hash = hash_password(password)
+    database = open_database(settings_for(db))
+    with open_work(database, actor=_ACTOR) as work:
+        made = add_account(
+            work, username=name, password_hash=password_hash, role_names=role_names, display_name=display_name,
+            department_code=department, practitioner_code=practitioner, must_change_password=not password_stdin,
+        )  # fmt: skip
+    click.echo(f"已建立账号 {made.username}（{'、'.join(roles()[role].label for role in role_names)}）")
+    if not password_stdin:
+        click.echo(f"初始密码（只显示这一次）：{password}")
+
+
+@account.command("list", help="列出账号 | list accounts")
+@db_option
+def show(db: str) -> None:
+    """One line each."""
+    database = open_database(settings_for(db))
+    with open_work(database, actor=_ACTOR, write=False) as work:
+        key = None
+        while True:
+            page = list_accounts(work, key=key, size=500)
+            for line in page.items:
+                state = "启用" if line.active else "停用"
+                click.echo(
+                    "\t".join((line.username, line.display_name, line.roles, line.department or "-", state))
+                )
+            key = page.next_key
+            if key is None:
+                break
+
+
+@click.group(cls=Bilingual, help="接口令牌 | bearer tokens of machines")
+def token() -> None:
+    """Bearer tokens of machines."""
+
+
+@token.command(help="建立令牌，只显示一次 | make a token, printed once")
+@click.argument("name")
+@click.option(
+    "--scope", required=True, metavar="SCOPE[,SCOPE]",
+    help=f"范围：{' '.join(SCOPES)} | scopes: {' '.join(SCOPES)}",
+)  # fmt: skip
+@db_option
+def create(db: str, name: str, scope: str) -> None:
+    """Only the token on standard output, so that a script may take it."""
+    database = open_database(settings_for(db))
+    with open_work(database, actor=_ACTOR) as work:
+        made = create_token(
+            work, name=name, scopes=[word.strip() for word in scope.split(",") if word.strip()]
+        )
+    click.echo(made)
+
+
+@token.command(help="吊销令牌 | make a token worthless")
+@click.argument("name")
+@db_option
+def revoke(db: str, name: str) -> None:
+    """From the next request on."""
+    database = open_database(settings_for(db))
+    with open_work(database, actor=_ACTOR) as work:
+        revoke_token(work, name=name)
+    click.echo(f"已吊销 {name}")
+
+
+@token.command("list", help="列出令牌 | list tokens")
+@db_option
+def show_tokens(db: str) -> None:
+    """Name, scopes, last use; never the token."""
+    database = open_database(settings_for(db))
+    with open_work(database, actor=_ACTOR, write=False) as work:
+        for row in list_tokens(work):
+            used = local_time(row.last_used_at).strftime("%Y-%m-%d %H:%M") if row.last_used_at else "-"
+            click.echo("\t".join((row.name, row.scopes, used, "已吊销" if row.revoked_at else "有效")))

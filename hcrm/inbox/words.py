@@ -1,0 +1,57 @@
+"""What the codes of the inbox mean to a clerk: why a message is parked and what to do about it."""
+
+REASONS = {
+    "event_not_supported": ("暂不支持的事件", "消息已保存；支持此事件后可重新处理"),
+    "no_msh": ("没有 MSH 段", "请接口工程师核对发送方"),
+    "no_pid": ("缺少 PID 段", "请发送方补发带患者信息的消息"),
+    "no_patient_number": ("没有可用的患者标识", "核对 PID-3 的标识类型与来源配置"),
+    "no_merge_number": ("合并消息缺少被合并的标识", "请发送方补发 MRG-1"),
+    "no_visit": ("缺少 PV1 段", "请发送方补发带就诊信息的消息"),
+    "charset": ("字符集无法识别", "核对来源配置中的 charset，然后重新处理"),
+    "unreadable": ("消息无法解析", "请接口工程师查看原文"),
+    "format_not_supported": ("不支持的格式", "请接口工程师核对"),
+    "unexpected_ack": ("收到的是应答消息", "无需处理"),
+    "event_not_known_yet": ("撤销先于原事件到达", "等待原事件，24 小时后转为搁置"),
+    "event_never_came": ("撤销的原事件一直没有到达", "核对 HIS 中此次就诊是否存在"),
+    "visit_unclear": ("无法确定是哪一次就诊", "核对 PV1-19 就诊流水号"),
+    "visit_of_other_patient": ("就诊流水号属于另一位患者", "核对两位患者是否应合并"),
+    "identity_conflict": ("病历号疑似被重复使用", "姓名、性别、出生日期等两项以上不符，请核对身份"),
+    "merge_self": ("合并双方是同一标识", "无需处理"),
+    "merge_cycle": ("合并方向与此前相反", "请核对哪一份档案应保留"),
+    "merge_ambiguous": ("被合并的标识对应多份档案", "请核对 MRG-1 的发号机构和类型"),
+    "error": ("处理时出错", "请联系管理员查看日志，然后重新处理"),
+}
+"""Reason: (what happened, what to do)."""
+
+FLAGS = {
+    "control_id_reused": "消息控制号重复使用",
+    "charset_declared_wrong": "声明的字符集不符",
+    "identifier_conflict": "标识指向不同患者",
+    "late_under_merged_id": "使用已合并的病历号",
+    "already_merged": "此前已合并",
+    "no_discharge_time": "没有出院时间",
+    "no_name": "没有姓名",
+    "number_type_unknown": "标识类型未登记",
+    "nul_stripped": "含空字符，已去除",
+    "replacement_character": "含无法还原的字符",
+    "unexpected_ack": "应答消息",
+    "batch_count": "批次条数不符",
+}
+"""Flag: its word; flags with a place after a colon are `bad_time`, `clock_ahead`, `unmapped`."""
+
+_PLACED = {"bad_time": "时间无法识别", "clock_ahead": "时间超前，按收到时间计", "unmapped": "代码未对照"}
+
+REFUSALS = {
+    "half_frame": "帧不完整", "no_msh": "没有可读的 MSH", "oversize": "超过大小上限", "header": "消息头不可用",
+    "version": "不支持的版本", "processing_id": "处理标识不接受", "sender_unknown": "发送方未登记", "timeout": "超时",
+}  # fmt: skip
+"""Why something was refused at the door."""
+
+
+def flag_words(flags: str) -> list[str]:
+    """The flags of a message in words."""
+    words = []
+    for flag in flags.split():
+        name, _, place = flag.partition(":")
+        words.append(f"{_PLACED[name]}（{place}）" if name in _PLACED else FLAGS.get(name, name))
+    return words

@@ -1,0 +1,270 @@
+"""What a frame becomes: acceptance of headers, batches, and the bytes of the answer."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.his.reception import receive
+from hcrm.core.sources import Source, Sources
+from hcrm.inbox.records import Incoming, Refused
+
+AT = datetime(2026, 11, 22, 2, tzinfo=UTC)
+SOURCES = Sources([Source(code="default", title="x")])
+
+
+def message(kind: str = "ADT^A01", control_id: str = "7", processing_id: str = "P", version: str = "2.5.1",
+            acks: str = "|", more: str = "", body: str = "PID|1||100") -> bytes:  # fmt: skip
+    return (
+        f"MSH|^~\\&|HIS|H1|HCRM|H2|20261122||{kind}|{control_id}|{processing_id}|{version}|||{acks}{more}\r{body}\r"
+    ).encode()
+
+
+def take(raw: bytes, *sources: Source, known_senders_only: bool = False) -> Incoming | Refused:
+    known = Sources([*SOURCES.by_code.values(), *sources], known_senders_only=known_senders_only)
+    (item,) = receive(raw, sources=known, peer="10.0.0.9", at=AT)
+    return item
+
+
+def verdict(item: Incoming | Refused) -> str:
+    return item.ack.split(b"\rMSA|")[1][:2].decode() if item.ack else ""
+
+
+# ── acknowledgements ────────────────────────────────────────────────────────
+
+CONDITIONS = ("", "AL", "NE", "ER", "SU")
+
+
+@pytest.mark.parametrize("application", CONDITIONS)
+@pytest.mark.parametrize("accept", CONDITIONS)
+def test_msh_15_and_16_decide_whether_and_how_we_answer(accept, application):
+    asked = accept or application  # where only MSH-16 is filled, the one answer we give is the application's
+    letter = "C" if accept else "A"
+    good = letter if asked in ("", "AL", "SU") else ""
+    bad = letter if asked in ("", "AL", "ER") else ""
+
+    accepted = take(message(acks=f"{accept}|{application}"))
+    erroneous = take(message(acks=f"{accept}|{application}", control_id=""))
+    rejected = take(message(acks=f"{accept}|{application}", version="9.9"))
+
+    assert (verdict(accepted), verdict(erroneous), verdict(rejected)) == (
+        good and f"{good}A", bad and f"{bad}E", bad and f"{bad}R",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "acks", "expected"), [("original", "AL|AL", "AA"), ("original", "NE|NE", "AA"),
+                                                        ("enhanced", "|", "CA"), ("enhanced", "NE|", "")])  # fmt: skip
+def test_a_source_may_say_otherwise(mode, acks, expected):
+    source = Source(code="his", title="x", sender="HIS", ack_mode=mode)
+
+    assert verdict(take(message(acks=acks), source)) == expected
+
+
+def test_an_answer_goes_back_the_way_the_message_came():
+    ack = take(message(acks="AL|NE", more="||UNICODE UTF-8")).ack
+
+    assert ack.decode().split("\r") == [
+        f"MSH|^~\\&|HCRM|H2|HIS|H1|20261122100000+0800||ACK^A01^ACK|{ack.split(b'|')[9].decode()}|P|2.5.1||||||UNICODE UTF-8",
+        "MSA|CA|7",
+        "",
+    ]
+    assert ack == take(message(acks="AL|NE", more="||UNICODE UTF-8")).ack
+
+
+def test_an_answer_keeps_the_sender_s_delimiters_and_charset():
+    raw = "MSH#*!?%#医院珅*1.2#H1###2026##ADT*A01#剕#P#2.3######GB18030\r".encode("gb18030")
+
+    ack = take(raw).ack.decode("gb18030")
+
+    assert ack.startswith("MSH#*!?%###医院珅*1.2#H1#20261122100000+0800##ACK*A01#")
+    assert ack.endswith("#P#2.3######GB18030\rMSA#AA#剕\r")
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="|\r\n"), min_size=1, max_size=199).filter(
+        str.strip
+    )
+)
+def test_msa_2_is_the_control_id_byte_for_byte(control_id):
+    raw = message(control_id=control_id, more="||UNICODE UTF-8")
+
+    assert take(raw).ack.split(b"\rMSA|AA|")[1] == control_id.encode() + b"\r"
+
+
+def test_an_acknowledgement_is_stored_and_never_answered():
+    for raw in (message("ACK^A01"), message("ACK"), message("ADT", body="MSA|AA|9"), message("MCF")):
+        item = take(raw)
+        assert isinstance(item, Incoming)
+        assert (item.kind, item.flags, item.ack) == ("ACK", ("unexpected_ack",), b"")
+    refused = take(message("", body="MSA|AA|9"))
+    assert isinstance(refused, Refused)
+    assert refused.ack == b""
+    assert verdict(take(message("ORR^O02", body="MSA|AA|9"))) == "AA"  # an application's answer is a message
+
+
+# ── headers ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason"),
+    [({"kind": ""}, "AE 101 9", "header"), ({"control_id": ""}, "AE 101 10", "header"),
+     ({"control_id": " "}, "AE 101 10", "header"), ({"control_id": "9" * 200}, "AE 101 10", "header"),
+     ({"kind": "^A01"}, "AR 200 9", "header"), ({"kind": "出院^A03"}, "AR 200 9", "header"),
+     ({"kind": "ADT^<A03>"}, "AR 201 9", "header"), ({"processing_id": "X"}, "AR 202 11", "processing_id"),
+     ({"version": "9.9"}, "AR 203 12", "version"), ({"version": "3.0"}, "AR 203 12", "version")],
+)  # fmt: skip
+def test_an_unusable_header_is_refused_with_its_error(fields, code, reason):
+    item = take(message(**fields))
+
+    assert isinstance(item, Refused)
+    assert item.reason == reason
+    msh, msa, err, _ = item.ack.decode().split("\r")
+    place, what, severity, text = (err.split("|")[n] for n in (2, 3, 4, 8))
+    assert f"{msa.split('|')[1]} {what.split('^')[0]} {place.split('^')[2]}" == code
+    assert (err.split("|")[0], place.split("^")[:2], what.split("^")[2], severity) == (
+        "ERR",
+        ["MSH", "1"],
+        "HL70357",
+        "E",
+    )
+    assert text
+
+
+def test_before_2_5_the_error_segment_has_one_field():
+    _, msa, err, _ = take(message(control_id="", version="2.3")).ack.decode().split("\r")
+
+    assert msa == "MSA|AE||Required field missing"
+    assert err == "ERR|MSH^1^10^101&Required field missing&HL70357"
+
+
+@pytest.mark.parametrize(
+    "version", ["2.1", "2.3", "2.3.1", "2.5.1", "2.9", "2.6.1", "v2.4", "2.3.z", "", "2.5^FRA^2.11"]
+)
+def test_versions_as_senders_write_them_are_accepted(version):
+    assert isinstance(take(message(version=version)), Incoming)
+
+
+@pytest.mark.parametrize("processing_id", ["P", "T", "D", ""])
+def test_every_processing_id_is_accepted_unless_the_source_lists_its_own(processing_id):
+    production = Source(code="his", title="x", sender="HIS", processing_ids=("P",))
+
+    assert isinstance(take(message(processing_id=processing_id)), Incoming)
+    assert isinstance(
+        take(message(processing_id=processing_id), production), Incoming if processing_id == "P" else Refused
+    )
+
+
+def test_an_unknown_sender_is_rejected_where_only_known_ones_are_let_in():
+    item = take(message(), known_senders_only=True)
+
+    assert isinstance(item, Refused)
+    assert (item.reason, verdict(item)) == ("sender_unknown", "AR")
+
+
+def test_a_refusal_keeps_hash_and_head_only():
+    item = take(message(version="9.9", body="PID|1||100||张^三"))
+
+    assert isinstance(item, Refused)
+    assert (item.size, len(item.sha256), len(item.head), item.is_fatal) == (
+        len(message(body="PID|1||100||张^三")) - 2,
+        32,
+        64,
+        False,
+    )
+
+
+def test_what_has_no_msh_is_fatal():
+    for raw in (b"", b"PID|1||100", message().decode().encode("utf-16")):
+        item = take(raw)
+        assert isinstance(item, Refused)
+        assert (item.reason, item.ack, item.is_fatal) == ("no_msh", b"", True)
+
+
+@given(st.data())
+def test_a_mutated_message_is_stored_or_refused_and_never_crashes(data):
+    raw = bytearray(message(acks="AL|NE"))
+    for _ in range(data.draw(st.integers(1, 6))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+
+    assert all(
+        isinstance(item, Incoming | Refused) for item in receive(bytes(raw), sources=SOURCES, peer="", at=AT)
+    )
+
+
+# ── batches ─────────────────────────────────────────────────────────────────
+
+
+def kinds(raw: bytes) -> list[str]:
+    return [
+        f"{item.control_id} {' '.join(item.flags)}".strip() if isinstance(item, Incoming) else item.reason
+        for item in receive(raw, sources=SOURCES, peer="", at=AT)
+    ]
+
+
+def batch(*parts: bytes, head: bytes = b"BHS|^~\\&|HIS\r", tail: bytes = b"BTS|2\r") -> bytes:
+    return head + b"".join(parts) + tail
+
+
+ONE, TWO = message(control_id="1"), message(control_id="2")
+
+
+def test_a_batch_is_split_and_each_message_answered_in_order():
+    items = receive(batch(ONE, TWO), sources=SOURCES, peer="", at=AT)
+
+    assert [(item.raw, verdict(item)) for item in items if isinstance(item, Incoming)] == [
+        (ONE, "AA"),
+        (TWO, "AA"),
+    ]
+    assert b"MSA|AA|2\r" in items[1].ack
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [(batch(ONE, TWO, tail=b"BTS|3\r"), ["1 batch_count", "2 batch_count"]),
+     (batch(ONE, TWO, tail=b"BTS\rFTS|1\r"), ["1", "2"]),
+     (batch(batch(ONE, TWO), head=b"FHS|^~\\&\r", tail=b"FTS|2\r"), ["1 batch_count", "2 batch_count"]),
+     (batch(batch(ONE, tail=b"BTS|1\r"), batch(TWO, tail=b""), head=b"FHS|^~\\&\r", tail=b"FTS|2\r"), ["1", "2"]),
+     (batch(ONE, b"BHS|^~\\&\r", b"PID|2\r", TWO, tail=b""), ["1 batch_cut", "2"]),
+     (batch(b"PID|1||orphan\r", TWO, tail=b""), ["no_msh", "2"]),
+     (ONE + TWO, ["1", "2"]), (batch(ONE, TWO).replace(b"\r", b"\n"), ["1", "2"]),
+     (b"BHS|^~\\&\rBTS|0\r", ["no_msh"])],
+)  # fmt: skip
+def test_headers_and_trailers_may_be_missing_wrong_or_misplaced(raw, expected):
+    assert kinds(raw) == expected
+
+
+def test_a_message_cut_by_a_stray_header_keeps_all_its_bytes():
+    (item,) = receive(batch(ONE, b"BHS|^~\\&\rPID|2\r", tail=b"BTS|1\r"), sources=SOURCES, peer="", at=AT)
+
+    assert isinstance(item, Incoming)
+    assert item.raw == ONE + b"BHS|^~\\&\rPID|2\r"
+
+
+def test_a_bad_header_in_a_batch_refuses_only_that_message():
+    items = receive(batch(ONE, message(control_id="3", version="9.9"), TWO), sources=SOURCES, peer="", at=AT)
+
+    assert [verdict(item) for item in items] == ["AA", "AR", "AA"]
+
+
+def test_a_batch_of_too_many_messages_is_refused_as_a_whole():
+    (item,) = receive(ONE * 2001, sources=SOURCES, peer="", at=AT)
+
+    assert isinstance(item, Refused)
+    assert (item.reason, verdict(item), item.is_fatal) == ("oversize", "AE", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("bhs-0003", 1), ("bhs-0004", 2), ("bhs-0007", 1), ("fhs-0010", 1), ("fhs-0011", 3), ("fhs-0012", 2),
+     ("fhs-0013", 1), ("bhs-0014", 1), ("fhs-0015", 1), ("fhs-0016", 1), ("bhs-0009", -1), ("fhs-0017", -1), ("fhs-0018", -1)],
+)  # fmt: skip
+def test_batches_of_the_corpus_are_split(corpus: Path, name, expected):
+    items = receive(
+        (corpus / "hl7" / "odd" / f"batch-{name}.hl7").read_bytes(), sources=SOURCES, peer="", at=AT
+    )
+
+    assert all(isinstance(item, Incoming) for item in items)
+    cut = ["batch_cut" in item.flags for item in items if isinstance(item, Incoming)]
+    assert cut == ([False] * expected if expected > 0 else [True])
