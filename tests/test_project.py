@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import hcrm
+import run
 from tests.support.database import PostgresqlDatabases
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,6 +232,36 @@ def test_the_starter_refuses_a_verb_it_does_not_know():
 
     assert refused.returncode == 2
     assert "usage" in refused.stderr
+
+
+def test_the_starter_tells_uv_where_pip_fetches_from(monkeypatch, tmp_path):
+    settings = tmp_path / "pip.conf"
+    settings.write_text(
+        "[global]\nindex-url = https://file.invalid/simple\nproxy = http://proxy.invalid:3128\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://variable.invalid/simple")  # which wins over the file
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://one.invalid/simple https://two.invalid/simple")
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    told = run.installer_environment(run.find_pip())
+
+    assert told["UV_DEFAULT_INDEX"] == "https://variable.invalid/simple"
+    assert told["UV_INDEX"] == "https://one.invalid/simple https://two.invalid/simple"
+    assert told["HTTPS_PROXY"] == "http://proxy.invalid:3128"
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        (["--all"], "--all=kill,fuzz,year,soak,failover"),
+        (["--all=kill"], "--all=kill"),
+        (["-k", "archive"], "archive"),
+    ],
+)
+def test_the_starter_hands_its_arguments_to_pytest(given, passed_on):
+    assert run.pytest_command(given)[-1] == passed_on
 
 
 # ── what the tests stand on ─────────────────────────────────────────────────

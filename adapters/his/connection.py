@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._is_admitted = False
         self._is_last = False  # nothing counts after what is in flight
         self._has_junk = False
-        self._heard_at = self._frame_at = self._message_at = loop.time()
+        self._heard_at = self._frame_at = self._message_at = self._held_at = loop.time()
         self._blocked_at: float | None = None  # since then the peer leaves its answers unread
 
     # ── what asyncio calls ──────────────────────────────────────────────────
@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
     def hold(self, reason: str) -> None:
         """Stop reading; TCP tells the sender."""
         if not self._holds:
+            self._held_at = self.loop.time()
             self._transport.pause_reading()
         self._holds.add(reason)
 
@@ -142,7 +143,9 @@ class Connection(asyncio.Protocol):
         if reason in self._holds:
             self._holds.discard(reason)
             if not self._holds:
-                self._heard_at = self._message_at = self.loop.time()  # the silence was ours
+                now = self.loop.time()
+                self._frame_at += now - self._held_at
+                self._heard_at = self._message_at = now  # the silence was ours
                 self._transport.resume_reading()
 
     def check(self, now: float) -> None:
@@ -150,15 +153,13 @@ class Connection(asyncio.Protocol):
         allowed = self.server.allowed
         if self._blocked_at is not None and now - self._blocked_at > allowed.write_seconds:
             self.abort("unread")
-        elif self._is_last:
+        elif self._is_last or self._holds:
             return
         elif self._framer.is_inside:
-            # A large frame that waits for memory is still held to the time of a whole frame: it holds some itself.
-            is_silent = not self._holds and now - self._heard_at > allowed.gap_seconds
-            is_endless = self._holds <= {"memory"} and now - self._frame_at > allowed.frame_seconds
-            if is_silent or is_endless:
+            is_silent = now - self._heard_at > allowed.gap_seconds
+            if is_silent or now - self._frame_at > allowed.frame_seconds:
                 self._end_half_frame()
-        elif not self._holds and not self._in_flight and now - self._message_at > allowed.idle_seconds:
+        elif not self._in_flight and now - self._message_at > allowed.idle_seconds:
             self.server.counts["closed_idle"] += 1
             self._transport.close()
 

@@ -10,7 +10,15 @@ from hcrm.core.sources import Source
 from hcrm.core.text import clean_id_number, clean_name, is_han, is_id_number
 
 _MOBILE = re.compile(r"(?:\+?86)?1\d{10}")
-_ADDRESS_USE = {"H": "home", "RH": "registered", "O": "work", "B": "work", "C": "home", "BDL": "birth", "N": "birth"}
+_ADDRESS_USE = {
+    "H": "home",
+    "RH": "registered",
+    "O": "work",
+    "B": "work",
+    "C": "home",
+    "BDL": "birth",
+    "N": "birth",
+}
 
 
 def map_patient(message: Message, source: Source, authority: str, flags: list[str]) -> r.PatientRecord:
@@ -32,7 +40,9 @@ def map_patient(message: Message, source: Source, authority: str, flags: list[st
     )
 
 
-def map_identifiers(pid: Segment, source: Source, authority: str, flags: list[str]) -> tuple[r.IdentifierRecord, ...]:
+def map_identifiers(
+    pid: Segment, source: Source, authority: str, flags: list[str]
+) -> tuple[r.IdentifierRecord, ...]:
     """PID-3 (and a citizen ID number in PID-19), best record number first."""
     found = read_identifiers(pid.repeats(3), source, authority)
     number = clean_id_number(pid.text(19))
@@ -59,19 +69,21 @@ def read_identifiers(fields: list[Field], source: Source, authority: str) -> lis
     return found
 
 
-def ranked(found: list[r.IdentifierRecord], source: Source, flags: list[str]) -> tuple[r.IdentifierRecord, ...]:
+def ranked(
+    found: list[r.IdentifierRecord], source: Source, flags: list[str]
+) -> tuple[r.IdentifierRecord, ...]:
     """Record numbers in the source's order; where no type is known as one, the first unknown serves and is flagged."""
     order = {kind: rank for rank, kind in enumerate(source.record_number_types)}
     if all(item.kind is not IdentifierKind.RECORD for item in found):
         for index, item in enumerate(found):
             if item.kind is IdentifierKind.OTHER:
-                found[index] = r.IdentifierRecord(IdentifierKind.RECORD, item.authority, item.type, item.value)
+                found[index] = r.IdentifierRecord(
+                    IdentifierKind.RECORD, item.authority, item.type, item.value
+                )
                 flags.append("number_type_unknown")
                 break
     return tuple(
-        sorted(
-            found, key=lambda item: order.get(item.type, 98) if item.kind is IdentifierKind.RECORD else 99
-        )
+        sorted(found, key=lambda item: order.get(item.type, 98) if item.kind is IdentifierKind.RECORD else 99)
     )
 
 
@@ -158,7 +170,11 @@ def _address(xad: Field, message: Message, source: Source) -> r.AddressRecord:
     """XAD (section 2A.3.87): the whole text in .1 as Chinese senders do, or in its parts."""
     parts = [xad.text(4), xad.text(3), xad.text(1), xad.text(2)]
     han = any(is_han(part) for part in parts)
-    text = "".join(parts) if han else ", ".join(part for part in (parts[2], parts[3], parts[1], parts[0]) if part)
+    text = (
+        "".join(parts)
+        if han
+        else ", ".join(part for part in (parts[2], parts[3], parts[1], parts[0]) if part)
+    )
     return r.AddressRecord(_ADDRESS_USE.get(xad.text(7).upper(), "home"), text, _region(xad, message, source))
 
 
@@ -179,7 +195,9 @@ def _related(message: Message) -> tuple[r.RelatedPersonRecord, ...] | None:
         return None
     return tuple(
         r.RelatedPersonRecord(
-            person_name(nk1.text(2, 1), nk1.text(2, 2)), nk1.text(3, 2) or nk1.text(3, 1), nk1.text(5) or nk1.text(5, 7)
+            person_name(nk1.text(2, 1), nk1.text(2, 2)),
+            nk1.text(3, 2) or nk1.text(3, 1),
+            nk1.text(5) or nk1.text(5, 7),
         )
         for nk1 in segments
         if nk1.text(2)
@@ -191,7 +209,13 @@ def _allergies(message: Message) -> tuple[r.AllergyRecord, ...] | None:
     if not segments:
         return None
     return tuple(
-        r.AllergyRecord(al1.text(2), al1.text(3), al1.text(3, 2) or al1.text(3), al1.text(4, 2) or al1.text(4), al1.text(5))
+        r.AllergyRecord(
+            al1.text(2),
+            al1.text(3),
+            al1.text(3, 2) or al1.text(3),
+            al1.text(4, 2) or al1.text(4),
+            al1.text(5),
+        )
         for al1 in segments
         if al1.text(3) or al1.text(3, 2)
     )

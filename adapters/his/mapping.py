@@ -57,7 +57,9 @@ def _map(
     message: Message, header: Header, source: Source, received_at: datetime, flags: list[str]
 ) -> r.Change | r.Unmapped:
     event = header.event or message.at("EVN-1")
-    if header.type != "ADT" or (event not in EVENTS and event not in PERSON_EVENTS and event not in MERGE_EVENTS):
+    if header.type != "ADT" or (
+        event not in EVENTS and event not in PERSON_EVENTS and event not in MERGE_EVENTS
+    ):
         return r.Unmapped("event_not_supported", f"MSH-9 {header.type}^{event}"[:60])
     if not message.segment("PID"):
         return r.Unmapped("no_pid", "PID")

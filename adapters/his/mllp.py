@@ -65,7 +65,8 @@ class MllpServer:
         self.connections: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
         self._refused_at: OrderedDict[str, float] = OrderedDict()
-        self._waiting: set[Connection] = set()
+        self._waiting: list[Connection] = []  # large frames that wait for memory
+        self._going_on: Connection | None = None  # the one large frame that does not
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -125,25 +126,31 @@ class MllpServer:
     def closed(self, connection: "Connection") -> None:
         """A connection is gone, with all it held."""
         self.connections.discard(connection)
-        self._waiting.discard(connection)
+        if connection in self._waiting:
+            self._waiting.remove(connection)
         self._per_address[connection.peer] -= 1
         if not self._per_address[connection.peer]:
             del self._per_address[connection.peer]
 
     def account(self, connection: Connection, change: int) -> None:
-        """Keep the sum of bytes held; connections with large frames wait their turn beyond the limit (A7)."""
+        """Keep the sum of bytes held; beyond the limit large frames go on one at a time (A7).
+
+        One always goes on, or those half received would wait for each other.
+        """
         self.held += change
-        if (
-            change > 0
-            and self.held > self.allowed.held_bytes
-            and connection.held > limits.LISTENER_SHARE_BYTES
-        ):
-            self._waiting.add(connection)
-            connection.hold("memory")
-        elif change < 0 and self._waiting and self.held <= self.allowed.held_bytes:
-            waiting, self._waiting = self._waiting, set()
-            for other in waiting:
-                other.release("memory")
+        is_large = connection.held > limits.LISTENER_SHARE_BYTES
+        if change > 0 and is_large and self.held > self.allowed.held_bytes:
+            if self._going_on is None:
+                self._going_on = connection
+            elif self._going_on is not connection and connection not in self._waiting:
+                self._waiting.append(connection)
+                connection.hold("memory")
+        elif change < 0:
+            if self._going_on is connection and not is_large:
+                self._going_on = None
+            while self._waiting and (self._going_on is None or self.held <= self.allowed.held_bytes):
+                self._going_on = self._waiting.pop(0)
+                self._going_on.release("memory")
 
     async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Once a second: time limits of every connection, and whether messages may go on arriving (A8)."""

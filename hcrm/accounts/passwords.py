@@ -54,7 +54,7 @@ def check_new_password(password: str, *, username: str, field: str = "password")
         message = f"密码最多 {limits.PASSWORD_MAX} 位"
     elif plain in _COMMON or len(set(plain)) < 4:
         message = "密码过于常见，请换一个"
-    elif username.casefold() in plain and len(plain) - len(username) < 4:
+    elif username.casefold() in plain and len(plain) - len(username) < limits.PASSWORD_MIN - 2:
         message = "密码不能与账号相同或相近"
     else:
         return

@@ -40,10 +40,12 @@ def add_account(
     if work.scalar(sa.select(Account.id).where(Account.username == name)):
         raise HcrmError("account.exists", f"账号 {name} 已存在", field="username")
     department = _department(work, department_code)
-    practitioner = _practitioner(work, practitioner_code, display_name, department)
+    practitioner = _practitioner(
+        work, practitioner_code, display_name.strip() or username.strip(), department
+    )
     account = Account(
         id=work.new_id(), username=name, password=password_hash, active=True, fs_uniquifier=secrets.token_hex(16),
-        display_name=display_name.strip() or (practitioner.name if practitioner else "") or username.strip(),
+        display_name=display_name.strip() or (practitioner.name if practitioner else username.strip()),
         must_change_password=must_change_password, created_at=work.clock.now(),
         department_id=department.id if department else practitioner.department_id if practitioner else None,
         practitioner_id=practitioner.id if practitioner else None, roles=_roles(work, role_names),
@@ -200,7 +202,7 @@ def _department(work: Work, code: str | None) -> Department | None:
 
 
 def _practitioner(
-    work: Work, code: str | None, display_name: str, department: Department | None
+    work: Work, code: str | None, name: str, department: Department | None
 ) -> Practitioner | None:
     code = (code or "").strip()
     if not code:
@@ -208,7 +210,7 @@ def _practitioner(
     found = work.session.scalar(sa.select(Practitioner).where(Practitioner.code == code))
     if found is None:
         found = Practitioner(
-            id=work.new_id(), code=code, name=display_name.strip() or code, is_verified=False,
+            id=work.new_id(), code=code, name=name, is_verified=False,
             department_id=department.id if department else None, created_at=work.clock.now(),
         )  # fmt: skip
         work.add(found)

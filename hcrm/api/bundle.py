@@ -31,11 +31,14 @@ def search_bundle(
     total: int | None = None,
     included: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A searchset. `arguments` are the search as it was understood; the next page repeats them with its key."""
-    asked = [(name, value) for name, value in arguments if name != PAGE_KEY]
-    links = [{"relation": "self", "url": _address(base_url, path, asked)}]
+    """A searchset. `arguments` are the search as it was understood.
+
+    The next page is named by its key alone, which carries the search: a phone number or a name that was searched for
+    does not stand in an address again.
+    """
+    links = [{"relation": "self", "url": _address(base_url, path, list(arguments))}]
     if next_key:
-        links.append({"relation": "next", "url": _address(base_url, path, [*asked, (PAGE_KEY, next_key)])})
+        links.append({"relation": "next", "url": _address(base_url, path, [(PAGE_KEY, next_key)])})
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "link": links}
     if total is not None:
         bundle["total"] = total

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.core.db import Base
+from hcrm.core.db import Base, table_of
 from hcrm.core.work import Work
 
 Row = dict[str, Any]
@@ -27,7 +27,7 @@ class Rows:
 
     def load(self, *where: Any) -> list[Row]:
         """Bring in the rows that fit; those already here are left as they are in memory."""
-        table = self.model.__table__
+        table = table_of(self.model)
         loaded = []
         for found in self._work.execute(sa.select(table).where(*where)).mappings():
             if found["id"] not in self.by_id:
@@ -57,8 +57,8 @@ class Rows:
         """Inserts, then updates grouped by the columns they set."""
         self._work.insert(self.model, self._new)
         groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-        for row, names in self._dirty.values():
-            groups[tuple(sorted(names))].append(row)
+        for row, changed in self._dirty.values():
+            groups[tuple(sorted(changed))].append(row)
         for names, rows in groups.items():
             self._work.update_rows(
                 self.model, [{"id": row["id"], **{n: row[n] for n in names}} for row in rows]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hcrm.archive.events import PatientsMerged
 from hcrm.archive.matching import deceased_after_merge
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
-from hcrm.core.db import Base
+from hcrm.core.db import Base, table_of
 from hcrm.core.work import Work
 
 STAYS_BEHIND = frozenset({"patient_merge"})
@@ -32,9 +32,9 @@ def merge_patients(work: Work, *, survivor_id: str, merged_id: str, source: str,
     tombstone; its record numbers are retired and from now on find the survivor.
     """
     now = work.clock.now()
-    table = Patient.__table__
+    table = table_of(Patient)
     rows = {
-        row["id"]: row
+        row["id"]: dict(row)
         for row in work.execute(sa.select(table).where(table.c.id.in_([survivor_id, merged_id]))).mappings()
     }
     moved: dict[str, list[Any]] = {}

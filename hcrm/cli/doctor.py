@@ -30,7 +30,9 @@ def doctor(db: str) -> None:
     settings = settings_for(db)
     for name, value in _flat(settings):
         variable = "HCRM_" + name.upper().replace(".", "__")
-        origin = "--db" if db and name == "db.url" else variable if variable in os.environ else "config/hcrm.toml"
+        origin = (
+            "--db" if db and name == "db.url" else variable if variable in os.environ else "config/hcrm.toml"
+        )
         click.echo(f"{name} = {_masked(name, value)}  ({origin})")
     faults = 0
     for title, check in (

@@ -19,8 +19,12 @@ COMMANDS = {
 }
 
 
-@click.group(cls=Bilingual, lazy=COMMANDS, help="HCRM 患者关系管理 · hospital patient relationship management")
-@click.option("--lang", type=click.Choice(["zh", "en"]), default="zh", is_eager=True, help="帮助的语言 language of help")
+@click.group(
+    cls=Bilingual, lazy=COMMANDS, help="HCRM 患者关系管理 · hospital patient relationship management"
+)
+@click.option(
+    "--lang", type=click.Choice(["zh", "en"]), default="zh", is_eager=True, help="帮助的语言 language of help"
+)
 @click.version_option(__version__, prog_name="hcrm")
 def main(lang: str) -> None:
     """Commands are in modules of their own, imported when used."""

@@ -16,7 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def db_option(function: F) -> F:
     """`--db URL`, else HCRM_DB__URL, else config/hcrm.toml."""
-    option = click.option("--db", "db", default="", metavar="URL", help="数据库地址 | database URL (or HCRM_DB__URL)")
+    option = click.option(
+        "--db", "db", default="", metavar="URL", help="数据库地址 | database URL (or HCRM_DB__URL)"
+    )
     return option(function)
 
 

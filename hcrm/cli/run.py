@@ -10,7 +10,9 @@ from hcrm.cli.options import db_option, settings_for
 from hcrm.core.logs import set_up_logging
 
 
-@click.command(help="建库或升级，载入 config/，首次运行时创建管理员 | create or migrate the database, load config/")
+@click.command(
+    help="建库或升级，载入 config/，首次运行时创建管理员 | create or migrate the database, load config/"
+)
 @db_option
 def init(db: str) -> None:
     """Create or upgrade; prints the first administrator's password once."""

@@ -32,11 +32,15 @@ _BATCH = 1_000
 
 
 @click.command(help="模拟 HIS 报文：写文件、发往监听端口或批量建档 | simulated HIS messages")
-@click.option("--seed", type=int, default=1, show_default=True, help="同一种子，同样的字节 | same seed, same bytes")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="同一种子，同样的字节 | same seed, same bytes"
+)
 @click.option("--days", type=int, default=30, show_default=True, help="模拟天数 | days")
 @click.option("--patients", type=int, default=300, show_default=True, help="患者数 | patients")
 @click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default=None, help="第一天 | first day")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="写入 MLLP 帧文件 | write frames to a file")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="写入 MLLP 帧文件 | write frames to a file"
+)
 @click.option("--to", "to", default="", metavar="HOST:PORT", help="发往 MLLP 监听端口 | send to a listener")
 @click.option("--load", type=int, default=0, help="直接建 N 份档案（压测用）| load N archives in bulk")
 @db_option

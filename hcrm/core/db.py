@@ -8,7 +8,7 @@ a writer of the archive. Every connection attaches it read-only; only `Database.
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -98,6 +98,11 @@ class Base(DeclarativeBase):
             values_callable=lambda members: [member.value for member in members],
         ),
     }
+
+
+def table_of(model: type[Base]) -> sa.Table:
+    """The table of a mapped class, for statements on many rows."""
+    return cast(sa.Table, model.__table__)
 
 
 class Database:

@@ -9,8 +9,8 @@ class LabelledEnum(enum.StrEnum):
 
     label: str
 
-    def __new__(cls, value: str, label: str) -> Self:
-        """Keep the label beside the word."""
+    def __new__(cls, value: str, label: str = "") -> Self:
+        """Keep the label beside the word; the default only lets `State(value)` look one up."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.label = label

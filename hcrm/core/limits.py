@@ -92,3 +92,7 @@ FRAME_END_SECONDS = 0.2
 """An end block without its carriage return counts as the end after this silence (C6)."""
 STOP_SECONDS = 10.0
 """The listener's wait for its last commits when told to stop; the process ends within 15 s (X3)."""
+FHIR_SEARCH_VALUES = 100
+"""Values of one FHIR search, those between commas counted; more is a bulk export (C27)."""
+FHIR_VALUE_LENGTH = 8_000
+"""Characters of one FHIR search parameter."""

@@ -8,8 +8,11 @@ import structlog
 
 def set_up_logging() -> None:
     """Called once per process."""
-    shared = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,
-              structlog.processors.TimeStamper(fmt="iso", utc=True)]  # fmt: skip
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     if sys.stderr.isatty():
         last: structlog.typing.Processor = structlog.dev.ConsoleRenderer()
     else:

@@ -39,7 +39,9 @@ def require_current_schema(url: str | sa.URL) -> None:
     """Refuse to start on a database that is behind or ahead."""
     here, needed = schema_revision(url)
     if here != needed:
-        raise HcrmError("db.schema", f"数据库结构版本为 {here or '空'}，本程序需要 {needed}；请先备份，再运行 hcrm init")
+        raise HcrmError(
+            "db.schema", f"数据库结构版本为 {here or '空'}，本程序需要 {needed}；请先备份，再运行 hcrm init"
+        )
 
 
 def schema_differences(url: str | sa.URL) -> list[object]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.crypto import KeyRing
-from hcrm.core.db import Base, Database
+from hcrm.core.db import Base, Database, table_of
 from hcrm.core.errors import NotFoundError
 from hcrm.core.events import Event, Fact
 from hcrm.core.ids import new_id as make_id
@@ -77,21 +77,21 @@ class Work:
     def insert(self, model: type[Base], rows: Sequence[Row]) -> None:
         """Many rows in one statement."""
         if rows:
-            self.session.execute(sa.insert(model.__table__), list(rows))
+            self.session.execute(sa.insert(table_of(model)), list(rows))
 
     def insert_new(self, model: type[Base], rows: Sequence[Row]) -> list[str]:
         """Many rows in one statement, those that stand already left alone; the keys that went in."""
         if not rows:
             return []
-        table = model.__table__
+        table = table_of(model)
         dialect = sqlite if self.session.get_bind().dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.id)  # type: ignore[attr-defined]
+        statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.id)
         return list(self.session.scalars(statement, list(rows)))
 
     def update_rows(self, model: type[Base], rows: Sequence[Row], *, key: str = "id") -> None:
         """Many rows by key in one executemany; every row names the same columns."""
         if rows:
-            table = model.__table__
+            table = table_of(model)
             names = [name for name in rows[0] if name != key]
             statement = (
                 sa.update(table)
@@ -160,4 +160,4 @@ def open_work(
     if deferred:
         with Session(database.writer) as session, session.begin():
             for model, rows in deferred.items():
-                session.execute(sa.insert(model.__table__), rows)
+                session.execute(sa.insert(table_of(model)), rows)

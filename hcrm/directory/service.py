@@ -63,16 +63,25 @@ def register_staff(
           "department_id": ids[item.department_code]} for item in practitioners],
         {"created_at": now},
     )  # fmt: skip
-    heads = [{"id": ids[item.department_code], "head_id": staff[item.code]} for item in practitioners if item.is_head]
+    heads = [
+        {"id": ids[item.department_code], "head_id": staff[item.code]}
+        for item in practitioners
+        if item.is_head
+    ]
     work.update_rows(Department, heads)
 
 
 def _put(
-    work: Work, model: type[Department] | type[Practitioner], rows: Sequence[dict[str, Any]], fresh: dict[str, Any]
+    work: Work,
+    model: type[Department] | type[Practitioner],
+    rows: Sequence[dict[str, Any]],
+    fresh: dict[str, Any],
 ) -> dict[str, str]:
     """Insert or update by code; the id of each code."""
     known: dict[str, str] = dict(
-        work.execute(sa.select(model.code, model.id).where(model.code.in_([row["code"] for row in rows]))).all()
+        work.execute(
+            sa.select(model.code, model.id).where(model.code.in_([row["code"] for row in rows]))
+        ).all()
     )
     work.update_rows(model, [{"id": known[row["code"]], **row} for row in rows if row["code"] in known])
     new = [{"id": work.new_id(), **row, **fresh} for row in rows if row["code"] not in known]

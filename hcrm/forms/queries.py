@@ -1,12 +1,12 @@
 """Reading forms and answers. Callers came through the subject's door, which scopes and audits."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
 
 from hcrm.core.definition_file import parse_definition
-from hcrm.core.definitions import definition_body
+from hcrm.core.definitions import Definition, definition_body
 from hcrm.core.work import Work
 from hcrm.forms.definition import Questionnaire
 from hcrm.forms.models import Response, ResponseState
@@ -15,6 +15,17 @@ from hcrm.forms.models import Response, ResponseState
 def load_form(work: Work, *, code: str, version: int) -> Questionnaire:
     """A published form of that very version: an old answer is read with the form it was given to."""
     return _parse_form(definition_body(work, kind="form", code=code, version=version))
+
+
+def load_forms(work: Work, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], Questionnaire]:
+    """Published forms by code and version, for a list of answers."""
+    rows = work.execute(
+        sa.select(Definition.code, Definition.version, Definition.body).where(
+            Definition.kind == "form",
+            sa.tuple_(Definition.code, Definition.version).in_(sorted(wanted)),
+        )
+    )
+    return {(row.code, row.version): _parse_form(row.body) for row in rows}
 
 
 def find_draft(work: Work, *, subject_type: str, subject_id: str) -> Response | None:

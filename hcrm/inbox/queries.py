@@ -40,9 +40,7 @@ def is_idle(work: Work) -> bool:
 
 def count_messages(work: Work) -> InboxCounts:
     """How many messages there are in each state."""
-    states = dict(
-        work.execute(sa.select(InboxApplication.state, sa.func.count()).group_by(InboxApplication.state)).all()
-    )
+    states = count_states(work)
     return InboxCounts(
         received=work.scalar(sa.select(sa.func.count()).select_from(InboxMessage)),
         applied=states.get(ApplicationState.APPLIED, 0),
@@ -90,8 +88,10 @@ def list_messages(
 
 def count_states(work: Work) -> dict[ApplicationState, int]:
     """How many messages there are in each state, for the chips above the list."""
-    rows = work.execute(sa.select(InboxApplication.state, sa.func.count()).group_by(InboxApplication.state))
-    return dict(rows.tuples().all())
+    rows = work.execute(
+        sa.select(InboxApplication.state, sa.func.count().label("number")).group_by(InboxApplication.state)
+    )
+    return {row.state: row.number for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

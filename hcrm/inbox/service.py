@@ -23,7 +23,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock
-from hcrm.core.db import Database
+from hcrm.core.db import Database, table_of
 from hcrm.core.faults import fault
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work, open_work
@@ -83,12 +83,19 @@ def take_up(work: Work, intake: Intake) -> int:
     """
     _exclusive(work)
     now = intake.clock.now()
-    message, application = InboxMessage.__table__, InboxApplication.__table__
+    message, application = table_of(InboxMessage), table_of(InboxApplication)
     newest = sa.select(sa.func.coalesce(sa.func.max(application.c.seq), 0))
     if _on_postgresql(work):
         newest = newest.where(application.c.taken_up_at < now - _LATE_COMMIT)
     rows = work.execute(
-        sa.select(message.c.seq, message.c.format, message.c.raw, message.c.kind, message.c.received_at, message.c.flags)
+        sa.select(
+            message.c.seq,
+            message.c.format,
+            message.c.raw,
+            message.c.kind,
+            message.c.received_at,
+            message.c.flags,
+        )
         .where(message.c.seq > (work.scalar(newest) or 0))
         .where(~sa.exists().where(application.c.seq == message.c.seq))
         .order_by(message.c.seq)
@@ -145,7 +152,7 @@ def _lane(item: IdentifierRecord) -> int:
 
 def _claim(work: Work) -> list[dict[str, Any]]:
     """Lock some lanes in which something waits, oldest first, and read what waits there."""
-    table = InboxApplication.__table__
+    table = table_of(InboxApplication)
     waiting = work.execute(
         sa.select(table.c.lane)
         .where(table.c.state == ApplicationState.WAITING)
@@ -158,7 +165,9 @@ def _claim(work: Work) -> list[dict[str, Any]]:
         return []
     merges = work.execute(
         sa.select(table.c.other_lanes).where(
-            table.c.state == ApplicationState.WAITING, table.c.lane.in_(wanted), table.c.other_lanes.is_not(None)
+            table.c.state == ApplicationState.WAITING,
+            table.c.lane.in_(wanted),
+            table.c.other_lanes.is_not(None),
         )
     ).scalars()
     wanted.update(lane for lanes in merges for lane in lanes)
@@ -180,7 +189,7 @@ def _claim(work: Work) -> list[dict[str, Any]]:
 
 
 def _messages() -> sa.Select[Any]:
-    table, message = InboxApplication.__table__, InboxMessage.__table__
+    table, message = table_of(InboxApplication), table_of(InboxMessage)
     return sa.select(table, message.c.raw, message.c.format, message.c.received_at).join(
         message, message.c.seq == table.c.seq
     )
@@ -201,7 +210,9 @@ def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
         else:
             arrivals.append(Arrival(row["seq"], mapped.result))
     held = _held(work, arrivals, intake)
-    outcomes = absorb_records(work, arrivals=arrivals, held={key: [a for a, _ in rows] for key, rows in held.items()})
+    outcomes = absorb_records(
+        work, arrivals=arrivals, held={key: [a for a, _ in rows] for key, rows in held.items()}
+    )
     by_seq = {row["seq"]: row for row in batch}
     for arrival, outcome in zip(arrivals, outcomes, strict=True):
         decided.append(_decided(by_seq[arrival.seq], outcome, now))
@@ -229,7 +240,7 @@ def _held(
     found: dict[str, list[tuple[Arrival, dict[str, Any]]]] = defaultdict(list)
     if not keys:
         return found
-    table = InboxApplication.__table__
+    table = table_of(InboxApplication)
     rows = work.execute(
         _messages()
         .where(table.c.state == ApplicationState.HELD, table.c.visit_key.in_(keys))
@@ -264,7 +275,7 @@ def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -
 
 
 def _waiting_row(work: Work, seq: int) -> dict[str, Any] | None:
-    table = InboxApplication.__table__
+    table = table_of(InboxApplication)
     row = work.execute(
         _messages().where(table.c.seq == seq, table.c.state == ApplicationState.WAITING)
     ).mappings().first()  # fmt: skip
@@ -285,7 +296,7 @@ def _note_failure(database: Database, seq: int, error: str, intake: Intake) -> i
 
 def replay_messages(work: Work, *, seqs: Sequence[int], intake: Intake) -> int:
     """Let messages go their way again; applying twice changes nothing. How many were set waiting."""
-    table = InboxApplication.__table__
+    table = table_of(InboxApplication)
     rows = work.execute(_messages().where(table.c.seq.in_(seqs))).mappings().all()
     changes = []
     for row in rows:
@@ -314,7 +325,7 @@ def request_replay(work: Work, *, seqs: Sequence[int]) -> int:
 def park_expired_holds(work: Work) -> int:
     """Park cancels whose event never came (24 h); a job runs it. How many."""
     limit = work.clock.now() - timedelta(seconds=limits.HOLD_SECONDS)
-    table = InboxApplication.__table__
+    table = table_of(InboxApplication)
     seqs = work.scalars(
         sa.select(table.c.seq).where(table.c.state == ApplicationState.HELD, table.c.taken_up_at < limit)
     )

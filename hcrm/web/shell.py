@@ -30,6 +30,7 @@ from hcrm.web.security import is_from_own_page
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOGIN = "accounts.log_in"
 LOGIN_AGAIN = "accounts.log_in_again"
+LOGOUT = "accounts.log_out"
 KEPT = "kept."
 """Prefix of the fields that travel through the login page."""
 
@@ -153,7 +154,7 @@ def guard_request() -> ResponseReturnValue | None:
         return _ask_to_sign_in()
     g.person, g.actor = person, person.actor
     csrf.protect()
-    if person.must_visit and request.endpoint != person.must_visit and rule.needs != "account.self":
+    if person.must_visit and request.endpoint not in (person.must_visit, LOGOUT):
         return redirect(url_for(person.must_visit), 303)
     if not person.actor.may(rule.needs):
         raise NotAllowedError(rule.needs, request.endpoint or "")
@@ -240,7 +241,7 @@ def frame_words() -> dict[str, Any]:
     }
     if actor is not None:
         words["person_links"] = [nav.MenuLink("修改密码", "key", url_for("accounts.change_password"))]
-        words["sign_out_url"] = url_for("accounts.log_out")
+        words["sign_out_url"] = url_for(LOGOUT)
         if actor.may("patient.read") and "desk.search_patients" in current_app.view_functions:
             words["search_url"] = url_for("desk.search_patients")
     return words

@@ -17,6 +17,7 @@ from adapters.his.mllp import MllpServer, run_mllp, serve_mllp
 from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
+from hcrm.core.logs import set_up_logging
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.intake import Committer
 
@@ -134,6 +135,7 @@ def make_keys(path: Path) -> KeyRing:
 
 
 def main(url: str, key_file: str) -> None:
+    set_up_logging()
     database = Database(url, make_keys(Path(key_file)))
     allowed = MllpLimits(connections_per_address=200)
     asyncio.run(

@@ -115,7 +115,9 @@ class Casebook:
             fitting = [
                 (condition, weight)
                 for condition, weight in self._weighted
-                if condition.fits(sex, age, kind) and not (again and condition.is_once)
+                if condition.from_age <= age <= condition.to_age
+                and condition.fits(sex, age, kind)
+                and not (again and condition.is_once)
             ]
             cell = list(accumulate(weight for _, weight in fitting)), [condition for condition, _ in fitting]
             self._cells[key] = cell

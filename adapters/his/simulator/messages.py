@@ -1,6 +1,6 @@
 """ADT messages as a Chinese HIS writes them: HL7 v2.4 from templates of our own, no library.
 
-Layout: `domain.md` section 3. Local time without an offset, the whole name in PID-5.1, the address as text in
+Layout as Chinese senders have it: local time without an offset, the whole name in PID-5.1, the address as text in
 PID-11.1 with the county's code in PID-11.9, the department's code in PV1-3.1, MSH-15/16 empty (original mode).
 """
 
@@ -76,8 +76,8 @@ class Writer:
         parts.append(self._pid(stay, stay.number))
         if event not in ("A03", "A11", "A13"):
             parts.append(self._nk1(stay.person))
-        if event not in ("A28", "A31"):
-            parts.append(self._pv1(stay))
+        # v2.4 wants a PV1 in A28 and A31 too; N: not applicable (table 0004).
+        parts.append("PV1|1|N\r" if event in ("A28", "A31") else self._pv1(stay))
         if event in ("A01", "A04", "A08", "A28", "A31") and stay.person.allergy:
             parts.append(self._al1(stay.person.allergy))
         if event in ("A01", "A03", "A08", "A13"):

@@ -54,7 +54,8 @@ def one_of(rng: Random, values: Sequence[T]) -> T:
     return values[int(rng.random() * len(values))]
 
 
-@dataclass(frozen=True, slots=True)
+# Never changed once made; not frozen, because that doubles the cost of making one.
+@dataclass(slots=True)
 class Kin:
     """A relative (联系人): NK1; `relation` is GB/T 4761."""
 
@@ -63,7 +64,7 @@ class Kin:
     phone: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Person:
     """A patient as the HIS knows them; texts are as they stand in the messages."""
 

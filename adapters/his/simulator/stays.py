@@ -12,12 +12,13 @@ from adapters.his.simulator.hospital import Department, Hospital, Physician
 from adapters.his.simulator.people import Draw, Person, dice, one_of
 
 _SIGMA = 0.75  # of the length of stay, log-normal
+_RISK = 1.6  # brings the deaths of all conditions together to one discharge in a hundred
 _RETURNING = 1 / 0.44  # only who comes a second time can be registered twice
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How often what happens; where it has a source: `interop.md` section 4."""
+    """How often what happens: assumptions of a general hospital, to be tuned against a site's counts."""
 
     inpatient: float = 0.5
     outpatient: float = 0.4  # the rest are emergencies
@@ -79,6 +80,7 @@ class Planner:
         self, seed: int, hospital: Hospital, casebook: Casebook, calendar: Calendar, shares: Shares
     ) -> None:
         self._seed = seed
+        self._rng = dice(seed)
         self._hospital = hospital
         self._casebook = casebook
         self._calendar = calendar
@@ -98,8 +100,9 @@ class Planner:
         }
 
     def seeded(self, index: int, count: int) -> Random:
-        """The dice of somebody's visit number `count`, counted from 1."""
-        return dice(self._seed << 40 | index << 8 | count)
+        """The dice of somebody's visit number `count`, counted from 1; good until the next call."""
+        self._rng.seed(self._seed << 40 | index << 8 | count)
+        return self._rng
 
     def condition(
         self, rng: Random, person: Person, day: date, *, is_first: bool
@@ -139,8 +142,7 @@ class Planner:
         way = "1"
         planned: list[int] = []
         if kind == "I":
-            # A third more than a condition's own risk brings the whole to one in a hundred.
-            way = "5" if rng.random() < condition.died * 1.3 else self._ways(rng)
+            way = "5" if rng.random() < condition.died * _RISK else self._ways(rng)
             planned = self._discharges(rng, admitted, condition, way)
         return Stay(
             person=person,
@@ -166,7 +168,7 @@ class Planner:
         is_first = stay.count == 1
         duplicate = stay.count == 2 and rng.random() < shares.merged * _RETURNING
         if duplicate:
-            stay.number = f"9{stay.person.index:07d}"  # registered again, without a look at the archive
+            stay.number = f"9{stay.person.number[1:]}"  # registered again, without a look at the archive
         if is_first or duplicate:
             steps.append(self._step("A28", stay, stay.admitted - _between(rng, 2 * MINUTE, 12 * MINUTE)))
         elif may_move and rng.random() < shares.moved:
@@ -208,7 +210,9 @@ class Planner:
         """Some change of an inpatient stay: mostly of the diagnoses, else of the bed or the physician."""
         at = stay.admitted + _between(rng, 20 * MINUTE, leaves - stay.admitted - MINUTE)
         by_day = at // DAY * DAY + int(rng.triangular(7, 22, 10) * HOUR)
-        step = self._step("A08", stay, by_day if stay.admitted < by_day < leaves - MINUTE else at)
+        step = self._step(
+            "A08", stay, by_day if stay.admitted + 20 * MINUTE < by_day < leaves - MINUTE else at
+        )
         chance = rng.random()
         if chance < 0.25:
             step.location = self._location(rng, stay.department, stay.kind, stay.condition)

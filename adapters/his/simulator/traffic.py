@@ -124,8 +124,6 @@ class Simulator:
         raw = self._writer(stay).write(step, number)
         patient = stay.person.number if event == "A40" else stay.number
         visit = "" if event in ("A28", "A31", "A40") else stay.visit
-        if event == "A40":
-            stay.number = stay.person.number  # from here on under the number that remains
         return SimulatedMessage(self.calendar.moment(arrives), event, raw, patient, visit)
 
     def _make_person(self, index: int) -> Person:
@@ -173,3 +171,5 @@ class Simulator:
                 step = heappop(steps)[2]
                 state.tell(step)
                 yield step
+                if step.event == "A40":  # written: from here on under the number that remains
+                    step.stay.number = step.stay.person.number
