@@ -165,10 +165,11 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Read nothing more; close once everything in flight is answered."""
-        self._is_last = True
-        self.hold("finishing")
-        if not self._in_flight:
-            self._transport.close()
+        if not self._is_last:
+            self._is_last = True
+            self.hold("finishing")
+            if not self._in_flight:
+                self._leave()
 
     def abort(self, reason: str) -> None:
         """Close at once, with answers unsent: the sender will ask again."""
@@ -244,7 +245,17 @@ class Connection(asyncio.Protocol):
         if self._in_flight < limits.PIPELINED_ORDERS // 2:
             self.release("pipeline")
         if self._is_last and not self._in_flight:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close so that the last answer arrives: closed with bytes unread, TCP resets and the peer may lose it."""
+        if not self._transport.can_write_eof():
             self._transport.close()
+            return
+        self._transport.write_eof()
+        self._holds.clear()
+        self._transport.resume_reading()  # and drop what comes; the peer's end of stream closes us
+        self.loop.call_later(limits.LINGER_SECONDS, self._transport.close)
 
     def _settle(self, heard_at: float) -> None:
         if self._heard_at == heard_at and not self._is_last:

@@ -21,7 +21,6 @@ from hcrm.core.sources import Sources
 log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 1.0
-_LINGER_SECONDS = 0.5
 _REFUSAL_EVERY = 60.0  # refused connections of one address: one row a minute, not one a try (C10)
 
 
@@ -95,7 +94,9 @@ class MllpServer:
         for connection in list(self.connections):
             connection.finish()
         await self.committer.close()
-        await asyncio.sleep(_LINGER_SECONDS if self.connections else 0)  # the last answers go out
+        deadline = asyncio.get_running_loop().time() + limits.LINGER_SECONDS + 0.1
+        while self.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)  # the last answers go out
         for connection in list(self.connections):
             connection.abort("stopping")
 

@@ -205,8 +205,10 @@ class ResourceType:
 
     name: str
     subject_type: str  # its word in audit
-    key: Any  # the column of its id
-    parameters: tuple[SearchParameter, ...]
+
+    def __init__(self, key: Any, parameters: Sequence[SearchParameter]) -> None:
+        self.key = key  # the column of its id
+        self.parameters = tuple(parameters)
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Every row the actor may find, with the columns `load` reads; the key is named `id`."""

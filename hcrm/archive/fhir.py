@@ -93,11 +93,10 @@ class PatientType(ResourceType):
 
     name = "Patient"
     subject_type = "patient"
-    key = Patient.id
 
     def __init__(self, systems: Systems) -> None:
         self._systems = systems
-        self.parameters = (
+        parameters = (
             SearchParameter("_id", "token", "资源编号；已合并的编号找到保留档案", _by_id, narrows=True),
             updated_parameter(Patient.updated_at),
             SearchParameter(
@@ -108,6 +107,7 @@ class PatientType(ResourceType):
             SearchParameter("birthdate", "date", "出生日期", _by_birth_date),
             SearchParameter("phone", "token", "完整的电话号码", _by_phone, narrows=True),
         )  # fmt: skip
+        super().__init__(Patient.id, parameters)
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Patients in scope that are neither merged nor nullified."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.models import ContactPoint, Patient, PatientIdentifier
+from hcrm.archive.models import Address, ContactPoint, Patient, PatientIdentifier, RelatedPerson
 from hcrm.archive.scope import patient_condition
 from hcrm.audit.service import record_audit
 from hcrm.core.errors import DeniedError, NotFoundError
@@ -105,6 +105,26 @@ def reveal_identifier(work: Work, *, patient_id: str, identifier_id: str) -> str
         raise NotFoundError
     _note_reveal(work, patient, "patient_identifier", identifier_id)
     return work.keys.open_text(identifier.value_sealed)
+
+
+def reveal_address(work: Work, *, patient_id: str, address_id: str) -> str:
+    """One address in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
+    patient = _patient_in_scope(work, patient_id, "patient.reveal")
+    address = work.get(Address, address_id)
+    if address.patient_id != patient.id:
+        raise NotFoundError
+    _note_reveal(work, patient, "address", address_id)
+    return work.keys.open_text(address.text_sealed)
+
+
+def reveal_related(work: Work, *, patient_id: str, related_id: str) -> str:
+    """A relative's number in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
+    patient = _patient_in_scope(work, patient_id, "patient.reveal")
+    related = work.get(RelatedPerson, related_id)
+    if related.patient_id != patient.id or related.phone_sealed is None:
+        raise NotFoundError
+    _note_reveal(work, patient, "related_person", related_id)
+    return work.keys.open_text(related.phone_sealed)
 
 
 def masked_identifier(work: Work, identifier: PatientIdentifier) -> str:

@@ -77,11 +77,10 @@ class EncounterType(ResourceType):
 
     name = "Encounter"
     subject_type = "encounter"
-    key = Encounter.id
 
     def __init__(self) -> None:
         patient = of_patient(Encounter.patient_id)
-        self.parameters = (
+        parameters = (
             id_parameter(Encounter.id),
             updated_parameter(Encounter.updated_at),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
@@ -93,6 +92,7 @@ class EncounterType(ResourceType):
             SearchParameter("class", "token", "类别：IMP、AMB、EMER、PRENC 或本系统类别", _by_class),
             SearchParameter("date", "date", "入院至出院的时段", _by_period),
         )
+        super().__init__(Encounter.id, parameters)
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Visits in scope, with department and attending physician."""
@@ -223,11 +223,10 @@ class ConditionType(ResourceType):
 
     name = "Condition"
     subject_type = "diagnosis"
-    key = Diagnosis.id
 
     def __init__(self) -> None:
         patient = of_patient(Diagnosis.patient_id)
-        self.parameters = (
+        parameters = (
             id_parameter(Diagnosis.id),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
             SearchParameter("subject", "reference", "患者", patient, narrows=True),
@@ -236,6 +235,7 @@ class ConditionType(ResourceType):
             ),
             SearchParameter("code", "token", "诊断编码：system|code 或 code，全部相同", _by_code),
         )  # fmt: skip
+        super().__init__(Diagnosis.id, parameters)
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Diagnoses that stand, of patients in scope."""

@@ -64,12 +64,11 @@ class TaskType(ResourceType):
 
     name = "Task"
     subject_type = "instruction"
-    key = Instruction.id
 
     def __init__(self) -> None:
         patient = of_patient(Instruction.patient_id)
         encounter = reference_reader(Instruction.encounter_id, "Encounter")
-        self.parameters = (
+        parameters = (
             id_parameter(Instruction.id),
             updated_parameter(_UPDATED_AT),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
@@ -84,6 +83,7 @@ class TaskType(ResourceType):
                 "owner:identifier", "reference", f"执行医师的工号：{STAFF_SYSTEM}|value 或 value", _by_staff_number
             ),
         )  # fmt: skip
+        super().__init__(Instruction.id, parameters)
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Instructions in scope, with who carries them out."""

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -73,7 +74,28 @@ def load_stays(
     and withdraws it.
     """
     triggers = {(fact.encounter_id, fact.trigger_id) for fact in facts}
-    rows = work.execute(
+    rows = _load_rows(work, {encounter_id for encounter_id, _ in triggers})
+    rows = [row for row in rows if (row.id, row.discharge_id) in triggers]
+    ids = [row.id for row in rows]
+    diagnoses, procedures = _diagnosis_codes(work, ids), _procedure_codes(work, ids)
+    regions = _region_codes(work, {row.patient_id for row in rows})
+    classified = _classes(work, ids) if classes else {}
+    return [
+        _stay(
+            row,
+            diagnosis_codes=diagnoses.get(row.id, ()),
+            procedure_codes=procedures.get(row.id, ()),
+            region_code=regions.get(row.patient_id),
+            home_region=home_region,
+            **classified.get(row.id, {}),
+        )
+        for row in rows
+    ]
+
+
+def _load_rows(work: Work, encounter_ids: Collection[str]) -> Sequence[Any]:
+    """The finished stays with their patient and department, locked in one order."""
+    return work.execute(
         sa.select(
             Encounter.id, Encounter.patient_id, Encounter.discharge_id, Encounter.discharged_at,
             Encounter.discharge_way, Encounter.encounter_class, Encounter.source, Encounter.department_id,
@@ -84,65 +106,59 @@ def load_stays(
         .join(Patient, Patient.id == Encounter.patient_id)
         .outerjoin(Department, Department.id == Encounter.department_id)
         .where(
-            Encounter.id.in_(sorted({encounter_id for encounter_id, _ in triggers})),
+            Encounter.id.in_(sorted(encounter_ids)),
             Encounter.status == EncounterStatus.FINISHED,
             Encounter.discharged_at.is_not(None),
         )
-        .order_by(Encounter.id)  # one order of locking for every worker
+        .order_by(Encounter.id)
         .with_for_update(of=Encounter, key_share=True)
     ).all()  # fmt: skip
-    rows = [row for row in rows if (row.id, row.discharge_id) in triggers]
-    diagnoses = _diagnosis_codes(work, [row.id for row in rows])
-    procedures = _procedure_codes(work, [row.id for row in rows])
-    regions = _region_codes(work, {row.patient_id for row in rows})
-    classified = _classes(work, [row.id for row in rows]) if classes else {}
-    return [
-        Stay(
-            encounter_id=row.id, patient_id=row.patient_id, trigger_id=row.discharge_id,
-            discharged_at=row.discharged_at, way=row.discharge_way, deceased=row.deceased, source=row.source,
-            department_id=row.department_id, attending_id=row.attending_id, head_id=row.head_id,
-            facts=StayFacts(
-                encounter_class=row.encounter_class.value,
-                discharge_way=row.discharge_way.value if row.discharge_way is not DischargeWay.UNKNOWN else None,
-                department_code=row.code, department_name=row.name, department_specialty=row.specialty_code,
-                diagnosis_codes=diagnoses.get(row.id, ()), procedure_codes=procedures.get(row.id, ()),
-                region_code=regions.get(row.patient_id), home_region=home_region,
-                age_years=_age(row.birth_date, local_date(row.discharged_at)), sex=row.sex.value,
-                **classified.get(row.id, {}),
-            ),
-        )
-        for row in rows
-    ]  # fmt: skip
+
+
+def _stay(row: Any, **facts: Any) -> Stay:
+    (encounter_id, patient_id, trigger_id, discharged_at, way, encounter_class, source, department_id, attending_id,
+     deceased, sex, birth_date, code, name, specialty_code, head_id) = row  # fmt: skip
+    return Stay(
+        encounter_id, patient_id, trigger_id, discharged_at, way, deceased, source, department_id, attending_id, head_id,
+        StayFacts(
+            encounter_class=encounter_class.value,
+            discharge_way=None if way is DischargeWay.UNKNOWN else way.value,
+            department_code=code, department_name=name, department_specialty=specialty_code,
+            age_years=_age(birth_date, local_date(discharged_at)), sex=sex.value, **facts,
+        ),
+    )  # fmt: skip
 
 
 def _classes(work: Work, encounter_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """What each stay was sorted into, named as the facts that protocols ask for."""
-    rows = work.execute(
+    rows: Iterable[Any] = work.execute(
         sa.select(Classification.encounter_id, Classification.axis, Classification.code, Classification.rank)
         .where(Classification.encounter_id.in_(encounter_ids))
         .order_by(Classification.rank)
     )
     found: dict[str, dict[str, Any]] = defaultdict(dict)
-    for row in rows:
-        facts = found[row.encounter_id]
-        if row.rank == 0:
-            facts["main_disease_group" if row.axis == Axis.DISEASE_GROUP else row.axis] = row.code
-        if row.axis == Axis.DISEASE_GROUP:
-            facts["disease_groups"] = (*facts.get("disease_groups", ()), row.code)
+    for encounter_id, axis, code, rank in rows:
+        facts = found[encounter_id]
+        if axis != Axis.DISEASE_GROUP:
+            facts.setdefault(axis, code)
+            continue
+        if rank == 0:
+            facts["main_disease_group"] = code
+        facts["disease_groups"] = (*facts.get("disease_groups", ()), code)
     return found
 
 
 def _diagnosis_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
     """ICD-10 codes by stay, main diagnosis first; what was thought on admission counts where nothing came later."""
-    rows = work.execute(
+    rows: Iterable[Any] = work.execute(
         sa.select(Diagnosis.encounter_id, Diagnosis.code, Diagnosis.system, Diagnosis.kind)
         .where(Diagnosis.encounter_id.in_(encounter_ids), Diagnosis.ended_at.is_(None))
         .order_by(Diagnosis.is_main.desc(), Diagnosis.rank)
     )
     found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-    for row in rows:
-        if row.code and not _is_tcm(row.system):
-            found[row.encounter_id].append((row.code, row.kind == _ADMITTING))
+    for encounter_id, code, system, kind in rows:
+        if code and not _is_tcm(system):
+            found[encounter_id].append((code, kind == _ADMITTING))
     return {
         encounter_id: tuple(code for code, admitting in codes if not admitting)
         or tuple(code for code, _ in codes)
@@ -151,21 +167,21 @@ def _diagnosis_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tu
 
 
 def _procedure_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    rows = work.execute(
+    rows: Iterable[Any] = work.execute(
         sa.select(Procedure.encounter_id, Procedure.code, Procedure.system)
         .where(Procedure.encounter_id.in_(encounter_ids), Procedure.ended_at.is_(None))
         .order_by(Procedure.rank)
     )
     found: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        if row.code and not _is_tcm(row.system):
-            found[row.encounter_id].append(row.code)
+    for encounter_id, code, system in rows:
+        if code and not _is_tcm(system):
+            found[encounter_id].append(code)
     return {encounter_id: tuple(codes) for encounter_id, codes in found.items()}
 
 
 def _region_codes(work: Work, patient_ids: Collection[str]) -> dict[str, str]:
     """Where each patient lives: the home address, else the registered one, else any with a region."""
-    rows: Sequence[sa.Row[tuple[str, str, int, str | None]]] = work.execute(
+    rows: Sequence[Any] = work.execute(
         sa.select(Address.patient_id, Address.use, Address.rank, Address.region_code).where(
             Address.patient_id.in_(sorted(patient_ids)),
             Address.ended_at.is_(None),
@@ -176,6 +192,7 @@ def _region_codes(work: Work, patient_ids: Collection[str]) -> dict[str, str]:
     return {row.patient_id: row.region_code for row in best if row.region_code}
 
 
+@lru_cache(maxsize=256)
 def _is_tcm(system: str) -> bool:
     """Whether a code comes from a TCM table: its letters look like ICD-10 and mean something else (GB/T 15657)."""
     words = half_width(system).upper()

@@ -90,6 +90,8 @@ MAX_JUNK_BYTES = 64 * 1024
 """Bytes outside any frame before the connection is closed."""
 FRAME_END_SECONDS = 0.2
 """An end block without its carriage return counts as the end after this silence (C6)."""
+LINGER_SECONDS = 1.0
+"""A connection we end is still read, and nothing of it kept, until the peer has had our last answer."""
 STOP_SECONDS = 10.0
 """The listener's wait for its last commits when told to stop; the process ends within 15 s (X3)."""
 FHIR_SEARCH_VALUES = 100

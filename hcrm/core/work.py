@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from hcrm.core.actor import Actor
+from hcrm.core.bulk import insert_rows
 from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Base, Database, table_of
@@ -77,15 +78,21 @@ class Work:
     def insert(self, model: type[Base], rows: Sequence[Row]) -> None:
         """Many rows in one statement."""
         if rows:
-            self.session.execute(sa.insert(table_of(model)), list(rows))
+            insert_rows(self.session.connection(), model, rows)
 
     def insert_new(self, model: type[Base], rows: Sequence[Row]) -> list[str]:
         """Many rows in one statement, those that stand already left alone; the keys that went in."""
         if not rows:
             return []
+        connection = self.session.connection()
+        with connection.begin_nested() as savepoint:
+            if insert_rows(connection, model, rows, only_new=True) == len(rows):
+                return [row["id"] for row in rows]
+            savepoint.rollback()
+        # Some stand: only a statement that returns its rows tells which, and it is several times slower.
         table = table_of(model)
-        dialect = sqlite if self.session.get_bind().dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table).on_conflict_do_nothing().returning(table.c.id)
+        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        statement = insert(table).on_conflict_do_nothing().returning(table.c.id)
         return list(self.session.scalars(statement, list(rows)))
 
     def update_rows(self, model: type[Base], rows: Sequence[Row], *, key: str = "id") -> None:

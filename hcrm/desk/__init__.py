@@ -1,4 +1,4 @@
-"""What shows several parts at once: the patient page, search, and the FHIR interface over all of them.
+"""Pages that show several parts at once: patient search and record, workbench, department board, system state.
 
-`fhir_api.bp` answers FHIR R4B reads and searches for machine clients; `capability.capability_statement` says which.
+Everything here reads. Row scope and audit are the archive's (`archive.scope`, `archive.queries`).
 """

@@ -12,7 +12,7 @@ CHANGED_ON = "2026-11-22"
 _SECURITY = (
     "机器客户端：HTTP Authorization: Bearer <令牌>，令牌由 hcrm token create 生成，读取需要范围 fhir.read"
 )
-_READ_ONLY = "标识找不到的资源答 404，曾经存在而已失效的答 410；ETag 与 meta.versionId 一致，可用 If-None-Match 和 If-Modified-Since"
+_READ_ONLY = "不存在的资源答 404，曾经存在而已失效的答 410；ETag 即 meta.versionId，可作条件读取"
 _SEARCH = "不支持的参数、修饰符和前缀答 400；同一参数的多个值用逗号分隔（任一），重复的参数须同时满足；翻页用 next 链接"
 
 

@@ -35,11 +35,10 @@ class ResponseType(ResourceType):
 
     name = "QuestionnaireResponse"
     subject_type = "response"
-    key = Response.id
 
     def __init__(self) -> None:
         patient = of_patient(Response.patient_id)
-        self.parameters = (
+        parameters = (
             id_parameter(Response.id),
             updated_parameter(_UPDATED_AT),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
@@ -50,6 +49,7 @@ class ResponseType(ResourceType):
             SearchParameter("status", "token", "状态：in-progress 草稿、completed 已提交", _by_status),
             SearchParameter("questionnaire", "reference", "表单：urn:hcrm:form:{code}，可加 |version", _by_form),
         )  # fmt: skip
+        super().__init__(Response.id, parameters)
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Answers of patients in scope."""

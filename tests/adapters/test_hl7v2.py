@@ -321,9 +321,11 @@ def test_chinese_messages_of_the_corpus_are_read(corpus: Path, name, charset, fl
     [("1990", "1989-12-31T16:00", "year"), ("199003", "1990-02-28T16:00", "month"),
      ("19900307", "1990-03-06T16:00", "day"), ("2026112209", "2026-11-22T01:00", "hour"),
      ("202611221000", "2026-11-22T02:00", "minute"), ("20261122100000", "2026-11-22T02:00", "second"),
-     ("20261122100000+0900", "2026-11-22T01:00", "second"), ("20261122100000.5-0330", "2026-11-22T13:30:00.500", "second"),
+     ("20261122100000+0900", "2026-11-22T01:00", "second"), 
+     ("20261122100000.5-0330", "2026-11-22T13:30:00.500", "second"),
      ("2026-11-22", "2026-11-21T16:00", "day"), ("2026-11-22 10:00:00", "2026-11-22T02:00", "second"),
-     ("2026-11-22T10:00:00.123Z", "2026-11-22T10:00:00.123", "second"), ("2026/11/22 10:00", "2026-11-22T02:00", "minute"),
+     ("2026-11-22T10:00:00.123Z", "2026-11-22T10:00:00.123", "second"),
+     ("2026/11/22 10:00", "2026-11-22T02:00", "minute"),
      (" 20261122100000 ", "2026-11-22T02:00", "second")],
 )  # fmt: skip
 def test_a_time_is_read_with_its_precision(text, expected, precision):
@@ -342,8 +344,8 @@ def test_a_time_tells_whether_it_had_an_offset():
     assert without.offset is None
 
 
-@pytest.mark.parametrize("text", ["20261122250000", "20261301", "20260230", "yesterday", "2026112", "0000", "99999999999999",
-                                  "20261122100000+9900", "２０２６１１２２"])  # fmt: skip
+@pytest.mark.parametrize("text", ["20261122250000", "20261301", "20260230", "yesterday", "2026112", "0000",
+                                  "99999999999999", "20261122100000+9900", "２０２６１１２２"])  # fmt: skip
 def test_an_impossible_time_says_so(text):
     with pytest.raises(BadTime):
         moment(text, SHANGHAI)

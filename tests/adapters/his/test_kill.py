@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from hcrm.core.db import Database
 from hcrm.inbox.models import InboxMessage
 from tests.support.listener import Peer, make_keys
 
-KILLS = {"small": 5, "large": 100}
+KILLS = {"small": 20, "large": 100}
 CLIENTS = 8
 
 
@@ -45,19 +44,41 @@ class Client(threading.Thread):
             return
 
 
-@contextmanager
-def listening(url: str, key_file: Path, fault: str = "") -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """A listener process and its port; gone afterwards, whatever happened."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.listener", url, str(key_file)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "HCRM_FAULT": fault},
-    )  # fmt: skip
-    with process:
-        assert process.stdout is not None
-        try:
-            yield process, int(process.stdout.readline())
-        finally:
-            process.kill()
+class Listeners:
+    """One process after the other, each forked from a program that has everything imported."""
+
+    def __init__(self) -> None:
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.listener"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+
+    def start(self, url: str, key_file: Path, fault: str = "") -> tuple[int, int]:
+        """Process id and port."""
+        assert self._program.stdin is not None
+        self._program.stdin.write(f"{url}\t{key_file}\t{fault}\n")
+        self._program.stdin.flush()
+        return self._line()
+
+    def ended(self) -> int:
+        """The exit status of the one started last, once it is gone."""
+        return os.waitstatus_to_exitcode(self._line()[1])
+
+    def close(self) -> None:
+        with self._program as program:
+            program.terminate()
+
+    def _line(self) -> tuple[int, int]:
+        assert self._program.stdout is not None
+        first, second = self._program.stdout.readline().split()
+        return int(first), int(second)
+
+
+@pytest.fixture(scope="module")
+def listeners() -> Iterator[Listeners]:
+    listeners = Listeners()
+    yield listeners
+    listeners.close()
 
 
 def stored(database: Database) -> set[str]:
@@ -85,14 +106,15 @@ def answered(clients: list[Client]) -> set[str]:
     return {control_id for client in clients for control_id in client.acknowledged}
 
 
-def kill_under_load(url: str, key_file: Path, rounds: int) -> None:
+def kill_under_load(listeners: Listeners, url: str, key_file: Path, rounds: int) -> None:
     chance = random.Random(20261122)
     acknowledged: set[str] = set()
     for number in range(rounds):
-        with listening(url, key_file) as (process, port):
-            clients = sending(port, str(number))
-            time.sleep(chance.uniform(0.05, 0.6))
-            process.kill()
+        process, port = listeners.start(url, key_file)
+        clients = sending(port, str(number))
+        time.sleep(chance.uniform(0.05, 0.3))
+        os.kill(process, signal.SIGKILL)
+        assert listeners.ended() == -signal.SIGKILL
         acknowledged |= answered(clients)
     database = Database(url, make_keys(key_file))
     assert acknowledged
@@ -103,39 +125,39 @@ def kill_under_load(url: str, key_file: Path, rounds: int) -> None:
     database.dispose()
 
 
-def test_what_was_acknowledged_survives_every_kill(database_url, key_file):
-    kill_under_load(database_url, key_file, KILLS["small"])
+def test_what_was_acknowledged_survives_every_kill(listeners, database_url, key_file):
+    kill_under_load(listeners, database_url, key_file, KILLS["small"])
 
 
 @pytest.mark.proof("kill")
-def test_what_was_acknowledged_survives_a_hundred_kills(database_url, key_file):
-    kill_under_load(database_url, key_file, KILLS["large"])
+def test_what_was_acknowledged_survives_a_hundred_kills(listeners, database_url, key_file):
+    kill_under_load(listeners, database_url, key_file, KILLS["large"])
 
 
 @pytest.mark.parametrize(
     ("point", "is_stored"), [("before_commit", False), ("after_commit_before_ack", True)]
 )
-def test_between_commit_and_answer_nothing_is_promised(database_url, key_file, point, is_stored):
+def test_between_commit_and_answer_nothing_is_promised(listeners, database_url, key_file, point, is_stored):
     raw = b"MSH|^~\\&|HIS|H1|||2026||ADT^A01|%d|P|2.5\rPID|1||1\r"
-    with (
-        listening(database_url, key_file, f"{point}:2") as (process, port),
-        Peer(("127.0.0.1", port)) as peer,
-    ):
+    _, port = listeners.start(database_url, key_file, f"{point}:2")
+    with Peer(("127.0.0.1", port)) as peer:
         assert b"MSA|AA|1" in peer.ask(raw % 1)
         peer.frame(raw % 2)
         assert peer.is_closed()
-        assert process.wait(10) == -signal.SIGKILL
+    assert listeners.ended() == -signal.SIGKILL
     database = Database(database_url, make_keys(key_file))
     assert stored(database) == ({"1", "2"} if is_stored else {"1"})
     database.dispose()
 
 
-def test_told_to_stop_it_answers_what_it_read_and_ends_well(database_url, key_file):
-    with listening(database_url, key_file) as (process, port):
-        clients = sending(port, "")
-        time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+def test_told_to_stop_it_answers_what_it_read_and_ends_well(listeners, database_url, key_file):
+    process, port = listeners.start(database_url, key_file)
+    clients = sending(port, "")
+    time.sleep(0.5)
+    told = time.monotonic()
+    os.kill(process, signal.SIGTERM)
+    assert listeners.ended() == 0
+    assert time.monotonic() - told < 15
     acknowledged = answered(clients)
     database = Database(database_url, make_keys(key_file))
     assert acknowledged

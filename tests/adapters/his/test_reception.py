@@ -66,7 +66,8 @@ def test_an_answer_goes_back_the_way_the_message_came():
     ack = take(message(acks="AL|NE", more="||UNICODE UTF-8")).ack
 
     assert ack.decode().split("\r") == [
-        f"MSH|^~\\&|HCRM|H2|HIS|H1|20261122100000+0800||ACK^A01^ACK|{ack.split(b'|')[9].decode()}|P|2.5.1||||||UNICODE UTF-8",
+        "MSH|^~\\&|HCRM|H2|HIS|H1|20261122100000+0800||ACK^A01^ACK|"
+        f"{ack.split(b'|')[9].decode()}|P|2.5.1||||||UNICODE UTF-8",
         "MSA|CA|7",
         "",
     ]
@@ -120,7 +121,7 @@ def test_an_unusable_header_is_refused_with_its_error(fields, code, reason):
 
     assert isinstance(item, Refused)
     assert item.reason == reason
-    msh, msa, err, _ = item.ack.decode().split("\r")
+    _, msa, err, _ = item.ack.decode().split("\r")
     place, what, severity, text = (err.split("|")[n] for n in (2, 3, 4, 8))
     assert f"{msa.split('|')[1]} {what.split('^')[0]} {place.split('^')[2]}" == code
     assert (err.split("|")[0], place.split("^")[:2], what.split("^")[2], severity) == (
@@ -258,7 +259,8 @@ def test_a_batch_of_too_many_messages_is_refused_as_a_whole():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("bhs-0003", 1), ("bhs-0004", 2), ("bhs-0007", 1), ("fhs-0010", 1), ("fhs-0011", 3), ("fhs-0012", 2),
-     ("fhs-0013", 1), ("bhs-0014", 1), ("fhs-0015", 1), ("fhs-0016", 1), ("bhs-0009", -1), ("fhs-0017", -1), ("fhs-0018", -1)],
+     ("fhs-0013", 1), ("bhs-0014", 1), ("fhs-0015", 1), ("fhs-0016", 1), ("bhs-0009", -1), ("fhs-0017", -1),
+     ("fhs-0018", -1)],
 )  # fmt: skip
 def test_batches_of_the_corpus_are_split(corpus: Path, name, expected):
     items = receive(

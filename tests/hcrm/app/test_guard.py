@@ -146,7 +146,7 @@ def test_a_role_reaches_exactly_the_pages_its_permissions_name(app, browser_of, 
         }
     for endpoint, path in pages.items():
         rule = rule_of(app.view_functions[endpoint])
-        if rule.caller is Caller.PERSON and endpoint not in ("probe.fault",):
+        if rule.caller is Caller.PERSON and endpoint != "probe.fault":
             status = browser.get(path).status_code
             assert (status != 403) == (rule.needs in held), f"{role} on {path}: {status}"
 
@@ -233,7 +233,8 @@ def test_every_answer_carries_the_headers(app, browser_of, hospital):
         "/fhir/R4B/x",
         "/static/css/hcrm.css",
     ):
-        headers = browser.get(path).headers
+        with browser.get(path) as answer:
+            headers = answer.headers
         assert "default-src 'none'" in headers["Content-Security-Policy"], path
         assert headers["X-Content-Type-Options"] == "nosniff", path
         assert headers["Cache-Control"] == "no-store" or path.startswith("/static"), path

@@ -1,0 +1,175 @@
+"""The tabs of the patient page: stays, diagnoses, operations, follow-ups and contacts, a page at a time.
+
+The view came through `archive.queries.get_patient`. Of a patient whom several departments share, a person of one of
+them sees the stays that `archive.scope` shows them, and what hangs on those stays.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from followup.models import Alert
+from hcrm.archive.scope import scope_encounters
+from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure
+from hcrm.centre.models import Instruction
+from hcrm.centre.scope import instructions_in_scope
+from hcrm.contact_log.models import ContactEntry
+from hcrm.core import limits
+from hcrm.core.work import Work
+from hcrm.directory.models import Department, Practitioner
+from hcrm.forms.answers import display_answer
+from hcrm.forms.models import Response
+from hcrm.forms.queries import list_responses, load_form
+from hcrm.web.paging import Page, keyset_page
+
+VISIT_TIME = sa.func.coalesce(Encounter.admitted_at, Encounter.created_at)
+"""When a stay began, as far as we know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered question, in words."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilledForm:
+    """A submitted response in words, with the red flags it raised."""
+
+    response: Response
+    title: str
+    answers: Sequence[Answer]
+    alerts: Sequence[Alert]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """An instruction and what was answered to it, the latest first."""
+
+    instruction: Instruction
+    assignee: str | None
+    forms: Sequence[FilledForm]
+
+
+def list_visits(
+    work: Work, *, patient_id: str, key: str | None = None, size: int = limits.PAGE_SIZE
+) -> Page[Any]:
+    """Stays, the latest first: `Encounter`, `department_name`, `attending_name`, `main_diagnosis`."""
+    main = (
+        sa.select(Diagnosis.text)
+        .where(Diagnosis.encounter_id == Encounter.id, Diagnosis.ended_at.is_(None))
+        .order_by(Diagnosis.is_main.desc(), Diagnosis.rank)
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = (
+        sa.select(
+            Encounter,
+            Department.name.label("department_name"),
+            Practitioner.name.label("attending_name"),
+            main.label("main_diagnosis"),
+        )
+        .outerjoin(Department, Department.id == Encounter.department_id)
+        .outerjoin(Practitioner, Practitioner.id == Encounter.attending_id)
+        .where(Encounter.patient_id == patient_id)
+    )
+    return keyset_page(
+        work,
+        scope_encounters(statement, work.actor),
+        order=[VISIT_TIME.desc(), Encounter.id.desc()],
+        key=key,
+        size=size,
+    )
+
+
+def list_diagnoses(work: Work, *, patient_id: str, key: str | None = None) -> Page[Any]:
+    """Diagnoses that stand, those of the latest stay first: `Diagnosis`, the stay's times, `department_name`."""
+    return _of_visits(work, Diagnosis, patient_id, key)
+
+
+def list_procedures(work: Work, *, patient_id: str, key: str | None = None) -> Page[Any]:
+    """Operations and procedures that stand: `Procedure`, the stay's times, `department_name`."""
+    return _of_visits(work, Procedure, patient_id, key)
+
+
+def _of_visits(work: Work, model: Any, patient_id: str, key: str | None) -> Page[Any]:
+    statement = (
+        sa.select(
+            model, Encounter.admitted_at, Encounter.discharged_at, Department.name.label("department_name")
+        )
+        .join(Encounter, Encounter.id == model.encounter_id)
+        .outerjoin(Department, Department.id == Encounter.department_id)
+        .where(model.patient_id == patient_id, model.ended_at.is_(None))
+    )
+    return keyset_page(
+        work,
+        scope_encounters(statement, work.actor),
+        order=[VISIT_TIME.desc(), Encounter.id.desc(), model.rank, model.id],
+        key=key,
+    )
+
+
+def list_followups(work: Work, *, patient_id: str, key: str | None = None) -> Page[FollowUp]:
+    """Instructions of the patient with their answers, the one due last first."""
+    statement = (
+        sa.select(Instruction, Practitioner.name.label("assignee_name"))
+        .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
+        .where(Instruction.patient_id == patient_id, instructions_in_scope(work.actor))
+    )
+    page = keyset_page(work, statement, order=[Instruction.due_on.desc(), Instruction.id.desc()], key=key)
+    forms = filled_forms(work, [row.Instruction.id for row in page.items])
+    return Page(
+        [FollowUp(row.Instruction, row.assignee_name, forms.get(row.Instruction.id, ())) for row in page.items],
+        page.next_key,
+        page.previous_key,
+    )
+
+
+def filled_forms(work: Work, instruction_ids: Sequence[str]) -> Mapping[str, Sequence[FilledForm]]:
+    """What was submitted for each instruction, in words, the latest first."""
+    responses = list_responses(work, subject_type="instruction", subject_ids=instruction_ids)
+    alerts: dict[str, list[Alert]] = defaultdict(list)
+    if responses:
+        raised = sa.select(Alert).where(Alert.response_id.in_([one.id for one in responses]))
+        for alert in work.scalars(raised.order_by(Alert.level, Alert.id)):
+            alerts[alert.response_id].append(alert)
+    versions = {(one.form_code, one.form_version) for one in responses}
+    forms = {one: load_form(work, code=one[0], version=one[1]) for one in versions}
+    found: dict[str, list[FilledForm]] = defaultdict(list)
+    for response in responses:
+        form = forms[response.form_code, response.form_version]
+        answers = [
+            Answer(item.name, display_answer(item, response.answers[item.code]))
+            for item in form.questions
+            if item.code in response.answers
+        ]
+        found[response.subject_id].append(FilledForm(response, form.title, answers, alerts[response.id]))
+    return found
+
+
+def list_contacts(work: Work, *, patient_id: str, key: str | None = None) -> Page[ContactEntry]:
+    """Contacts with the patient, the latest first; one about a stay is shown to whom the stay is."""
+    statement = sa.select(ContactEntry).where(ContactEntry.patient_id == patient_id)
+    if work.actor.department_ids is not None:
+        visible = scope_encounters(
+            sa.select(Encounter.id).where(Encounter.patient_id == patient_id), work.actor
+        )
+        statement = statement.where(
+            sa.or_(ContactEntry.encounter_id.is_(None), ContactEntry.encounter_id.in_(visible))
+        )
+    return keyset_page(
+        work, statement, order=[ContactEntry.happened_at.desc(), ContactEntry.id.desc()], key=key
+    )
+
+
+def group_by_visit(rows: Collection[Any]) -> Mapping[str, Sequence[Any]]:
+    """Rows under the key of the stay they belong to, in the order they came."""
+    grouped: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        grouped[row.encounter_id].append(row)
+    return grouped

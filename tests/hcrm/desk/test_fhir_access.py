@@ -1,0 +1,101 @@
+"""Who may read by FHIR, what audit knows of it, and what a page costs."""
+
+import pytest
+import sqlalchemy as sa
+
+from hcrm.audit.models import AuditEvent, AuditSubject
+from tests.support.fhir import FhirClient, Hospital, make_response, make_task, person, token_of
+
+
+@pytest.mark.parametrize("path", ["Patient/x", "Patient", "Nonsense"])
+def test_without_a_token_nothing_is_answered_but_metadata(fhir: FhirClient, path):
+    answer = fhir.open(path, headers={"Authorization": ""})
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.get_json()["resourceType"] == "OperationOutcome"
+    assert fhir.open("metadata", headers={"Authorization": ""}).status_code == 200
+
+
+def test_a_token_for_something_else_is_refused(fhir: FhirClient, hospital: Hospital):
+    with hospital.work() as work:
+        token = token_of(work, "inbox.write")
+
+    fhir.refusal("Patient", 403, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_read_is_noted_with_the_patient_it_showed(fhir: FhirClient, hospital: Hospital):
+    hospital.admit("M1", "V1")
+    hospital.admit("M2", "V2")
+    hospital.merge("M1", "M2")
+    for address in (f"Encounter/{hospital.visits['V2']}", f"Patient/{hospital.patients['M2']}"):
+        fhir.read(address)
+
+    with hospital.work() as work:
+        events = work.all(AuditEvent, AuditEvent.action == "fhir.read")
+        subjects = work.all(AuditSubject, AuditSubject.audit_id.in_([event.id for event in events]))
+
+    assert {(event.subject_type, event.subject_id) for event in events} == {
+        ("encounter", hospital.visits["V2"]),
+        ("patient", hospital.patients["M2"]),
+    }
+    assert [subject.subject_patient_id for subject in subjects] == [hospital.patients["M1"]] * 2
+    assert {event.actor_name for event in events} == {"fhir.read"}
+
+
+def test_a_search_is_one_event_with_a_row_for_each_patient_and_no_value(fhir: FhirClient, hospital: Hospital):
+    ids = hospital.many(5)
+
+    fhir.search("Encounter", date="ge2026", status="in-progress")
+    fhir.search("Patient", phone="13800138000")
+
+    with hospital.work() as work:
+        page, nobody = work.scalars(
+            sa.select(AuditEvent).where(AuditEvent.action == "fhir.search").order_by(AuditEvent.id)
+        )
+        shown = work.all(AuditSubject, AuditSubject.audit_id == page.id)
+        assert work.all(AuditSubject, AuditSubject.audit_id == nobody.id) == []
+
+    assert sorted(row.subject_patient_id for row in shown) == sorted(ids)
+    assert page.detail == {"type": "Encounter", "by": ["date", "status"], "count": 5}
+    assert "13800138000" not in str(nobody.detail)
+
+
+def test_what_audit_cannot_note_does_not_leave(fhir: FhirClient, hospital: Hospital):
+    """W4: no audit, no data."""
+    hospital.tell(person("M1"))
+    with hospital.work() as work:
+        work.execute(sa.text("DROP TABLE audit_subject"))
+
+    outcome = fhir.refusal(f"Patient/{hospital.patients['M1']}", 503)
+
+    assert "张建国" not in str(outcome)
+
+
+# ── cost ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["Patient", "Encounter", "Condition", "Task", "QuestionnaireResponse"])
+def test_a_page_costs_the_same_queries_whatever_its_length(fhir: FhirClient, hospital: Hospital, kind):
+    hospital.many(30)
+    for number in hospital.visits:
+        make_response(hospital, make_task(hospital, number), {"pain": 1})
+
+    small, large = (count_queries(hospital, lambda n=n: fhir.search(kind, _count=str(n))) for n in (2, 30))
+
+    assert large == small
+    assert large <= 9
+
+
+def count_queries(hospital: Hospital, call) -> int:
+    """Statements that read, without those of the token."""
+    seen = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        if statement.lstrip().upper().startswith("SELECT") and "api_token" not in statement:
+            seen.append(statement)
+
+    sa.event.listen(hospital.database.main, "before_cursor_execute", note)
+    call()
+    sa.event.remove(hospital.database.main, "before_cursor_execute", note)
+    return len(seen)
