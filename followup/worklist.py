@@ -101,6 +101,31 @@ def count_due(work: Work, *, mine: bool = True) -> Mapping[Section, int]:
     }
 
 
+def find_next(work: Work, *, after: str, mine: bool = True) -> str | None:
+    """The instruction that stands below this one in the list, at the end the first again; only its key is read.
+
+    Asked before the act: what was recorded no longer has a place in the list.
+    """
+    today = local_date(work.clock.now())
+    place = [_rank(today), Instruction.due_on, Instruction.id]
+    here = work.execute(sa.select(*place).where(Instruction.id == after)).one_or_none()
+    order: list[sa.ColumnElement[Any]] = [column.asc() for column in place]
+    if here is not None:
+        rank, due_on, key = here
+        below = sa.or_(
+            place[0] > rank,
+            sa.and_(place[0] == rank, sa.tuple_(Instruction.due_on, Instruction.id) > sa.tuple_(due_on, key)),
+        )
+        order.insert(0, sa.case((below, 0), else_=1))
+    found: str | None = work.scalar(
+        sa.select(Instruction.id)
+        .where(_whose(work, mine), IS_OPEN, Instruction.opens_on <= today, Instruction.id != after)
+        .order_by(*order)
+        .limit(1)
+    )
+    return found
+
+
 def _whose(work: Work, mine: bool) -> sa.ColumnElement[bool]:
     return (
         Instruction.assignee_id == work.actor.practitioner_id if mine else instructions_in_scope(work.actor)

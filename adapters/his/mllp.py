@@ -5,6 +5,7 @@ connections while one transaction runs goes into the next (`hcrm.inbox.intake.Co
 """
 
 import asyncio
+import contextlib
 import signal
 import ssl
 from collections import Counter, OrderedDict
@@ -62,6 +63,8 @@ class MllpServer:
         self.counts: Counter[str] = Counter()
         self.held = 0
         self.connections: set[Connection] = set()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
         self._per_address: Counter[str] = Counter()
         self._refused_at: OrderedDict[str, float] = OrderedDict()
         self._waiting: list[Connection] = []  # large frames that wait for memory
@@ -94,9 +97,9 @@ class MllpServer:
         for connection in list(self.connections):
             connection.finish()
         await self.committer.close()
-        deadline = asyncio.get_running_loop().time() + limits.LINGER_SECONDS + 0.1
-        while self.connections and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.02)  # the last answers go out
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * limits.LINGER_SECONDS):  # the last answers go out
+                await self._is_empty.wait()
         for connection in list(self.connections):
             connection.abort("stopping")
 
@@ -122,11 +125,14 @@ class MllpServer:
     def opened(self, connection: "Connection") -> None:
         """A connection begins."""
         self.connections.add(connection)
+        self._is_empty.clear()
         self._per_address[connection.peer] += 1
 
     def closed(self, connection: "Connection") -> None:
         """A connection is gone, with all it held."""
         self.connections.discard(connection)
+        if not self.connections:
+            self._is_empty.set()
         if connection in self._waiting:
             self._waiting.remove(connection)
         self._per_address[connection.peer] -= 1

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from datetime import datetime
 
 import sqlalchemy as sa
 from flask import Blueprint, Response, g, jsonify, request
@@ -20,7 +19,8 @@ from hcrm.core.db import Database, sqlite_path
 from hcrm.core.events import Event
 from hcrm.core.runtime import Runtime
 from hcrm.core.work import Work, open_work
-from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
+from hcrm.inbox.models import InboxApplication
+from hcrm.inbox.queries import oldest_waiting
 from hcrm.web.shell import current_shell, exempt
 
 bp = Blueprint("health", __name__)
@@ -111,19 +111,6 @@ def _lag_seconds(runtime: Runtime) -> float:
     with open_work(runtime.database, actor=system_actor("health"), clock=runtime.clock, write=False) as work:
         since = oldest_waiting(work)
     return (runtime.clock.now() - since).total_seconds() if since else 0.0
-
-
-def oldest_waiting(work: Work) -> datetime | None:
-    """When the oldest message came that is not applied: taken up and waiting, or newer than all that were taken up."""
-    waiting = work.scalar(
-        sa.select(sa.func.min(InboxMessage.received_at))
-        .join(InboxApplication, InboxApplication.seq == InboxMessage.seq)
-        .where(InboxApplication.state == ApplicationState.WAITING)
-    )
-    taken = sa.select(sa.func.coalesce(sa.func.max(InboxApplication.seq), 0)).scalar_subquery()
-    fresh = work.scalar(sa.select(sa.func.min(InboxMessage.received_at)).where(InboxMessage.seq > taken))
-    times = [time for time in (waiting, fresh) if time is not None]
-    return min(times, default=None)
 
 
 class _Gauges(Collector):

@@ -119,7 +119,8 @@ def _stay(row: Any, **facts: Any) -> Stay:
     (encounter_id, patient_id, trigger_id, discharged_at, way, encounter_class, source, department_id, attending_id,
      deceased, sex, birth_date, code, name, specialty_code, head_id) = row  # fmt: skip
     return Stay(
-        encounter_id, patient_id, trigger_id, discharged_at, way, deceased, source, department_id, attending_id, head_id,
+        encounter_id, patient_id, trigger_id, discharged_at, way, deceased, source, department_id, attending_id,
+        head_id,
         StayFacts(
             encounter_class=encounter_class.value,
             discharge_way=None if way is DischargeWay.UNKNOWN else way.value,

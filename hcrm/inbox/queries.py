@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -49,6 +50,19 @@ def count_messages(work: Work) -> InboxCounts:
         parked=states.get(ApplicationState.PARKED, 0),
         events_waiting=work.scalar(sa.select(sa.func.count()).select_from(Event).where(~Event.is_delivered)),
     )
+
+
+def oldest_waiting(work: Work) -> datetime | None:
+    """When the oldest message came that is not applied: taken up and waiting, or newer than all that were taken up."""
+    waiting = work.scalar(
+        sa.select(sa.func.min(InboxMessage.received_at))
+        .join(InboxApplication, InboxApplication.seq == InboxMessage.seq)
+        .where(InboxApplication.state == ApplicationState.WAITING)
+    )
+    taken = sa.select(sa.func.coalesce(sa.func.max(InboxApplication.seq), 0)).scalar_subquery()
+    fresh = work.scalar(sa.select(sa.func.min(InboxMessage.received_at)).where(InboxMessage.seq > taken))
+    times = [time for time in (waiting, fresh) if time is not None]
+    return min(times, default=None)
 
 
 @dataclass(frozen=True, slots=True)

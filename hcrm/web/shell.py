@@ -14,6 +14,7 @@ from flask import Flask, current_app, g, make_response, redirect, render_templat
 from flask import flash as put_flash
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
@@ -31,6 +32,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOGIN = "accounts.log_in"
 LOGIN_AGAIN = "accounts.log_in_again"
 LOGOUT = "accounts.log_out"
+ALERTS = "followup.list_alerts"
 KEPT = "kept."
 """Prefix of the fields that travel through the login page."""
 
@@ -55,6 +57,7 @@ class Shell:
     load_person: Callable[[], SignedIn | None]
     ended_username: Callable[[], str]
     record_denied: Callable[[Work, DeniedError], None]
+    count_alerts: Callable[[Work], int] | None = None  # the number beside the bell; None: no bell
 
 
 # ── what views use ──────────────────────────────────────────────────────────
@@ -244,4 +247,23 @@ def frame_words() -> dict[str, Any]:
         words["sign_out_url"] = url_for(LOGOUT)
         if actor.may("patient.read") and "desk.search_patients" in current_app.view_functions:
             words["search_url"] = url_for("desk.search_patients")
+        words["alerts"] = _alerts(shell, actor)
     return words
+
+
+def _alerts(shell: Shell, actor: Actor) -> dict[str, object] | None:
+    """The bell of the top bar: for whoever handles red flags, on whole pages."""
+    if (
+        shell.count_alerts is None
+        or not actor.may("alert.handle")
+        or ALERTS not in current_app.view_functions
+    ):
+        return None
+    if request.headers.get("HX-Request") == "true":
+        return None
+    try:
+        with open_work(shell.runtime.database, actor=actor, clock=shell.runtime.clock, write=False) as work:
+            count = shell.count_alerts(work)
+    except SQLAlchemyError:
+        return None  # the page that says the database is away has this frame too
+    return {"count": count, "url": url_for(ALERTS)}

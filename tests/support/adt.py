@@ -86,3 +86,11 @@ def _put(line: list[str], number: int, value: str) -> None:
     index = number - 1 if line[0] == "MSH" else number
     line.extend([""] * (index + 1 - len(line)))
     line[index] = value
+
+
+def renumbered(raw: bytes, control_id: str) -> bytes:
+    """The same message under another MSH-10, as a HIS resends it."""
+    head, end, rest = raw.partition(b"\r")
+    fields = head.split(b"|")
+    fields[9] = control_id.encode()
+    return b"|".join(fields) + end + rest

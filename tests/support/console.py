@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -54,6 +56,21 @@ class Browser:
         if found:
             self.token = found[1]
         return answer
+
+
+@contextmanager
+def no_audit(database: Database) -> Iterator[None]:
+    """Meanwhile no audit row can be written. The database is used again by other tests, so the table comes back."""
+    _run(database, "ALTER TABLE audit_event RENAME TO audit_event_away")
+    try:
+        yield
+    finally:
+        _run(database, "ALTER TABLE audit_event_away RENAME TO audit_event")
+
+
+def _run(database: Database, statement: str) -> None:
+    with database.writer.begin() as connection:
+        connection.execute(sa.text(statement))
 
 
 @pytest.fixture(autouse=True)

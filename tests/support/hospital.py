@@ -1,10 +1,11 @@
 """A hospital on a socket: a real listener, the worker's round on the test's clock, and the archive to look into."""
 
-import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Self
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,21 +19,248 @@ from hcrm.archive.models import (
     Patient,
     PatientHistory,
     PatientIdentifier,
-    PatientMerge,
     RelatedPerson,
 )
 from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure, VisitEvent
-from hcrm.centre.models import Instruction
-from hcrm.core import limits
+from hcrm.centre.models import Instruction, InstructionState
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
-from hcrm.core.core_definitions import Definition
+from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Base, Database, table_of
+from hcrm.core.definitions import Definition
 from hcrm.core.delivery import deliver_events
-from hcrm.core.settings import Settings
-from hcrm.core.sources import Sources
+from hcrm.core.events import Event
+from hcrm.core.migrate import migrate
+from hcrm.core.paths import config_path
+from hcrm.core.settings import load_settings
+from hcrm.core.sources import Sources, load_sources
 from hcrm.core.work import Work, open_work
-from hcrm.inbox.models import InboxApplication, InboxMessage
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import is_idle
 from hcrm.inbox.service import process_messages, replay_messages
-from tests.support.listener import Peer, RunningListener, default_sources
+from tests.support.adt import renumbered
+from tests.support.listener import Peer, RunningListener
+
+ACTOR = system_actor("test")
+_BOOKKEEPING = {"updated_at", "version", "provenance"}
+_NOT_ARCHIVE = ("inbox_", "audit_", "event_delivery", "alembic_", "definition", "refused_")
+Table = TypeVar("Table", bound=Base)
+
+
+class Hospital:
+    """Send messages, let the worker settle, look what stands."""
+
+    def __init__(self, database: Database, clock: FixedClock, *, sources: Sources | None = None) -> None:
+        self.database = database
+        self.clock = clock
+        self.sources = sources or load_sources(config_path("sources"))
+        self.intake = intake(self.sources, clock)
+        self._handlers = handlers(load_settings(), self.sources)
+        self._listener = RunningListener(database, self.sources, clock)
+        self._peer: Peer | None = None
+        self.sent: list[tuple[bytes, bytes]] = []  # message and ACK
+
+    def __enter__(self) -> Self:
+        with open_work(self.database, actor=ACTOR, clock=self.clock) as work:
+            work.insert(Definition, shipped_definitions())
+        self._listener.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hang_up()
+        patience = time.monotonic() + 5
+        while self._listener.server.connections and time.monotonic() < patience:
+            time.sleep(0.002)  # else stopping waits for the connection's last answers
+        self._listener.stop()
+
+    # ── sending ─────────────────────────────────────────────────────────────
+
+    def connect(self) -> Peer:
+        """The sender's connection, opened when first needed."""
+        if self._peer is None:
+            self._peer = self._listener.connect()
+        return self._peer
+
+    def hang_up(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+
+    def send(self, raw: bytes) -> bytes:
+        """One message, its ACK; nothing is applied yet."""
+        ack = self.connect().ask(raw)
+        self.sent.append((raw, ack))
+        return ack
+
+    def receive(self, *messages: bytes) -> bytes:
+        """Send messages one by one, each applied before the next arrives; the last ACK."""
+        ack = b""
+        for raw in messages:
+            ack = self.send(raw)
+            self.settle()
+        return ack
+
+    def settle(self) -> None:
+        """Let the worker go on until no message waits and every event is delivered."""
+        for _ in range(200):
+            done = process_messages(self.database, self.intake)
+            done += deliver_events(self.database, self._handlers, self.clock, ACTOR)
+            if not done:
+                with self.look() as work:
+                    if is_idle(work):
+                        return
+        raise AssertionError("the worker does not come to rest")
+
+    # ── looking ─────────────────────────────────────────────────────────────
+
+    def look(self) -> Any:
+        """A reading work."""
+        return open_work(self.database, actor=ACTOR, clock=self.clock, write=False)
+
+    def all(self, model: type[Table], *where: Any) -> Sequence[Table]:
+        with self.look() as work:
+            rows: Sequence[Table] = work.all(model, *where)
+            return rows
+
+    def count(self, model: type[Base], *where: Any) -> int:
+        with self.look() as work:
+            return int(work.scalar(sa.select(sa.func.count()).select_from(model).where(*where)))
+
+    def patient(self, number: int | str, authority: str = "H1") -> Patient:
+        """Whom a record number finds."""
+        with self.look() as work:
+            found: Patient = work.one(
+                Patient,
+                Patient.id.in_(
+                    sa.select(PatientIdentifier.patient_id).where(
+                        PatientIdentifier.kind == IdentifierKind.RECORD,
+                        PatientIdentifier.value == str(number),
+                        PatientIdentifier.authority == authority,
+                    )
+                ),
+            )
+            return found
+
+    def standing(self, model: type[Table], number: int | str) -> Sequence[Table]:
+        """The patient's live rows of a list, in their order."""
+        patient_id = self.patient(number).id
+        table: Any = model
+        return sorted(
+            self.all(model, table.patient_id == patient_id, table.ended_at.is_(None)), key=lambda row: row.rank
+        )  # type: ignore[attr-defined]
+
+    def phones(self, number: int | str) -> list[str]:
+        return [self.database.keys.open_text(row.value_sealed) for row in self.standing(ContactPoint, number)]
+
+    def addresses(self, number: int | str) -> list[str]:
+        return [self.database.keys.open_text(row.text_sealed) for row in self.standing(Address, number)]
+
+    def relatives(self, number: int | str) -> list[str]:
+        return [row.name for row in self.standing(RelatedPerson, number)]
+
+    def allergies(self, number: int | str) -> list[str]:
+        return [row.text for row in self.standing(Allergy, number)]
+
+    def history(self, number: int | str, field: str) -> list[str | None]:
+        patient_id = self.patient(number).id
+        rows = self.all(PatientHistory, PatientHistory.patient_id == patient_id, PatientHistory.field == field)
+        return [row.value for row in sorted(rows, key=lambda row: row.as_of)]
+
+    def visit(self, visit_no: str) -> Encounter:
+        (found,) = self.all(Encounter, Encounter.visit_no == visit_no)
+        return found
+
+    def log(self, visit_no: str) -> list[VisitEvent]:
+        """The visit's events as they arrived."""
+        rows = self.all(VisitEvent, VisitEvent.encounter_id == self.visit(visit_no).id)
+        return sorted(rows, key=lambda row: row.seq)
+
+    def diagnoses(self, visit_no: str) -> list[str]:
+        return self._codes(Diagnosis, visit_no)
+
+    def procedures(self, visit_no: str) -> list[str]:
+        return self._codes(Procedure, visit_no)
+
+    def _codes(self, model: type[Diagnosis] | type[Procedure], visit_no: str) -> list[str]:
+        rows = self.all(model, model.encounter_id == self.visit(visit_no).id, model.ended_at.is_(None))
+        return [f"{row.code} {row.text}".strip() for row in sorted(rows, key=lambda row: row.rank)]
+
+    def instructions(self, visit_no: str) -> list[InstructionState]:
+        """States of what was issued for the visit."""
+        rows = self.all(Instruction, Instruction.encounter_id == self.visit(visit_no).id)
+        return sorted((row.state for row in rows), key=list(InstructionState).index)
+
+    def events(self, kind: str) -> list[Mapping[str, Any]]:
+        """Payloads of the facts of one kind, oldest first."""
+        return [row.payload for row in sorted(self.all(Event, Event.kind == kind), key=lambda row: row.id)]
+
+    def messages(self) -> list[InboxMessage]:
+        return sorted(self.all(InboxMessage), key=lambda row: row.seq)
+
+    def application(self, number: int = -1) -> InboxApplication:
+        """What became of the n-th stored message, counted from 1; the last without a number."""
+        rows = sorted(self.all(InboxApplication), key=lambda row: row.seq)
+        return rows[number - 1 if number > 0 else number]
+
+    # ── again ───────────────────────────────────────────────────────────────
+
+    def replay(self) -> None:
+        """Let every stored message go its way again."""
+        with open_work(self.database, actor=ACTOR, clock=self.clock) as work:
+            replay_messages(work, seqs=[row.seq for row in self.messages()], intake=self.intake)
+        self.settle()
+
+    def snapshot(self) -> dict[str, list[str]]:
+        """Everything that stands in the archive and what followed from it, but for bookkeeping."""
+        with self.look() as work:
+            return {
+                table.name: sorted(_rows(work, table))
+                for table in Base.metadata.sorted_tables
+                if not table.name.startswith(_NOT_ARCHIVE)
+            }
+
+    def outcomes(self) -> list[tuple[ApplicationState, str | None]]:
+        """What became of each message."""
+        rows = sorted(self.all(InboxApplication), key=lambda row: row.seq)
+        return [(row.state, row.reason) for row in rows]
+
+    def assert_repeats_change_nothing(self, *, resend: bool = True) -> None:
+        """The same bytes again, every stored message replayed, and the same under new control ids."""
+        before, outcomes, sent = self.snapshot(), self.outcomes(), list(self.sent)
+        for raw, ack in sent:
+            assert self.send(raw) == ack
+        self.settle()
+        assert self.outcomes() == outcomes
+        self._assert_equal(before)
+        self.replay()
+        assert self.outcomes() == outcomes
+        self._assert_equal(before)
+        if resend:
+            for number, (raw, _) in enumerate(sent):
+                self.receive(renumbered(raw, f"again-{number}"))
+            self._assert_equal(before)
+
+    def _assert_equal(self, before: dict[str, list[str]]) -> None:
+        after = self.snapshot()
+        for name, rows in before.items():
+            assert after[name] == rows, name
+
+
+def _rows(work: Work, table: sa.Table) -> list[str]:
+    columns = [column for column in table.columns if column.name not in _BOOKKEEPING]
+    return [repr(tuple(row)) for row in work.execute(sa.select(*columns))]
+
+
+@cache
+def shipped_definitions() -> list[dict[str, Any]]:
+    """Rows of the published definitions of `config/`; publishing takes a second, copying nothing."""
+    keys = KeyRing(current="k", data={"k": bytes(32)}, index=bytes(32))
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'definitions.db'}"
+        migrate(url)
+        database = Database(url, keys)
+        with open_work(database, actor=ACTOR) as work:
+            publish_shipped(work)
+            rows = [dict(row) for row in work.execute(sa.select(table_of(Definition))).mappings()]
+        database.dispose()
+    return rows

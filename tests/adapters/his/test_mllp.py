@@ -53,13 +53,13 @@ def message(
 
 
 def stored(database: Database) -> list[tuple[str, str]]:
-    with database.inbox.connect() as connection:
+    with database.main.connect() as connection:
         query = sa.select(InboxMessage.control_id, InboxMessage.flags).order_by(InboxMessage.seq)
         return [tuple(row) for row in connection.execute(query)]
 
 
 def refusals(database: Database) -> list[str]:
-    with database.inbox.connect() as connection:
+    with database.main.connect() as connection:
         return list(connection.scalars(sa.select(RefusedMessage.reason).order_by(RefusedMessage.seq)))
 
 
@@ -170,7 +170,7 @@ def test_a_message_of_each_charset_on_one_connection_is_stored_as_its_bytes(list
     ]
     with listen().connect() as peer:
         assert [b"MSA|AA|" in peer.ask(raw) for raw in raws] == [True] * 3
-    with database.inbox.connect() as connection:
+    with database.main.connect() as connection:
         kept = connection.scalars(sa.select(InboxMessage.raw).order_by(InboxMessage.seq))
         assert [keys.open(raw) for raw in kept] == raws
 
@@ -405,5 +405,5 @@ def test_every_message_of_the_corpus_is_stored_and_answered_as_its_header_asks(
 def test_received_at_is_our_clock_s_moment(listen, database, clock):
     with listen().connect() as peer:
         peer.ask(message())
-    with database.inbox.connect() as connection:
+    with database.main.connect() as connection:
         assert connection.scalar(sa.select(InboxMessage.received_at)) == datetime(2026, 11, 22, 2, tzinfo=UTC)

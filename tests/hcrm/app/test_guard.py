@@ -16,7 +16,7 @@ from hcrm.core.work import open_work
 from hcrm.directory.models import Department
 from hcrm.web.shell import SAFE_METHODS, console_work, require
 from tests.support.builders import make_encounter, make_patient
-from tests.support.console import OWN_PAGE
+from tests.support.console import OWN_PAGE, no_audit
 
 SECRET = "张建国 13800138000"
 
@@ -265,11 +265,10 @@ def test_cookies_are_http_only_and_same_site_and_bound_to_the_host_behind_tls(
 
 def test_without_audit_there_is_no_data(browser_of, hospital, database):
     browser = browser_of("physician")
-    with database.writer.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE audit_event RENAME TO audit_event_away"))
 
-    own = browser.get(f"/probe/patients/{hospital['CARD']}")
-    foreign = browser.get(f"/probe/patients/{hospital['NEUR']}")
+    with no_audit(database):
+        own = browser.get(f"/probe/patients/{hospital['CARD']}")
+        foreign = browser.get(f"/probe/patients/{hospital['NEUR']}")
 
     assert (own.status_code, foreign.status_code) == (503, 503)
     assert "患者" not in own.text.replace("医院患者关系管理系统", "")

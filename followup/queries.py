@@ -1,0 +1,156 @@
+"""What the station's pages show around an instruction. Callers came through the instruction's door."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from followup.alerts import count_open
+from followup.models import Alert, Review
+from hcrm.archive.models import Allergy, ContactPoint, RelatedPerson
+from hcrm.archive.visit_models import Diagnosis, Procedure
+from hcrm.centre.models import Instruction
+from hcrm.centre.queries import get_instruction
+from hcrm.centre.scope import instructions_in_scope
+from hcrm.core.actor import Actor
+from hcrm.core.errors import NotFoundError
+from hcrm.core.text import mask_phone
+from hcrm.core.work import Work
+from hcrm.forms.models import Response, ResponseState
+
+_USES = {"mobile": "手机", "home": "住宅", "work": "单位"}
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A number to call, masked. `kind` says where it is revealed: contact or related."""
+
+    id: str
+    kind: str
+    whose: str
+    masked: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What a caller must know of the stay and the patient."""
+
+    diagnoses: Sequence[Diagnosis]
+    procedures: Sequence[Procedure]
+    allergies: Sequence[Allergy]
+    phones: Sequence[Phone]
+
+
+def has_own_list(actor: Actor) -> bool:
+    """Whether lists open on the actor's own rows: a physician's do, those of whoever hands out work do not."""
+    return actor.practitioner_id is not None and not actor.may("instruction.reassign")
+
+
+def count_waiting_alerts(work: Work) -> int:
+    """The number beside the bell."""
+    return count_open(work, mine=has_own_list(work.actor))
+
+
+def load_facts(work: Work, instruction: Instruction) -> CallFacts:
+    """Diagnoses and operations of the stay, allergies, numbers to call."""
+    stay, patient = instruction.encounter_id, instruction.patient_id
+    return CallFacts(
+        diagnoses=work.scalars(
+            sa.select(Diagnosis)
+            .where(Diagnosis.encounter_id == stay, Diagnosis.ended_at.is_(None))
+            .order_by(Diagnosis.is_main.desc(), Diagnosis.rank)
+        ),
+        procedures=work.scalars(
+            sa.select(Procedure)
+            .where(Procedure.encounter_id == stay, Procedure.ended_at.is_(None))
+            .order_by(Procedure.rank)
+        ),
+        allergies=work.scalars(
+            sa.select(Allergy)
+            .where(Allergy.patient_id == patient, Allergy.ended_at.is_(None))
+            .order_by(Allergy.rank)
+        ),
+        phones=list_phones(work, patient_id=patient),
+    )
+
+
+def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
+    """The patient's own numbers, the verified first, then those of relatives."""
+    own = work.scalars(
+        sa.select(ContactPoint)
+        .where(
+            ContactPoint.patient_id == patient_id,
+            ContactPoint.system == "phone",
+            ContactPoint.ended_at.is_(None),
+        )
+        .order_by(ContactPoint.is_verified.desc(), ContactPoint.rank, ContactPoint.id)
+    )
+    related = work.scalars(
+        sa.select(RelatedPerson)
+        .where(
+            RelatedPerson.patient_id == patient_id,
+            RelatedPerson.phone_sealed.is_not(None),
+            RelatedPerson.ended_at.is_(None),
+        )
+        .order_by(RelatedPerson.rank, RelatedPerson.id)
+    )
+    return [
+        *(
+            Phone(one.id, "contact", _USES.get(one.use, "电话"), _masked(work, one.value_sealed))
+            for one in own
+        ),
+        *(
+            Phone(
+                one.id, "related", f"{one.relation or '联系人'} {one.name}", _masked(work, one.phone_sealed)
+            )
+            for one in related
+        ),
+    ]
+
+
+def find_last_response(work: Work, instruction: Instruction) -> Response | None:
+    """What the patient answered to the same form before, for another instruction the actor may see."""
+    found: Response | None = work.scalar(
+        sa.select(Response)
+        .join(
+            Instruction,
+            sa.and_(Response.subject_type == "instruction", Response.subject_id == Instruction.id),
+        )
+        .where(
+            Response.patient_id == instruction.patient_id,
+            Response.form_code == instruction.form_code,
+            Response.state == ResponseState.SUBMITTED,
+            Response.subject_id != instruction.id,
+            instructions_in_scope(work.actor),
+        )
+        .order_by(Response.submitted_at.desc(), Response.id.desc())
+        .limit(1)
+    )
+    return found
+
+
+def get_alert(work: Work, *, alert_id: str) -> tuple[Alert, sa.Row[Any]]:
+    """The alert and its instruction's row (`centre.queries.get_instruction`), which scopes and notes the read."""
+    alert = work.get(Alert, alert_id)
+    return alert, get_instruction(work, instruction_id=alert.instruction_id, action="alert.read")
+
+
+def get_review(work: Work, *, review_id: str) -> tuple[Review, sa.Row[Any]]:
+    """The review and its instruction's row (`centre.queries.get_instruction`), which scopes and notes the read."""
+    review = work.get(Review, review_id)
+    return review, get_instruction(work, instruction_id=review.instruction_id, action="review.read")
+
+
+def get_response(work: Work, *, instruction_id: str, response_id: str | None) -> Response | None:
+    """The answers a review or an alert is about."""
+    if response_id is None:
+        return None
+    response = work.get(Response, response_id)
+    if response.subject_id != instruction_id:
+        raise NotFoundError
+    return response
+
+
+def _masked(work: Work, sealed: bytes | None) -> str:
+    return mask_phone(work.keys.open_text(sealed)) if sealed else ""

@@ -1,0 +1,441 @@
+"""Searching by FHIR: parameters, pages that hold still while messages come, and questions we do not answer."""
+
+import base64
+from datetime import UTC, date, datetime
+
+import pytest
+
+from hcrm.archive import records as r
+from hcrm.archive.fhir import PatientType, Systems
+from hcrm.archive.visit_models import EncounterClass, VisitEventKind
+from hcrm.core import limits
+from hcrm.core.sources import Source, Sources
+from tests.support.fhir import (
+    CITIZEN_SYSTEM,
+    ID_NUMBER,
+    RECORD_SYSTEM,
+    STROKE,
+    VISIT_SYSTEM,
+    FhirClient,
+    Hospital,
+    ids_of,
+    make_task,
+    person,
+    visit,
+)
+
+
+@pytest.fixture
+def town(hospital: Hospital) -> Hospital:
+    """Three patients who differ in everything one can search by."""
+    hospital.tell(
+        person(
+            "M1", id_number=ID_NUMBER, contacts=(r.ContactRecord("phone", "mobile", "13800138000"),)
+        )
+    )  # fmt: skip
+    hospital.tell(person("M2", name="张建军", birth_date=date(1980, 5, 3)))
+    hospital.tell(person("100%", name="Smith John", birth_date=None))
+    return hospital
+
+
+# ── patients ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("identifier", "M1", ["M1"]),
+        ("identifier", f"{RECORD_SYSTEM}|M1", ["M1"]),
+        ("identifier", f"{RECORD_SYSTEM}|", ["M1", "M2", "100%"]),
+        ("identifier", "urn:hcrm:id:other|M1", []),
+        ("identifier", "|M1", []),
+        ("identifier", "m1", []),
+        ("identifier", "M%", []),
+        ("identifier", "100%", ["100%"]),
+        ("identifier", "M1,M2", ["M1", "M2"]),
+        ("identifier", ID_NUMBER, ["M1"]),
+        ("identifier", f"{CITIZEN_SYSTEM}|{ID_NUMBER}", ["M1"]),
+        ("identifier", f"{RECORD_SYSTEM}|{ID_NUMBER}", []),
+        ("identifier", f"{CITIZEN_SYSTEM}|", ["M1"]),
+        ("identifier", f"{CITIZEN_SYSTEM}|M1", []),
+        ("name", "张", ["M1", "M2"]),
+        ("name", "张建国", ["M1"]),
+        ("name", "建国", []),
+        ("name", "%", []),
+        ("name", "zhangjian", ["M1", "M2"]),
+        ("name", "SMITH j", ["100%"]),
+        ("birthdate", "1966-03-07", ["M1"]),
+        ("birthdate", "1966", ["M1"]),
+        ("birthdate", "ge1966-03", ["M1", "M2"]),
+        ("birthdate", "gt1966", ["M2"]),
+        ("birthdate", "lt1980-05-03", ["M1"]),
+        ("birthdate", "le1980-05-03", ["M1", "M2"]),
+        ("birthdate", "ne1980-05-03", ["M1"]),
+        ("phone", "138 0013 8000", ["M1"]),
+        ("phone", "+8613800138000", ["M1"]),
+        ("phone", "mobile|13800138000", ["M1"]),
+        ("phone", "work|13800138000", []),
+        ("phone", "13800138001", []),
+        ("_lastUpdated", "ge2026-11-22T10:02:00+08:00", ["M2", "100%"]),
+        ("_lastUpdated", "ge2026-11-22T10:02:00 08:00", ["M2", "100%"]),
+        ("_lastUpdated", "2026-11-22T02:01Z", ["M1"]),
+        ("_lastUpdated", "2026-11-22", ["M1", "M2", "100%"]),
+        ("_lastUpdated", "lt2026-11-22", []),
+    ],
+)
+def test_patients_are_found_by(fhir: FhirClient, town: Hospital, name: str, value: str, found: list[str]):
+    assert fhir.ids("Patient", (name, value)) == [town.patients[mrn] for mrn in found]
+
+
+def test_repeated_parameters_must_all_hold(fhir: FhirClient, town: Hospital):
+    dates = [("birthdate", "ge1966"), ("birthdate", "lt1970")]
+
+    assert fhir.ids("Patient", *dates, name="张") == [town.patients["M1"]]
+
+
+def test_an_old_phone_number_finds_nobody(fhir: FhirClient, town: Hospital):
+    town.tell(person("M1", contacts=(r.ContactRecord("phone", "mobile", "13900139000"),)))
+
+    assert fhir.ids("Patient", phone="13800138000") == []
+    assert fhir.ids("Patient", phone="13900139000") == [town.patients["M1"]]
+
+
+def test_a_comma_in_a_number_is_written_with_a_backslash(fhir: FhirClient, hospital: Hospital):
+    hospital.tell(person("A,1"))
+
+    assert fhir.ids("Patient", identifier=r"A\,1") == [hospital.patients["A,1"]]
+    assert fhir.ids("Patient", identifier="A,1") == []
+
+
+def test_a_source_may_name_the_system_of_an_authority(hospital: Hospital):
+    uri = "https://hospital.example/mrn"
+    source = Source(code="test", title="HIS", authority_uris={"院本部 HIS": uri})
+    kind = PatientType(Systems(Sources([source])))
+    hospital.tell(person("M1"))
+    by_identifier = next(each for each in kind.parameters if each.name == "identifier")
+
+    with hospital.work() as work:
+        for system, count in ((uri, 1), (RECORD_SYSTEM, 0)):
+            condition = by_identifier.read(work, f"{system}|M1")
+            rows = work.execute(kind.rows(work).where(condition)).mappings().all()
+            assert len(rows) == count
+        (patient,) = kind.load(work, work.execute(kind.rows(work)).mappings().all())
+
+    assert patient.resource["identifier"][0]["system"] == uri
+
+
+# ── visits ──────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ward(hospital: Hospital) -> Hospital:
+    """A stay that ended, one that runs since the 15th, an outpatient visit and a planned stay."""
+
+    def at(day: int) -> datetime:
+        return datetime(2026, 11, day, 2, tzinfo=UTC)
+
+    for number, admitted, discharged, kind in (
+        ("DONE", at(1), at(10), EncounterClass.INPATIENT),
+        ("RUNS", at(15), None, EncounterClass.INPATIENT),
+        ("CLINIC", at(20), None, EncounterClass.OUTPATIENT),
+    ):
+        record = visit(number, admitted_at=admitted, encounter_class=kind, diagnoses=(STROKE,))
+        hospital.tell(person("M1"), record, VisitEventKind.ADMIT)
+        if discharged:
+            ended = visit(number, discharged_at=discharged)
+            hospital.tell(person("M1"), ended, VisitEventKind.DISCHARGE)
+    hospital.tell(
+        person("M2"), visit("PLAN", encounter_class=EncounterClass.PREADMIT), VisitEventKind.PREADMIT
+    )
+    return hospital
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("identifier", "RUNS", ["RUNS"]),
+        ("identifier", f"{VISIT_SYSTEM}|RUNS", ["RUNS"]),
+        ("identifier", "urn:hcrm:visit:other|RUNS", []),
+        ("identifier", "urn:other|RUNS", []),
+        ("status", "finished", ["DONE"]),
+        ("status", "planned,finished", ["DONE", "PLAN"]),
+        ("status", "http://hl7.org/fhir/encounter-status|in-progress", ["RUNS", "CLINIC"]),
+        ("status", "urn:other|in-progress", []),
+        ("status", "arrived", []),
+        ("class", "IMP", ["DONE", "RUNS"]),
+        ("class", "http://terminology.hl7.org/CodeSystem/v3-ActCode|AMB", ["CLINIC"]),
+        ("class", "urn:hcrm:encounter-class|preadmit", ["PLAN"]),
+        ("class", "nonsense", []),
+        ("date", "2026-11", ["DONE"]),
+        ("date", "2026-11-05", []),
+        ("date", "ge2026-11-12", ["RUNS", "CLINIC"]),
+        ("date", "ge2026-11-10", ["DONE", "RUNS", "CLINIC"]),
+        ("date", "gt2026-11-10", ["RUNS", "CLINIC"]),
+        ("date", "lt2026-11-15", ["DONE"]),
+        ("date", "le2026-11-15", ["DONE", "RUNS"]),
+        ("date", "sa2026-11-15", ["CLINIC"]),
+        ("date", "eb2026-11-15", ["DONE"]),
+        ("date", "ne2026-11", ["RUNS", "CLINIC"]),
+    ],
+)
+def test_visits_are_found_by(fhir: FhirClient, ward: Hospital, name: str, value: str, found: list[str]):
+    assert fhir.ids("Encounter", (name, value)) == [ward.visits[number] for number in found]
+
+
+def test_visits_and_diagnoses_are_found_by_patient_in_any_form_of_reference(fhir: FhirClient, ward: Hospital):
+    key = ward.patients["M2"]
+
+    for value in (key, f"Patient/{key}", f"http://localhost/fhir/R4B/Patient/{key}"):
+        assert fhir.ids("Encounter", subject=value) == [ward.visits["PLAN"]]
+    assert fhir.ids("Encounter", subject=f"Group/{key}") == []
+    assert fhir.ids("Condition", patient=key) == []
+    assert len(fhir.ids("Condition", patient=ward.patients["M1"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("I63.900", 3),
+        ("http://hl7.org/fhir/sid/icd-10|I63.900", 3),
+        ("urn:hcrm:code-system:local|I63.900", 0),
+        ("I63", 0),
+    ],
+)
+def test_diagnoses_are_found_by_code(fhir: FhirClient, ward: Hospital, code: str, count: int):
+    assert len(fhir.ids("Condition", code=code)) == count
+
+
+def test_what_changed_since_is_found_for_each_type(fhir: FhirClient, ward: Hospital):
+    """What a client that keeps a copy asks again and again."""
+    since = f"ge{ward.clock.now().isoformat()}"
+    ward.tell(person("M1"), visit("RUNS", location="W1-101-1"))
+    task = make_task(ward, "DONE")
+
+    assert fhir.ids("Encounter", _lastUpdated=since) == [ward.visits["RUNS"], ward.visits["PLAN"]]
+    assert fhir.ids("Task", _lastUpdated=since) == [task]
+    assert fhir.ids("QuestionnaireResponse", _lastUpdated=since) == []
+
+
+# ── pages ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("count", ["1", "7", "50"])
+def test_a_crawl_shows_every_patient_once_while_messages_arrive(
+    fhir: FhirClient, hospital: Hospital, count: str
+):
+    ids = hospital.many(23)
+
+    def write() -> None:
+        hospital.tell(person("M1", name="张改名"))  # one already shown, one not yet, and a new one
+        hospital.tell(person("M22", name="张改名"))
+        hospital.many(1)
+
+    crawled = fhir.crawl("Patient", between=write, name="张", _count=count)
+
+    assert [key for key in crawled if key in ids] == ids
+    assert len(crawled) == len(set(crawled))
+
+
+def test_a_page_that_ends_with_the_last_row_has_no_next_link(fhir: FhirClient, hospital: Hospital):
+    hospital.many(4)
+
+    first = fhir.search("Patient", _count="2")
+    second = fhir.read(next_address(first))
+
+    assert [link["relation"] for link in second["link"]] == ["self"]
+    assert len(ids_of(second)) == 2
+
+
+def next_address(bundle: dict) -> str:
+    (url,) = (link["url"] for link in bundle["link"] if link["relation"] == "next")
+    return url.partition("/fhir/R4B/")[2]
+
+
+def test_the_next_link_tells_nothing_of_what_was_searched_for(fhir: FhirClient, hospital: Hospital):
+    hospital.many(3, contacts=(r.ContactRecord("phone", "mobile", "13800138000"),))
+
+    address = next_address(fhir.search("Patient", phone="13800138000", _count="1"))
+
+    key = address.partition("_page=")[2]
+    assert "phone" not in address
+    assert b"138001" not in base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda address: address + "&name=x",
+        lambda address: address[:-6] + "AAAAAA",
+        lambda address: address.replace("Patient?", "Encounter?"),
+        lambda _: "Patient?_page=",
+        lambda _: "Patient?_page=AAAA",
+        lambda _: "Patient?_page=%F0%9F%92%8A",
+    ],
+)
+def test_a_page_key_is_taken_only_as_it_was_given(fhir: FhirClient, hospital: Hospital, change):
+    hospital.many(3)
+    address = next_address(fhir.search("Patient", _count="1"))
+
+    fhir.refusal(change(address), 400)
+
+
+def test_the_number_of_hits_is_told_where_few_can_be_meant(fhir: FhirClient, hospital: Hospital):
+    hospital.many(3, contacts=(r.ContactRecord("phone", "mobile", "13800138000"),))
+
+    bundle = fhir.search("Patient", phone="13800138000", _count="2")
+
+    assert (bundle["total"], len(ids_of(bundle))) == (3, 2)
+    assert fhir.read(next_address(bundle))["total"] == 3
+    assert "total" not in fhir.search("Patient", name="张")
+    assert fhir.search("Patient", _id="unknown")["total"] == 0
+
+
+def test_a_count_of_nought_asks_for_the_number_only(fhir: FhirClient, hospital: Hospital):
+    hospital.many(3)
+
+    bundle = fhir.search("Patient", name="张", _count="0")
+
+    assert (bundle["total"], "entry" in bundle) == (3, False)
+
+
+def test_a_page_is_never_larger_than_the_limit(fhir: FhirClient, hospital: Hospital):
+    hospital.many(limits.FHIR_MAX_PAGE_SIZE + 1)
+
+    assert len(fhir.ids("Patient")) == limits.FHIR_PAGE_SIZE
+    assert len(fhir.ids("Patient", _count="1000000")) == limits.FHIR_MAX_PAGE_SIZE
+
+
+def test_a_search_may_come_in_the_body_so_that_no_log_keeps_its_words(fhir: FhirClient, town: Hospital):
+    answer = fhir.open("Patient/_search", method="POST", data={"identifier": ID_NUMBER})
+
+    assert ids_of(answer.get_json()) == [town.patients["M1"]]
+    fhir.refusal("Patient/_search", 415, method="POST", json={"identifier": ID_NUMBER})
+
+
+# ── what is refused ─────────────────────────────────────────────────────────
+
+REFUSED = [
+    ("Patient", "_count", "-1"),
+    ("Patient", "_count", "many"),
+    ("Patient", "_count", "9" * 30),
+    ("Patient", "_include", "Patient:link"),
+    ("Patient", "_revinclude", "Encounter:patient"),
+    ("Patient", "_include:iterate", "Encounter:subject:Patient"),
+    ("Patient", "_sort", "name'; DROP TABLE patient"),
+    ("Patient", "_summary", "count"),
+    ("Patient", "_elements", "name"),
+    ("Patient", "_filter", "name eq x"),
+    ("Patient", "name:contains", "%"),
+    ("Patient", "name:exact", "张"),
+    ("Patient", "identifier:not", "M1"),
+    ("Patient", "identifier", "a|b|c"),
+    ("Patient", "identifier", ""),
+    ("Patient", "identifier", "M1,,M2"),
+    ("Patient", "identifier", "M\x001"),
+    ("Patient", "identifier", ",".join(["x"] * (limits.FHIR_SEARCH_VALUES + 1))),
+    ("Patient", "identifier", "x" * (limits.FHIR_VALUE_LENGTH + 1)),
+    ("Patient", "name", " "),
+    ("Patient", "phone", "nobody"),
+    ("Patient", "_id", "' OR 1=1"),
+    ("Patient", "birthdate", "1966-13"),
+    ("Patient", "birthdate", "1966-02-30"),
+    ("Patient", "birthdate", "19660307"),
+    ("Patient", "birthdate", "0000"),
+    ("Patient", "birthdate", "9999"),
+    ("Patient", "birthdate", "ap1966"),
+    ("Patient", "birthdate", "xx1966"),
+    ("Patient", "birthdate", "1966-03-07T10:00"),
+    ("Patient", "_lastUpdated", "0001-01-01T00:00:00+14:00"),
+    ("Patient", "_lastUpdated", "2026-11-22T25:00:00Z"),
+    ("Patient", "_lastUpdated", "2026-11-22T10:00:00+99:99"),
+    ("Encounter", "status", "discharged"),
+    ("Encounter", "status", "Finished"),
+    ("Encounter", "patient", "Patient/../x"),
+    ("Encounter", "patient.name", "张"),
+    ("Encounter", "patient:Patient.identifier", "M1"),
+    ("Encounter", "length", "5"),
+    ("Condition", "code", "|"),
+    ("Task", "owner:missing", "true"),
+    ("QuestionnaireResponse", "based-on", "Task/1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), REFUSED)
+def test_what_is_not_supported_is_refused_and_never_ignored(
+    fhir: FhirClient, hospital: Hospital, kind: str, name: str, value: str
+):
+    outcome = fhir.refusal(kind, 400, query_string={name: value})
+
+    assert outcome["issue"][0]["severity"] == "error"
+    assert len(value.strip()) < 3 or value not in outcome["issue"][0]["details"]["text"]
+
+
+@pytest.mark.parametrize("value", ["'", "\\", "%", "_", "张'--", "\u202e", "<script>", "{{7*7}}", "A" * 5000])
+@pytest.mark.parametrize("name", ["identifier", "name"])
+def test_odd_words_are_data(fhir: FhirClient, town: Hospital, name: str, value: str):
+    assert fhir.ids("Patient", (name, value)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("Patient/unknown", 404),
+        ("Patient/%00", 404),
+        ("Patient/a_b", 404),
+        ("Patient/" + "a" * 65, 404),
+        ("Patient/_search", 404),
+        ("Encounter/unknown", 404),
+        ("Condition/unknown", 404),
+        ("Task/unknown", 404),
+        ("QuestionnaireResponse/unknown", 404),
+        ("Observation/1", 404),
+        ("Nonsense", 404),
+        ("patient", 404),
+        ("Patient/1/_history", 404),
+        ("Patient/unknown?name=x", 400),
+    ],
+)
+def test_what_is_not_there_is_not_found(fhir: FhirClient, path: str, status: int):
+    fhir.refusal(path, status)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_writing_is_not_allowed_yet(fhir: FhirClient, hospital: Hospital, method: str):
+    hospital.tell(person("M1"))
+
+    fhir.refusal(f"Patient/{hospital.patients['M1']}", 405, method=method)
+
+    assert fhir.ids("Patient", identifier="M1") == [hospital.patients["M1"]]
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/fhir+json", 200),
+        ("application/fhir+json; fhirVersion=4.3", 200),
+        ("application/json", 200),
+        ("text/html, */*;q=0.1", 200),
+        ("application/fhir+xml", 406),
+        ("application/xml", 406),
+        ("application/fhir+json; fhirVersion=5.0", 406),
+        ("application/fhir+json;q=0", 406),
+    ],
+)
+def test_only_json_is_spoken(fhir: FhirClient, accept: str, status: int):
+    for path in ("metadata", "Patient"):
+        answer = fhir.open(path, headers={"Accept": accept})
+
+        assert answer.status_code == status
+        assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+
+
+@pytest.mark.parametrize(("wanted", "status"), [("json", 200), ("application/fhir+json", 200), ("xml", 406)])
+def test_the_format_may_be_asked_for_in_the_address(fhir: FhirClient, wanted: str, status: int):
+    for path in ("metadata", "Patient"):
+        answer = fhir.open(path, query_string={"_format": wanted}, headers={"Accept": "text/html"})
+
+        assert answer.status_code == status
+
+
+def test_chinese_is_sent_as_it_is(fhir: FhirClient, town: Hospital):
+    assert "张建国" in fhir.open("Patient", query_string={"identifier": "M1"}).data.decode()
