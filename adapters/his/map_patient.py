@@ -25,15 +25,17 @@ def map_patient(message: Message, source: Source, authority: str, flags: list[st
     """The patient of the message's first PID."""
     pid = message.segment("PID")
     birth = pid.value(7)
+    died_at = read_moment(pid.text(29), source.zoneinfo, "PID-29", flags)
     return r.PatientRecord(
         identifiers=map_identifiers(pid, source, authority, flags),
         name=person_name(pid.text(5, 1), pid.text(5, 2)) or None,
         sex=_sex(pid, source, flags),
         birth_date=r.NULL if birth is NULL else _birth_date(pid, flags),
         marital_status=_marital(pid),
-        deceased=_deceased(pid),
-        deceased_at=read_moment(pid.text(29), source.zoneinfo, "PID-29", flags),
-        contacts=_contacts(pid),
+        deceased=_deceased(pid, died_at),
+        deceased_at=died_at,
+        contacts=_contacts(pid, 13),
+        business_contacts=_contacts(pid, 14),
         addresses=_addresses(pid, message, source),
         related=_related(message),
         allergies=_allergies(message),
@@ -59,8 +61,11 @@ def read_identifiers(fields: list[Field], source: Source, authority: str) -> lis
         if not value or cx.is_null:
             continue
         kind_text = cx.text(5)
-        if kind_text in source.id_number_types:
-            kind = IdentifierKind.CITIZEN
+        looks_like_id = is_id_number(clean_id_number(value)) and not (
+            kind_text and kind_text in source.record_number_types
+        )
+        if looks_like_id or kind_text in source.id_number_types:
+            kind = IdentifierKind.CITIZEN  # an ID number without its type must not lie in clear
         elif kind_text in source.record_number_types:
             kind = IdentifierKind.RECORD
         else:
@@ -128,21 +133,18 @@ def _marital(pid: Segment) -> str | r.Null | None:
     return r.NULL if value is NULL else value
 
 
-def _deceased(pid: Segment) -> DeceasedState | None:
+def _deceased(pid: Segment, died_at: datetime | None) -> DeceasedState | None:
+    """PID-30; where it says nothing, a time of death (PID-29) does."""
     if not pid.has(30):
-        return None
+        return DeceasedState.DECEASED if died_at else None
     return DeceasedState.DECEASED if pid.text(30).upper() in ("Y", "1", "YES", "是") else DeceasedState.ALIVE
 
 
-def _contacts(pid: Segment) -> tuple[r.ContactRecord, ...] | None:
-    if not pid.has(13) and not pid.has(14):
+def _contacts(pid: Segment, field: int) -> tuple[r.ContactRecord, ...] | None:
+    """PID-13 home and PID-14 business: a list each, `""` empties it."""
+    if not pid.has(field):
         return None
-    return tuple(
-        _contact(xtn, work=number == 14)
-        for number in (13, 14)
-        if not pid.is_null(number)
-        for xtn in pid.repeats(number)
-    )
+    return () if pid.is_null(field) else tuple(_contact(xtn, work=field == 14) for xtn in pid.repeats(field))
 
 
 def _contact(xtn: Field, *, work: bool) -> r.ContactRecord:
@@ -189,9 +191,18 @@ def _region(xad: Field, message: Message, source: Source) -> str | None:
     return None
 
 
+def named_segments(segments: list[Segment], *fields: int) -> list[Segment] | None:
+    """The segments of a list that name something in one of the fields; None where the message says nothing of it.
+
+    Only an explicit null says that there are none (B24).
+    """
+    named = [one for one in segments if any(one.text(number) or one.text(number, 2) for number in fields)]
+    return named if named or any(one.is_null(fields[0]) for one in segments) else None
+
+
 def _related(message: Message) -> tuple[r.RelatedPersonRecord, ...] | None:
-    segments = message.segments("NK1")
-    if not segments:
+    segments = named_segments(message.segments("NK1"), 2)
+    if segments is None:
         return None
     return tuple(
         r.RelatedPersonRecord(
@@ -200,13 +211,12 @@ def _related(message: Message) -> tuple[r.RelatedPersonRecord, ...] | None:
             nk1.text(5) or nk1.text(5, 7),
         )
         for nk1 in segments
-        if nk1.text(2)
     )
 
 
 def _allergies(message: Message) -> tuple[r.AllergyRecord, ...] | None:
-    segments = message.segments("AL1")
-    if not segments:
+    segments = named_segments(message.segments("AL1"), 3)
+    if segments is None:
         return None
     return tuple(
         r.AllergyRecord(
@@ -217,5 +227,4 @@ def _allergies(message: Message) -> tuple[r.AllergyRecord, ...] | None:
             al1.text(5),
         )
         for al1 in segments
-        if al1.text(3) or al1.text(3, 2)
     )

@@ -1,12 +1,14 @@
 """PV1, DG1 and PR1 to an encounter record. Pure and total."""
 
-from adapters.his.map_patient import person_name, read_moment
+from adapters.his.map_patient import named_segments, person_name, read_moment
 from adapters.hl7v2 import BadTime, Message, Segment, moment
 from hcrm.archive import records as r
 from hcrm.archive.terms import DischargeWay, EncounterClass
 from hcrm.core.sources import Source
 
 _FINAL_FIRST = ("F", "W", "A")
+_HOUR = ("hour", "minute", "second")
+_DAY = ("day", *_HOUR)
 
 
 def map_encounter(message: Message, source: Source, authority: str, flags: list[str]) -> r.EncounterRecord:
@@ -68,9 +70,9 @@ def _attending(pv1: Segment) -> r.PractitionerRecord | None:
 
 
 def _diagnoses(message: Message) -> tuple[r.DiagnosisRecord, ...] | None:
-    segments = [dg1 for dg1 in message.segments("DG1") if dg1.text(3) or dg1.text(3, 2) or dg1.text(4)]
-    if not segments:
-        return () if message.count("DG1") else None
+    segments = named_segments(message.segments("DG1"), 3, 4)
+    if segments is None:
+        return None
     main = _main(segments)
     return tuple(
         r.DiagnosisRecord(
@@ -84,7 +86,7 @@ def _diagnoses(message: Message) -> tuple[r.DiagnosisRecord, ...] | None:
     )
 
 
-def _main(segments: list[Segment]) -> Segment:
+def _main(segments: list[Segment]) -> Segment | None:
     """Priority 1 (DG1-15), else the first of the most final kind, else the first."""
     for dg1 in segments:
         if dg1.text(15) == "1":
@@ -93,24 +95,22 @@ def _main(segments: list[Segment]) -> Segment:
         for dg1 in segments:
             if dg1.text(6) == kind:
                 return dg1
-    return segments[0]
+    return segments[0] if segments else None
 
 
 def _procedures(message: Message, source: Source, flags: list[str]) -> tuple[r.ProcedureRecord, ...] | None:
-    segments = message.segments("PR1")
-    if not segments:
+    segments = named_segments(message.segments("PR1"), 3, 4)
+    if segments is None:
         return None
     found = []
     for pr1 in segments:
-        code, text = pr1.text(3), pr1.text(3, 2) or pr1.text(4)
-        if not code and not text:
-            continue
         try:
             when = moment(pr1.text(5), source.zoneinfo)
         except BadTime:
             flags.append("bad_time:PR1-5")
             when = None
-        day = when.at.astimezone(source.zoneinfo).date() if when else None
-        exact = when.at if when and when.precision in ("hour", "minute", "second") else None
+        day = when.at.astimezone(source.zoneinfo).date() if when and when.precision in _DAY else None
+        exact = when.at if when and when.precision in _HOUR else None
+        code, text = pr1.text(3), pr1.text(3, 2) or pr1.text(4)
         found.append(r.ProcedureRecord(code, text, pr1.text(3, 3), performed_at=exact, performed_on=day))
     return tuple(found)

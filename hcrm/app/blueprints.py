@@ -2,12 +2,16 @@
 
 from flask import Blueprint
 
+from followup.views import bp as followup
 from hcrm.accounts.views import bp as accounts
 from hcrm.app.health import bp as health
 from hcrm.audit.views import bp as audit
+from hcrm.centre.views import bp as centre
 from hcrm.desk.fhir_api import bp as fhir
+from hcrm.inbox.views import bp as inbox
+from hcrm.desk.views import bp as desk
 
-BLUEPRINTS: tuple[Blueprint, ...] = (accounts, audit, fhir, health)
+BLUEPRINTS: tuple[Blueprint, ...] = (accounts, audit, desk, fhir, health)
 
 OFF_MENU: dict[str, str] = {
     "accounts.home": "leads to the first page of the person's role",
@@ -16,6 +20,13 @@ OFF_MENU: dict[str, str] = {
     "accounts.create_account": "from the list of accounts",
     "audit.list_audit": "from a patient's page, and the auditor's first page",
     "fhir.metadata": "for machine clients",
+    "desk.list_recent_stays": "asked for by the workbench every few seconds",
+    "inbox.list_refused": "from the list of messages",
+    "inbox.show_message": "from the list of messages",
+    "followup.list_alerts": "by the bell at the top",
+    "followup.show_alert": "from the list of alerts",
+    "followup.show_findings": "a part of the instruction's page, fetched by htmx",
+    "followup.show_review": "from the list of reviews",
     "health.livez": "for the machine that watches us",
     "health.readyz": "for the machine that watches us",
     "health.metrics": "for the machine that watches us",

@@ -21,6 +21,7 @@ from hcrm.core.paths import package_path, template_path
 from hcrm.core.runtime import Runtime
 from hcrm.core.settings import Settings
 from hcrm.core.work import Work
+from hcrm.scheduler.table import JOBS
 from hcrm.web.errors import answer_error as answer_person
 from hcrm.web.filters import register_filters
 from hcrm.web.security import set_headers
@@ -42,6 +43,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock | None = 
     init_security(app)
     with app.app_context():
         register_filters(app, today)
+    app.extensions["hcrm.jobs"] = {job.name: job.title for job in JOBS}  # the system page names them
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, answer_error)

@@ -18,7 +18,7 @@ from hcrm.core.actor import system_actor
 from hcrm.core.db import Database, sqlite_path
 from hcrm.core.events import Event
 from hcrm.core.runtime import Runtime
-from hcrm.core.work import Work, open_work
+from hcrm.core.work import open_work
 from hcrm.inbox.models import InboxApplication
 from hcrm.inbox.queries import oldest_waiting
 from hcrm.web.shell import current_shell, exempt

@@ -1,9 +1,12 @@
 """The patient's side of absorbing: demographics by their own clock, lists as snapshots, numbers and names."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from hcrm.archive.batch import Row, Rows, values_in
+import sqlalchemy as sa
+
+from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
 from hcrm.archive.events import PatientDied
 from hcrm.archive.matching import PatientIndex, record_numbers
 from hcrm.archive.models import (
@@ -17,12 +20,14 @@ from hcrm.archive.models import (
     Sex,
 )
 from hcrm.archive.pinyin import name_pinyin
-from hcrm.archive.records import NULL, Change, IdentifierRecord, PatientRecord
+from hcrm.archive.records import NULL, Change, ContactRecord, IdentifierRecord, PatientRecord
 from hcrm.core import limits
 from hcrm.core.text import clean_id_number, clean_phone
 from hcrm.core.work import Work
 
 LISTS = (ContactPoint, Address, RelatedPerson, Allergy)
+_BUSINESS = 100
+"""Numbers of the business field are ranked above this, so that each field's list replaces its own rows only."""
 
 
 class PatientSide:
@@ -32,7 +37,7 @@ class PatientSide:
         self.work = work
         self.index = PatientIndex(work)
         self.patients = self.index.patients
-        self.history = Rows(work, PatientHistory, "patient_id")
+        self.history: list[Row] = []
         self.lists = {model: Rows(work, model, "patient_id") for model in LISTS}
 
     def gather(self, identifiers: list[IdentifierRecord]) -> None:
@@ -46,7 +51,7 @@ class PatientSide:
         """Patients first, then what hangs on them."""
         self.patients.write()
         self.index.identifiers.write()
-        self.history.write()
+        self._write_history()
         for rows in self.lists.values():
             rows.write()
 
@@ -59,71 +64,99 @@ class PatientSide:
             is_stub=is_stub, is_nullified=False, provenance={}, created_at=now, updated_at=now, version=1,
         )  # fmt: skip
 
-    def apply(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
+    def apply(
+        self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]
+    ) -> None:
         """Take over what this message knows and is not older than what stands."""
         self._scalars(patient, record, change, seq)
-        self._numbers(patient, record, change, seq)
-        self._contacts(patient, record, change, seq)
+        self.add_numbers(patient, record, change, seq)
+        self._contacts(patient, record, change, seq, flags)
         self._addresses(patient, record, change, seq)
         self._related(patient, record, change, seq)
         self._allergies(patient, record, change, seq)
-        self._death(patient, record, change, seq)
+        if record.deceased is not None:
+            self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
         self.patients.change(patient, updated_at=self.work.clock.now())
 
-    def add_numbers(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        """Only the identifiers: for a message under a number that a merge retired."""
-        self._numbers(patient, record, change, seq)
+    def apply_late(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
+        """What counts under a number that a merge retired: identifiers and a death, no demographics (B29)."""
+        self.add_numbers(patient, record, change, seq)
+        if record.deceased is DeceasedState.DECEASED:
+            self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
 
     # one value
     def _set(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> bool:
         """Put a value by the demographics clock; an older one goes to history. Whether it was taken over."""
         standing = patient["provenance"].get(field)
-        if standing and datetime.fromisoformat(standing[0]) > change.as_of:
+        if is_older(change.as_of, seq, standing):
             if value != patient[field]:
                 self._remember(patient, field, value, change.as_of, change.source, seq)
             return False
         if standing and patient[field] != value and patient[field] is not None:
-            self._remember(
-                patient, field, patient[field], datetime.fromisoformat(standing[0]), standing[1], standing[2]
-            )
-        stamp = [change.as_of.isoformat(), change.source, seq]
-        self.patients.change(patient, **{field: value, "provenance": {**patient["provenance"], field: stamp}})
+            since, source, told_by = standing
+            self._remember(patient, field, patient[field], datetime.fromisoformat(since), source, told_by)
+        self._put(patient, field, value, change, seq)
         return True
 
+    def _put(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> None:
+        known = {**patient["provenance"], field: stamp(change.as_of, change.source, seq)}
+        self.patients.change(patient, **{field: value, "provenance": known})
+
     def _remember(self, patient: Row, field: str, value: Any, as_of: datetime, source: str, seq: int) -> None:
-        self.history.add(
-            patient_id=patient["id"], field=field, value=None if value is None else str(value), as_of=as_of,
-            source=source, seq=seq, replaced_at=self.work.clock.now(),
+        self.history.append(
+            {"patient_id": patient["id"], "field": field, "value": None if value is None else str(value),
+             "as_of": as_of, "source": source, "seq": seq, "replaced_at": self.work.clock.now()}
         )  # fmt: skip
+
+    def _write_history(self) -> None:
+        """What a resent message says again is in the history already."""
+        if not self.history:
+            return
+        same = (PatientHistory.patient_id, PatientHistory.field, PatientHistory.value, PatientHistory.as_of)
+        owners = values_in(PatientHistory.patient_id, (row["patient_id"] for row in self.history))
+        known = {tuple(row) for row in self.work.execute(sa.select(*same).where(owners))}
+        new = {tuple(row[column.key] for column in same): row for row in self.history}
+        self.work.insert(
+            PatientHistory,
+            [{"id": self.work.new_id(), **row} for key, row in new.items() if key not in known],
+        )
+        self.history = []
 
     def _scalars(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         if record.name and self._set(patient, "name", record.name, change, seq):
             full, initials = name_pinyin(record.name)
             self.patients.change(patient, name_pinyin=full, name_initials=initials)
-        if record.sex is not None and (record.sex is not Sex.UNKNOWN or "sex" not in patient["provenance"]):
+        if record.sex not in (None, Sex.UNKNOWN):
             self._set(patient, "sex", record.sex, change, seq)
         for field in ("birth_date", "marital_status"):
             value = getattr(record, field)
             if value is not None:
                 self._set(patient, field, None if value is NULL else value, change, seq)
 
-    def _death(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        if record.deceased is None:
-            return
-        value = record.deceased
-        if value is DeceasedState.ALIVE:
-            if patient["deceased"] == DeceasedState.ALIVE:
-                return
-            value = DeceasedState.DISPUTED  # once told dead, only a person may say otherwise (B26)
-        was = patient["deceased"]
-        if self._set(patient, "deceased", value, change, seq):
-            if record.deceased_at is not None:
-                self._set(patient, "deceased_at", record.deceased_at, change, seq)
-            if value is DeceasedState.DECEASED and was != DeceasedState.DECEASED:
-                self.work.emit(PatientDied(patient_id=patient["id"]))
+    def tell_death(
+        self, patient: Row, told: DeceasedState, at: datetime | None, change: Change, seq: int
+    ) -> None:
+        """Take note that the patient died, or lives. Once told dead, only a person may say otherwise (B26).
+
+        The newest word counts; one that they live makes an earlier death disputed, in whatever order both arrive.
+        """
+        standing, was = patient["provenance"].get("deceased"), patient["deceased"]
+        older = is_older(change.as_of, seq, standing)
+        if told is DeceasedState.DECEASED:
+            if not older:
+                self._put(patient, "deceased", told, change, seq)
+                self.patients.change(patient, deceased_at=at or patient["deceased_at"])
+                if was != DeceasedState.DECEASED:
+                    self.work.emit(PatientDied(patient_id=patient["id"]))
+            elif was == DeceasedState.ALIVE:
+                self.patients.change(patient, deceased=DeceasedState.DISPUTED)
+        elif not older and (standing is None or standing[2] != seq):
+            lives = told if was == DeceasedState.ALIVE else DeceasedState.DISPUTED
+            self._put(patient, "deceased", lives, change, seq)
 
     # identifiers
-    def _numbers(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
+    def add_numbers(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
+        """Keep identifiers not known yet: record numbers in clear, all others sealed."""
         common = {"source": change.source, "as_of": change.as_of, "seq": seq, "ended_at": None}
         for item in record_numbers(record.identifiers):
             if not self.index.find(item):
@@ -131,47 +164,61 @@ class PatientSide:
         known = self.index.identifiers.by_owner[patient["id"]]
         seal = self.work.keys
         for item in record.identifiers:
-            if item.kind is not IdentifierKind.CITIZEN or not item.value:
+            if item.kind is IdentifierKind.RECORD or not item.value:
                 continue
-            value = clean_id_number(item.value)
-            index = seal.blind("id", value)
+            value = clean_id_number(item.value) if item.kind is IdentifierKind.CITIZEN else item.value
+            index = seal.blind("id", clean_id_number(value))
             if any(row["value_index"] == index for row in known):
                 continue
             self.index.identifiers.add(
-                patient_id=patient["id"], kind=IdentifierKind.CITIZEN, authority=item.authority, type=item.type,
+                patient_id=patient["id"], kind=item.kind, authority=item.authority, type=item.type,
                 value=None, value_sealed=seal.seal_text(value), value_index=index,
                 last4_index=seal.blind("id4", value[-4:]), retired_at=None, **common,
             )  # fmt: skip
 
     # lists: each message's list is the whole list
     def _snapshot(
-        self,
-        model: type[Any],
-        patient: Row,
-        name: str,
-        wanted: list[Row],
-        same: tuple[str, ...],
-        change: Change,
-        seq: int,
-    ) -> None:
-        standing = patient["provenance"].get(name)
-        if standing and datetime.fromisoformat(standing[0]) > change.as_of:
+        self, model: type[Any], patient: Row, name: str, wanted: list[Row], same: tuple[str, ...], change: Change,
+        seq: int, among: Callable[[Row], bool] = lambda _row: True,
+    ) -> None:  # fmt: skip
+        if is_older(change.as_of, seq, patient["provenance"].get(name)):
             return
-        common = {"source": change.source, "as_of": change.as_of, "seq": seq}
         now = self.work.clock.now()
-        if (
-            self.lists[model].replace(patient["id"], wanted, same=same, common=common, ended_at=now)
-            or not standing
-        ):
-            stamp = [change.as_of.isoformat(), change.source, seq]
-            self.patients.change(patient, provenance={**patient["provenance"], name: stamp})
+        common = {"source": change.source, "as_of": change.as_of, "seq": seq}
+        rows = self.lists[model]
+        rows.replace(patient["id"], wanted, same=same, common=common, ended_at=now, among=among)
+        known = {**patient["provenance"], name: stamp(change.as_of, change.source, seq)}
+        self.patients.change(patient, provenance=known)
 
-    def _contacts(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        if record.contacts is None:
-            return
+    def _contacts(
+        self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]
+    ) -> None:
+        """Numbers a person here has verified stay; what a message says otherwise is flagged for a person (B20)."""
+        verified = {
+            row["value_index"]
+            for row in self.lists[ContactPoint].by_owner[patient["id"]]
+            if row["is_verified"] and row["ended_at"] is None
+        }
+        same = ("value_index", "use", "rank")
+        for name, told, above in (
+            ("contacts", record.contacts, 0),
+            ("business_contacts", record.business_contacts, _BUSINESS),
+        ):
+            if told is None:
+                continue
+            wanted = self._wanted_contacts(told, above)
+            if name == "contacts" and verified - {row["value_index"] for row in wanted}:
+                flags.append("verified_contact_kept")
+            wanted = [row for row in wanted if row["value_index"] not in verified]
+            self._snapshot(
+                ContactPoint, patient, name, wanted, same, change, seq,
+                among=_business if above else _personal,
+            )  # fmt: skip
+
+    def _wanted_contacts(self, told: tuple[ContactRecord, ...], above: int) -> list[Row]:
         keys = self.work.keys
         wanted: dict[tuple[str, str], Row] = {}
-        for rank, item in enumerate(record.contacts[: limits.MAX_CONTACT_POINTS], start=1):
+        for rank, item in enumerate(told, start=above + 1):
             value = clean_phone(item.value) if item.system == "phone" else item.value.strip()
             if not value:
                 continue
@@ -181,15 +228,9 @@ class PatientSide:
                 {"system": item.system, "use": item.use, "rank": rank, "value_sealed": keys.seal_text(value),
                  "value_index": index, "last4_index": keys.blind(f"{item.system}4", value[-4:]), "is_verified": False},
             )  # fmt: skip
-        self._snapshot(
-            ContactPoint,
-            patient,
-            "contacts",
-            list(wanted.values()),
-            ("value_index", "use", "rank"),
-            change,
-            seq,
-        )
+            if len(wanted) == limits.MAX_CONTACT_POINTS:
+                break
+        return list(wanted.values())
 
     def _addresses(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         if record.addresses is None:
@@ -227,15 +268,8 @@ class PatientSide:
                  "phone_index": keys.blind("phone", phone) if phone else None,
                  "phone_last4_index": keys.blind("phone4", phone[-4:]) if phone else None}
             )  # fmt: skip
-        self._snapshot(
-            RelatedPerson,
-            patient,
-            "related",
-            wanted,
-            ("rank", "name", "relation", "phone_index"),
-            change,
-            seq,
-        )
+        same = ("rank", "name", "relation", "phone_index")
+        self._snapshot(RelatedPerson, patient, "related", wanted, same, change, seq)
 
     def _allergies(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         if record.allergies is None:
@@ -246,3 +280,11 @@ class PatientSide:
             for rank, item in enumerate(record.allergies, start=1)
         ]
         self._snapshot(Allergy, patient, "allergies", wanted, ("rank", *names), change, seq)
+
+
+def _business(row: Row) -> bool:
+    return bool(row["rank"] > _BUSINESS)
+
+
+def _personal(row: Row) -> bool:
+    return not _business(row)

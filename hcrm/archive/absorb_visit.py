@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from hcrm.archive.batch import Row, Rows, values_in
+from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
 from hcrm.archive.events import DischargeCancelled, EncounterDischarged, EncounterRevised
 from hcrm.archive.models import TimelineEntry
 from hcrm.archive.records import (
@@ -31,6 +31,7 @@ CLOSED = (EncounterStatus.FINISHED, EncounterStatus.CANCELLED)
 _REVISING = frozenset(
     {"diagnoses", "procedures", "department_id", "discharge_way", "attending_id", "discharged_at"}
 )
+_OF_DISCHARGE = ("discharge_way", "discharge_way_text")
 VisitKey = tuple[str, str]
 
 
@@ -51,13 +52,11 @@ class VisitSide:
         self._revised: dict[str, set[str]] = {}
 
     def gather(self, records: list[EncounterRecord], patient_ids: set[str]) -> None:
-        """Load the visits named, the open ones of patients whose visit has no number, and the directory entries."""
+        """Load the visits named, all of patients who have one without a number, and the directory entries."""
         numbers = {record.visit_no for record in records if record.visit_no}
         found = self.encounters.load(values_in(Encounter.visit_no, numbers)) if numbers else []
         if patient_ids:
-            found += self.encounters.load(
-                values_in(Encounter.patient_id, patient_ids), Encounter.status.not_in(CLOSED)
-            )
+            found += self.encounters.load(values_in(Encounter.patient_id, patient_ids))
         for row in found:
             self._note(row)
         if found:
@@ -81,13 +80,19 @@ class VisitSide:
             rows.write()
         self._emit()
 
-    def find(self, record: EncounterRecord, patient_id: str | None) -> Row | None:
-        """The visit of that number; without a number the patient's only open one."""
+    def find(self, patient_id: str | None, record: EncounterRecord, change: Change, seq: int) -> Row | None:
+        """The visit of that number; without a number the one that knows this event, else the patient's only open one."""
         if record.visit_no:
             return self._by_key.get((record.authority, record.visit_no))
         if patient_id is None:
             return None
-        open_visits = [row for row in self.encounters.by_owner[patient_id] if row["status"] not in CLOSED]
+        visits = self.encounters.by_owner[patient_id]
+        if change.event is not None:
+            event = _event_row(change.event, record, change, seq)
+            for visit in visits:
+                if self._logged(visit, event):
+                    return visit
+        open_visits = [row for row in visits if row["status"] not in CLOSED]
         return open_visits[0] if len(open_visits) == 1 else None
 
     def create(self, patient_id: str, record: EncounterRecord, change: Change) -> Row:
@@ -105,23 +110,23 @@ class VisitSide:
 
     def log(
         self, visit: Row, event: VisitEventRecord, record: EncounterRecord, change: Change, seq: int
-    ) -> None:
-        """Append what happened."""
-        data: dict[str, Any] = {}
-        for name in ("admitted_at", "discharged_at"):
-            value = getattr(record, name)
-            if value is not None:
-                data[name] = value.isoformat()
-        if record.location:
-            data["location"] = record.location
-        if record.department:
-            data["department"] = record.department.code
-        if record.encounter_class:
-            data["class"] = record.encounter_class.value
-        self.events.add(
-            encounter_id=visit["id"], kind=event.kind, happened_at=event.happened_at, precision=event.precision,
-            told_at=change.told_at, data=data, source=change.source, seq=seq, reversed_by_id=None,
-        )  # fmt: skip
+    ) -> bool:
+        """Append what happened. Whether it is news: a message replayed or resent tells nothing new."""
+        row = _event_row(event, record, change, seq)
+        standing = self._logged(visit, row)
+        if standing is None:
+            self.events.add(encounter_id=visit["id"], reversed_by_id=None, **row)
+        elif standing["seq"] == seq:
+            self.events.change(standing, **row)  # read anew, perhaps by other settings
+        return standing is None
+
+    def _logged(self, visit: Row, event: Row) -> Row | None:
+        """The event as it stands in the visit's log, by the message that told it or by all that was told."""
+        same = ("kind", "source", "told_at", "happened_at", "data")
+        for row in self.events.by_owner[visit["id"]]:
+            if row["seq"] == event["seq"] or all(row[name] == event[name] for name in same):
+                return row
+        return None
 
     def apply(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
         """Take over fields by the message's clock, then the state by the log."""
@@ -129,18 +134,16 @@ class VisitSide:
             self._set(visit, "department_id", self._department(record.department), change, seq)
         if record.attending:
             self._set(visit, "attending_id", self._practitioner(record.attending, visit), change, seq)
-        if record.encounter_class and (
-            record.encounter_class is not EncounterClass.UNKNOWN
-            or "encounter_class" not in visit["provenance"]
-        ):
-            self._set(visit, "encounter_class", record.encounter_class, change, seq)
-            self.encounters.change(visit, class_text=record.class_text)
+        if record.encounter_class:
+            if record.encounter_class is not EncounterClass.UNKNOWN:
+                self._set(visit, "encounter_class", record.encounter_class, change, seq)
+            self._set(visit, "class_text", record.class_text, change, seq)
         if record.location:
             self._set(visit, "location", record.location, change, seq)
-        if record.discharge_way is not None and record.discharge_way is not DischargeWay.UNKNOWN:
-            self._set(visit, "discharge_way", record.discharge_way, change, seq)
-        if record.discharge_way_text:
-            self.encounters.change(visit, discharge_way_text=record.discharge_way_text)
+        if record.discharge_way is not None:
+            if record.discharge_way is not DischargeWay.UNKNOWN:
+                self._set(visit, "discharge_way", record.discharge_way, change, seq)
+            self._set(visit, "discharge_way_text", record.discharge_way_text, change, seq)
         common = {
             "patient_id": visit["patient_id"],
             "source": change.source,
@@ -167,7 +170,7 @@ class VisitSide:
 
     def _fold(self, visit: Row) -> None:
         rows = self.events.by_owner[visit["id"]]
-        state = fold([_logged(row) for row in rows])
+        state = fold([_as_logged(row) for row in rows])
         for row in rows:
             if row["reversed_by_id"] != state.reversed_by.get(row["id"]):
                 self.events.change(row, reversed_by_id=state.reversed_by.get(row["id"]))
@@ -182,7 +185,16 @@ class VisitSide:
                 visit, status=state.status, admitted_at=state.admitted_at, discharged_at=state.discharged_at,
                 discharge_id=state.discharge_id,
             )  # fmt: skip
+            if state.status is not EncounterStatus.FINISHED:
+                self._forget_discharge_way(visit)
         self.encounters.change(visit, updated_at=self.work.clock.now())
+
+    def _forget_discharge_way(self, visit: Row) -> None:
+        """Nobody has left: what was said of the way goes with the discharge that was taken back."""
+        known = {name: value for name, value in visit["provenance"].items() if name not in _OF_DISCHARGE}
+        self.encounters.change(
+            visit, discharge_way=DischargeWay.UNKNOWN, discharge_way_text=None, provenance=known
+        )
 
     def tell(self, visit: Row, event: VisitEventRecord) -> None:
         """One line of the patient's timeline for the event."""
@@ -198,26 +210,24 @@ class VisitSide:
         self._before[row["id"]] = row["discharge_id"]
 
     def _set(self, visit: Row, field: str, value: Any, change: Change, seq: int) -> None:
-        standing = visit["provenance"].get(field)
-        if standing and datetime.fromisoformat(standing[0]) > change.told_at:
+        if is_older(change.told_at, seq, visit["provenance"].get(field)):
             return
         if visit[field] != value and field in _REVISING:
             self._revised.setdefault(visit["id"], set()).add(field)
-        stamp = [change.told_at.isoformat(), change.source, seq]
-        self.encounters.change(visit, **{field: value, "provenance": {**visit["provenance"], field: stamp}})
+        known = {**visit["provenance"], field: stamp(change.told_at, change.source, seq)}
+        self.encounters.change(visit, **{field: value, "provenance": known})
 
     def _snapshot(
         self, visit: Row, name: str, rows: Rows, wanted: list[Row], same: tuple[str, ...], common: Row, change: Change,
         seq: int,
     ) -> None:  # fmt: skip
-        standing = visit["provenance"].get(name)
-        if standing and datetime.fromisoformat(standing[0]) > change.told_at:
+        if is_older(change.told_at, seq, visit["provenance"].get(name)):
             return
         now = self.work.clock.now()
         if rows.replace(visit["id"], wanted, same=same, common=common, ended_at=now):
             self._revised.setdefault(visit["id"], set()).add(name)
-            stamp = [change.told_at.isoformat(), change.source, seq]
-            self.encounters.change(visit, provenance={**visit["provenance"], name: stamp})
+        known = {**visit["provenance"], name: stamp(change.told_at, change.source, seq)}
+        self.encounters.change(visit, provenance=known)
 
     def _department(self, record: DepartmentRecord) -> str:
         rows = self.departments.by_owner[record.code]
@@ -252,7 +262,26 @@ class VisitSide:
 _WORDS = {VisitEventKind.ADMIT: "入院", VisitEventKind.REGISTER: "就诊登记", VisitEventKind.DISCHARGE: "出院"}
 
 
-def _logged(row: Row) -> LoggedEvent:
+def _event_row(event: VisitEventRecord, record: EncounterRecord, change: Change, seq: int) -> Row:
+    """An event as the log keeps it."""
+    data: dict[str, Any] = {}
+    for name in ("admitted_at", "discharged_at"):
+        value = getattr(record, name)
+        if value is not None:
+            data[name] = value.isoformat()
+    if record.location:
+        data["location"] = record.location
+    if record.department:
+        data["department"] = record.department.code
+    if record.encounter_class:
+        data["class"] = record.encounter_class.value
+    return {
+        "kind": event.kind, "happened_at": event.happened_at, "precision": event.precision,
+        "told_at": change.told_at, "data": data, "source": change.source, "seq": seq,
+    }  # fmt: skip
+
+
+def _as_logged(row: Row) -> LoggedEvent:
     def at(name: str) -> datetime | None:
         return datetime.fromisoformat(row["data"][name]) if name in row["data"] else None
 

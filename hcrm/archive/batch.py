@@ -1,7 +1,8 @@
 """Rows of one table during a batch: what stood, what is new, what changed; written with bulk statements."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,21 +67,27 @@ class Rows:
         self._new, self._new_ids, self._dirty = [], set(), {}
 
     def replace(
-        self, owner_id: str, wanted: Sequence[Row], *, same: Sequence[str], common: Row, ended_at: Any
-    ) -> bool:
-        """Make the live rows of one owner exactly `wanted`: equal ones stay, others end. Whether anything changed."""
-        live = {
-            tuple(row[name] for name in same): row
-            for row in self.by_owner[owner_id]
-            if row["ended_at"] is None
-        }
+        self, owner_id: str, wanted: Sequence[Row], *, same: Sequence[str], common: Row, ended_at: Any,
+        among: Callable[[Row], bool] = lambda _row: True,
+    ) -> bool:  # fmt: skip
+        """Make the live rows of one owner exactly `wanted`: equal ones stay, others end. Whether anything changed.
+
+        Verified ones are left alone. Several live rows may be equal: a merge brings two lists together.
+        """
+        live: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+        for row in self.by_owner[owner_id]:
+            if row["ended_at"] is None and not row.get("is_verified") and among(row):
+                live[tuple(row[name] for name in same)].append(row)
         changed = False
         for values in wanted:
-            if live.pop(tuple(values[name] for name in same), None) is None:
+            standing = live.get(tuple(values[name] for name in same))
+            if standing:
+                standing.pop(0)
+            else:
                 self.add(**{self._owner: owner_id}, **values, **common, ended_at=None)
                 changed = True
-        for row in live.values():
-            if not row.get("is_verified"):
+        for rows in live.values():
+            for row in rows:
                 self.change(row, ended_at=ended_at)
                 changed = True
         return changed
@@ -93,3 +100,13 @@ class Rows:
 def values_in(column: Any, values: Iterable[Any]) -> Any:
     """`column IN (…)` over the values that are there."""
     return column.in_(sorted({value for value in values if value is not None}))
+
+
+def stamp(as_of: datetime, source: str, seq: int) -> list[Any]:
+    """What a row's `provenance` keeps of a value: since when, from whom, by which message."""
+    return [as_of.isoformat(), source, seq]
+
+
+def is_older(as_of: datetime, seq: int, standing: Sequence[Any] | None) -> bool:
+    """Whether a value of that clock stands behind what is there; between equal clocks the order of arrival decides."""
+    return standing is not None and (as_of, seq) < (datetime.fromisoformat(standing[0]), standing[2])

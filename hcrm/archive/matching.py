@@ -23,7 +23,8 @@ def record_numbers(identifiers: Iterable[IdentifierRecord]) -> list[IdentifierRe
 class Match:
     """The patient found by the best record number that is known.
 
-    `late` names a number a merge retired; `conflict` says that another number of the message names someone else.
+    `late`: a merge has retired every number of the message that names the patient; `conflict`: another number of
+    the message names someone else.
     """
 
     patient_id: str
@@ -72,17 +73,18 @@ class PatientIndex:
 
     def match(self, identifiers: Iterable[IdentifierRecord]) -> Match | None:
         """The one patient, None where no number is known or the best known one fits several."""
-        best: Row | None = None
+        found: list[Row] = []
         conflict = False
         for item in record_numbers(identifiers):
             rows = self.find(item)
-            if len({row["patient_id"] for row in rows}) > 1:
+            owners = {row["patient_id"] for row in rows}
+            if len(owners) > 1 or (found and owners - {found[0]["patient_id"]}):
                 conflict = True
-            elif rows and best is None:
-                best = rows[0]
-            elif rows and best is not None and rows[0]["patient_id"] != best["patient_id"]:
-                conflict = True
-        return Match(best["patient_id"], best["retired_at"] is not None, conflict) if best else None
+            else:
+                found += rows
+        if not found:
+            return None
+        return Match(found[0]["patient_id"], all(row["retired_at"] for row in found), conflict)
 
     def _index(self, row: Row) -> None:
         self._by_key.setdefault((row["authority"], row["value"]), []).append(row)

@@ -39,8 +39,11 @@ class LoggedEvent:
 
     @property
     def told(self) -> tuple[datetime, int]:
-        """Order in which the sender said it; arrival decides between equals."""
-        return self.told_at, self.seq
+        """Order in which the sender said it; arrival decides between equals.
+
+        What is told cannot have happened later: where a message's clock says so, the event's own is nearer the truth.
+        """
+        return max(self.told_at, self.happened_at), self.seq
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,18 @@ def count_instructions(work: Work, *, wanted: InstructionFilter | None = None) -
     return int(work.scalar(statement.where(instructions_in_scope(work.actor), *conditions)))
 
 
+def count_by_state(
+    work: Work, *, wanted: InstructionFilter | None = None
+) -> Mapping[InstructionState, int]:
+    """How many of each state a list holds."""
+    rows = work.execute(
+        sa.select(Instruction.state, sa.func.count().label("number"))
+        .where(instructions_in_scope(work.actor), *_conditions(work, wanted or InstructionFilter()))
+        .group_by(Instruction.state)
+    )
+    return {row.state: row.number for row in rows}
+
+
 def count_by_assignee(work: Work) -> Sequence[sa.Row[Any]]:
     """The board of a department: per physician what is open, overdue, waiting for review and returned."""
     overdue = sa.and_(IS_OPEN, Instruction.due_on < local_date(work.clock.now()))

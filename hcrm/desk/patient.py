@@ -43,7 +43,16 @@ FIELDS = {
     "deceased": "在世情况",
 }
 """The patient's own columns that know where they come from, as people call them."""
-_MARITAL = {"S": "未婚", "M": "已婚", "W": "丧偶", "D": "离婚", "10": "未婚", "20": "已婚", "30": "丧偶", "40": "离婚"}
+_MARITAL = {
+    "S": "未婚",
+    "M": "已婚",
+    "W": "丧偶",
+    "D": "离婚",
+    "10": "未婚",
+    "20": "已婚",
+    "30": "丧偶",
+    "40": "离婚",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +171,9 @@ _REVEALED: dict[str, Callable[[Work, str, str], str]] = {
 def _live(work: Work, model: Any, patient_id: str, order: Any) -> Sequence[Any]:
     """The patient's rows of a table that were not replaced."""
     return work.scalars(
-        sa.select(model).where(model.patient_id == patient_id, model.ended_at.is_(None)).order_by(order, model.id)
+        sa.select(model)
+        .where(model.patient_id == patient_id, model.ended_at.is_(None))
+        .order_by(order, model.id)
     )
 
 

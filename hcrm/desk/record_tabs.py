@@ -124,7 +124,10 @@ def list_followups(work: Work, *, patient_id: str, key: str | None = None) -> Pa
     page = keyset_page(work, statement, order=[Instruction.due_on.desc(), Instruction.id.desc()], key=key)
     forms = filled_forms(work, [row.Instruction.id for row in page.items])
     return Page(
-        [FollowUp(row.Instruction, row.assignee_name, forms.get(row.Instruction.id, ())) for row in page.items],
+        [
+            FollowUp(row.Instruction, row.assignee_name, forms.get(row.Instruction.id, ()))
+            for row in page.items
+        ],
         page.next_key,
         page.previous_key,
     )

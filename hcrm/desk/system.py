@@ -102,7 +102,9 @@ def retry_event(work: Work, *, event_id: str, handler: str) -> None:
 
 
 def _jobs(work: Work, titles: Mapping[str, str]) -> list[JobLine]:
-    latest = sa.select(_FIRE.c.job, sa.func.max(_FIRE.c.due_at).label("due_at")).group_by(_FIRE.c.job).subquery()
+    latest = (
+        sa.select(_FIRE.c.job, sa.func.max(_FIRE.c.due_at).label("due_at")).group_by(_FIRE.c.job).subquery()
+    )
     rows = work.execute(
         sa.select(_FIRE).join(latest, sa.and_(latest.c.job == _FIRE.c.job, latest.c.due_at == _FIRE.c.due_at))
     )

@@ -122,25 +122,19 @@ def list_loads(work: Work) -> Sequence[DepartmentLoad]:
 def list_recent(work: Work, *, seen: str | None = None) -> Recent | None:
     """Who was discharged within a day, the message that came last first; None where nothing changed since `seen`.
 
-    The page asks every few seconds. Patients are read, and the read is noted, only when there is news.
+    The page asks every few seconds; a patient is shown, and the read noted, only when there is news.
     """
     since = work.clock.now() - timedelta(hours=RECENT_HOURS)
-    rows = work.execute(
-        scope_encounters(
-            sa.select(
-                Encounter.id, Encounter.patient_id, Encounter.discharged_at, Encounter.discharge_id,
-                Encounter.discharge_way, Patient.name.label("patient_name"), Patient.sex, Patient.birth_date,
-                Department.name.label("department"),
-            )
-            .join(VisitEvent, VisitEvent.id == Encounter.discharge_id)
-            .join(Patient, Patient.id == Encounter.patient_id)
-            .outerjoin(Department, Department.id == Encounter.department_id)
-            .where(Encounter.discharged_at >= since),
-            work.actor,
-        )
+    statement = (
+        sa.select(*_STAY_COLUMNS)
+        .join(VisitEvent, VisitEvent.id == Encounter.discharge_id)
+        .join(Patient, Patient.id == Encounter.patient_id)
+        .outerjoin(Department, Department.id == Encounter.department_id)
+        .where(Encounter.discharged_at >= since)
         .order_by(VisitEvent.seq.desc(), Encounter.id.desc())
         .limit(RECENT)
-    ).all()  # fmt: skip
+    )
+    rows = work.execute(scope_encounters(statement, work.actor)).all()
     ids = [row.id for row in rows]
     issued = _issued(work, ids)
     groups = _groups(work, ids)
@@ -150,6 +144,12 @@ def list_recent(work: Work, *, seen: str | None = None) -> Recent | None:
         return None
     record_list_read(work, "encounter.list", [stay.patient_id for stay in stays])
     return Recent(stays, mark)
+
+
+_STAY_COLUMNS: tuple[Any, ...] = (
+    Encounter.id, Encounter.patient_id, Encounter.discharged_at, Encounter.discharge_way,
+    Patient.name.label("patient_name"), Patient.sex, Patient.birth_date, Department.name.label("department"),
+)  # fmt: skip
 
 
 def _stay(row: Any, issued: Any, groups: Sequence[str]) -> RecentStay:

@@ -58,7 +58,7 @@ def form_fields(
             options=_options(item),
             hint=_hint(item),
             error=errors.get(item.code, ""),
-            shown_when=_shown_when(form, item.enable_when),
+            shown_when=_shown_when(item.enable_when),
             condition=_condition(form, item.enable_when),
             standing=_standing(item, values, standing),
             may_raise=item.code in raising,
@@ -126,7 +126,7 @@ def _hint(item: Item) -> str:
     return "；".join(parts)
 
 
-def _shown_when(form: Questionnaire, test: AnswerTest | None) -> str:
+def _shown_when(test: AnswerTest | None) -> str:
     if test is None:
         return ""
     rule: dict[str, Any] = {"name": PREFIX + test.item}

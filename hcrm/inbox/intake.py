@@ -10,8 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -99,7 +98,7 @@ def _overtaken(statements: Statements, connection: sa.Connection, row: Values) -
 
 
 def _message_values(database: Database, item: Incoming) -> list[Any]:
-    sealed, moment = database.keys.seal(item.raw), _stored_moment(database.inbox.dialect, item.received_at)
+    sealed, moment = database.keys.seal(item.raw), _stored_moment(database, item.received_at)
     return [*item[:6], sealed, item.ack, item.peer, " ".join(item.flags), moment]
 
 
@@ -110,12 +109,9 @@ def _refusal_values(database: Database, item: Refused) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@lru_cache(maxsize=16)
-def _stored_moment(dialect: sa.Dialect, moment: datetime) -> Any:
-    """The column's own representation, since the statements go past SQLAlchemy."""
-    kind = InboxMessage.__table__.c.received_at.type.dialect_impl(dialect)
-    process = kind.bind_processor(dialect)
-    return process(moment) if process else moment
+def _stored_moment(database: Database, moment: datetime) -> Any:
+    """As the column's type would have it, since the statements go past SQLAlchemy."""
+    return moment.astimezone(UTC).isoformat(" ", "microseconds")[:-6] if database.is_sqlite else moment
 
 
 class Committer:

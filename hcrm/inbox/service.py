@@ -8,7 +8,7 @@ one, so that only the message at fault is parked.
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,6 +54,8 @@ class Intake:
     sources: Sources
     actor: Actor
     clock: Clock
+    read: dict[int, Mapped] = field(default_factory=dict)
+    """What was read when it was taken up, until it is applied: each message is read once in a process."""
 
 
 def process_messages(database: Database, intake: Intake) -> int:
@@ -107,6 +109,8 @@ def take_up(work: Work, intake: Intake) -> int:
 
 def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:
     mapped = _map(work, row, intake)
+    if isinstance(mapped.result, Change) and len(intake.read) < _TAKE_UP * 2:
+        intake.read[row["seq"]] = mapped
     lane, others = _lanes(mapped.result, row["seq"])
     values = {
         "seq": row["seq"], "lane": lane, "other_lanes": others, "state": ApplicationState.WAITING, "attempts": 0,
@@ -121,6 +125,9 @@ def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, 
 
 
 def _map(work: Work, row: Any, intake: Intake) -> Mapped:
+    known = intake.read.pop(row["seq"], None)
+    if known is not None:
+        return known
     mapper = intake.mappers.get(row["format"])
     if mapper is None:
         return Mapped("", Unmapped("format_not_supported", row["format"]))

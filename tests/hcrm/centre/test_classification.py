@@ -41,7 +41,11 @@ def test_a_discharged_stay_is_sorted_on_every_axis_with_the_rule_that_hit(work: 
 
     assert classify_encounters(work, [discharged(stay)], home_region="330106") == 1
 
-    assert classes(work) == {"specialty": ["03"], "disease_group": ["stroke", "diabetes"], "region": ["local"]}
+    assert classes(work) == {
+        "specialty": ["03"],
+        "disease_group": ["stroke", "diabetes"],
+        "region": ["local"],
+    }
     main = work.one(Classification, Classification.code == "stroke")
     assert (main.label, main.rank, main.rule_code, main.rule_version) == ("脑卒中", 0, "i63", 1)
     assert work.events == [EncounterClassified(encounter_id=stay.id, trigger_id=stay.discharge_id)]
@@ -93,7 +97,9 @@ def test_every_patient_of_the_batch_stands_in_audit(work: Work):
     classify_encounters(work, [discharged(stay) for stay in stays])
     work.flush()
 
-    assert set(work.scalars(sa.select(AuditSubject.subject_patient_id))) == {stay.patient_id for stay in stays}
+    assert set(work.scalars(sa.select(AuditSubject.subject_patient_id))) == {
+        stay.patient_id for stay in stays
+    }
 
 
 def test_the_classes_of_several_stays_are_read_at_once_main_class_first(work: Work):
@@ -157,7 +163,9 @@ def test_a_diagnosis_that_was_replaced_is_no_fact(work: Work):
 @pytest.mark.parametrize(("born", "age"), [(date(1966, 11, 21), 60), (date(1966, 11, 22), 59), (None, None)])
 def test_the_age_is_that_on_the_hospital_s_day_of_discharge(work: Work, born, age):
     patient = make_patient(work, birth_date=born)
-    stay = make_encounter(work, patient=patient, discharged_at=datetime(2026, 11, 20, 17, tzinfo=UTC))  # 21st, 01:00
+    stay = make_encounter(
+        work, patient=patient, discharged_at=datetime(2026, 11, 20, 17, tzinfo=UTC)
+    )  # 21st, 01:00
 
     assert facts_of(work, stay).age_years == age
 

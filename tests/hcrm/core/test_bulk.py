@@ -38,13 +38,28 @@ def test_a_naive_moment_is_refused(work: Work):
 
 def test_rows_may_leave_what_others_fill(work: Work):
     common = {"happened_at": work.clock.now(), "actor_id": "a", "actor_name": "甲", "action": "test"}
-    empty = {"outcome": AuditOutcome.DONE, "subject_type": None, "subject_id": None, "address": None, "detail": None}
-    full = {"outcome": AuditOutcome.DENIED, "subject_type": "x", "subject_id": "y", "address": "z", "detail": {"n": 1}}
+    empty = {
+        "outcome": AuditOutcome.DONE,
+        "subject_type": None,
+        "subject_id": None,
+        "address": None,
+        "detail": None,
+    }
+    full = {
+        "outcome": AuditOutcome.DENIED,
+        "subject_type": "x",
+        "subject_id": "y",
+        "address": "z",
+        "detail": {"n": 1},
+    }
 
     work.insert(AuditEvent, [{"id": work.new_id(), **common, **one} for one in (empty, full)])
 
     found = work.scalars(sa.select(AuditEvent).order_by(AuditEvent.id))
-    assert [(row.outcome, row.detail) for row in found] == [(AuditOutcome.DONE, None), (AuditOutcome.DENIED, {"n": 1})]
+    assert [(row.outcome, row.detail) for row in found] == [
+        (AuditOutcome.DONE, None),
+        (AuditOutcome.DENIED, {"n": 1}),
+    ]
 
 
 def test_insert_new_tells_which_keys_went_in_and_leaves_the_others_alone(work: Work):

@@ -1,0 +1,152 @@
+"""What the work page of one instruction shows, read in one work. No request in here: the view says what was typed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from followup import alerts, review, worklist
+from followup.models import Alert, Review
+from followup.queries import CallFacts, find_last_response, load_facts
+from followup.station import SUBJECT
+from hcrm.centre.instructions import RECORDABLE_STATES
+from hcrm.centre.models import Instruction, Outcome
+from hcrm.centre.protocols import StepChannel
+from hcrm.centre.queries import get_instruction
+from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
+from hcrm.contact_log.queries import list_attempts
+from hcrm.core.work import Work
+from hcrm.forms.answers import Answered, Raw, read_answers
+from hcrm.forms.definition import Questionnaire
+from hcrm.forms.models import Response
+from hcrm.forms.queries import find_draft, list_responses, load_form
+from hcrm.forms.render import (
+    AnswerLine,
+    FormField,
+    answer_lines,
+    flags_by_code,
+    form_fields,
+    typed_answers,
+)
+from hcrm.forms.scoring import RaisedFlag, raise_flags
+
+QUEUE_SIZE = 12
+_CHANNELS = {StepChannel.PHONE: Channel.PHONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The form as it stands on the page: a draft, or what was just sent and could not be taken."""
+
+    record_id: str
+    version: int = 0
+    answers: Mapping[str, Raw] = field(default_factory=dict)
+    outcome: str = Outcome.REACHED.value
+    heard: str = ContactResult.REACHED.value  # who answered
+    missed: str = ContactResult.NO_ANSWER.value  # how the last attempt ended
+    channel: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One submitted form of the instruction, for reading."""
+
+    response: Response
+    lines: Sequence[AnswerLine]
+
+
+@dataclass(frozen=True, slots=True)
+class FormPage:
+    """Everything on the page. `typed` is None where nothing can be recorded any more."""
+
+    found: sa.Row[Any]
+    form: Questionnaire
+    facts: CallFacts
+    queue: Sequence[Any]
+    next_id: str | None
+    attempts: Sequence[ContactEntry]
+    attempt_id: str
+    told: Sequence[Told]
+    last: Told | None
+    alerts: Sequence[Alert]
+    reviews: Sequence[Review]
+    typed: Typed | None
+    fields: Sequence[FormField]
+    flags: Mapping[str, Sequence[RaisedFlag]]
+
+    @property
+    def instruction(self) -> Instruction:
+        """The instruction itself."""
+        instruction: Instruction = self.found.Instruction
+        return instruction
+
+
+def load_form_page(
+    work: Work,
+    *,
+    instruction_id: str,
+    typed: Typed | None = None,
+    errors: Mapping[str, str] | None = None,
+    standing: Answered | None = None,
+) -> FormPage:
+    """Read the page. Without `typed` the draft fills the form, or nothing does."""
+    found = get_instruction(work, instruction_id=instruction_id)
+    instruction: Instruction = found.Instruction
+    form = load_form(work, code=instruction.form_code, version=instruction.form_version)
+    responses = list_responses(work, subject_type=SUBJECT, subject_ids=[instruction.id])
+    last = find_last_response(work, instruction)
+    if instruction.state in RECORDABLE_STATES:
+        typed = typed or _from_draft(work, instruction)
+    else:
+        typed = None
+    answers: Mapping[str, Raw] = typed.answers if typed else {}
+    mine = is_mine(work, instruction)
+    return FormPage(
+        found=found,
+        form=form,
+        facts=load_facts(work, instruction),
+        queue=worklist.list_due(work, mine=mine, size=QUEUE_SIZE).items,
+        next_id=worklist.find_next(work, after=instruction.id, mine=mine),
+        attempts=list_attempts(work, subject_type=SUBJECT, subject_id=instruction.id),
+        attempt_id=work.new_id(),
+        told=[_tell(work, response) for response in responses],
+        last=_tell(work, last) if last else None,
+        alerts=alerts.list_for_instruction(work, instruction_id=instruction.id),
+        reviews=review.list_reviews(work, instruction_id=instruction.id),
+        typed=typed,
+        fields=form_fields(form, answers, errors or {}, standing) if typed else (),
+        flags=flags_by_code(judge(form, answers)),
+    )
+
+
+def judge(form: Questionnaire, typed: Mapping[str, Raw]) -> Sequence[RaisedFlag]:
+    """The red flags of what stands in the fields, as far as it can be read."""
+    return raise_flags(form, read_answers(form, typed, draft=True).values)
+
+
+def is_mine(work: Work, instruction: Instruction) -> bool:
+    """Which list the instruction is worked off from: the actor's own, or everybody's."""
+    owner = instruction.assignee_id
+    return owner is not None and owner == work.actor.practitioner_id
+
+
+def contact_channel(step_channel: str) -> Channel:
+    """How the contact of a step is logged unless somebody says otherwise."""
+    return _CHANNELS.get(StepChannel(step_channel), Channel.VISIT)
+
+
+def _from_draft(work: Work, instruction: Instruction) -> Typed:
+    channel = contact_channel(instruction.channel).value
+    draft = find_draft(work, subject_type=SUBJECT, subject_id=instruction.id)
+    if draft is None:
+        return Typed(work.new_id(), channel=channel)
+    return Typed(
+        draft.id, draft.version, typed_answers(draft.answers), channel=channel, note=draft.note or ""
+    )
+
+
+def _tell(work: Work, response: Response) -> Told:
+    form = load_form(work, code=response.form_code, version=response.form_version)
+    return Told(response, answer_lines(form, response.answers))

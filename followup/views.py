@@ -1,0 +1,452 @@
+"""Pages of the station: today's list, the form of one patient, red flags, reviews."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from jinja2_fragments.flask import render_block
+
+from followup import alerts, queries, review, station, worklist
+from followup.form_page import Typed, contact_channel, is_mine, judge, load_form_page
+from followup.inputs import AttemptInput, DraftInput, FollowupInput, HandlingInput, ReviewInput
+from followup.models import AlertState, ReviewState
+from followup.worklist import Section
+from hcrm.archive.queries import masked_phones
+from hcrm.centre.models import Instruction, InstructionState, Outcome
+from hcrm.centre.protocols import StepChannel
+from hcrm.centre.queries import get_instruction
+from hcrm.contact_log.models import Channel, ContactResult
+from hcrm.contact_log.queries import list_attempts
+from hcrm.core.clock import local_time
+from hcrm.core.errors import ConflictError, HcrmError
+from hcrm.core.inputs import read_input
+from hcrm.core.labels import LabelledEnum
+from hcrm.forms.answers import Answered
+from hcrm.forms.definition import FlagLevel
+from hcrm.forms.queries import load_form
+from hcrm.forms.render import (
+    PREFIX,
+    answer_lines,
+    field_labels,
+    flagged_codes,
+    flags_by_code,
+    sent_answers,
+)
+from hcrm.forms.service import DraftConflictError
+from hcrm.web.shell import console_work, flash, form_errors, require
+
+bp = Blueprint("followup", __name__)
+
+STATE_TONES = {
+    InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
+    InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
+    InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
+}  # fmt: skip
+ALERT_TONES = {AlertState.OPEN: "late", AlertState.ACKNOWLEDGED: "near", AlertState.CLOSED: "done"}
+REVIEW_TONES = {ReviewState.WAITING: "near", ReviewState.APPROVED: "done", ReviewState.SENT_BACK: "late"}
+LEVEL_TONES = {FlagLevel.R1: "late", FlagLevel.R2: "near", FlagLevel.R3: "info"}
+SECTION_TONES = {Section.RED: "late", Section.OVERDUE: "late", Section.DUE: "near", Section.MISSED: ""}
+LABELS = {"outcome": "随访结果", "result": "联系情况", "channel": "联系方式", "note": "备注"}
+
+
+@bp.app_context_processor
+def station_words() -> dict[str, Any]:
+    """Tones and words the station's templates share."""
+    return {"alert_tones": ALERT_TONES, "review_tones": REVIEW_TONES, "level_tones": LEVEL_TONES,
+            "levels": FlagLevel, "has_page": _has_page}  # fmt: skip
+
+
+def _has_page(endpoint: str) -> bool:
+    return endpoint in current_app.view_functions
+
+
+# ── today ───────────────────────────────────────────────────────────────────
+
+
+@bp.get("/today")
+@require("followup.write", audit="worklist.read")
+def today() -> ResponseReturnValue:
+    """Who is to be followed up now."""
+    mine = _mine(g.actor.practitioner_id is not None)
+    section = _member(Section, "section")
+    with console_work() as work:
+        page = worklist.list_due(work, mine=mine, section=section, key=request.args.get("key"))
+        counts = worklist.count_due(work, mine=mine)
+        phones = masked_phones(work, [row.Instruction.patient_id for row in page.items])
+    return render_template(
+        "followup/today.html", page=page, counts=counts, phones=phones, mine=mine, section=section,
+        sections=Section, tones=SECTION_TONES, channels=StepChannel,
+    )  # fmt: skip
+
+
+# ── the form of one patient ─────────────────────────────────────────────────
+
+
+@bp.get("/instructions/<instruction_id>/form")
+@require("followup.write", audit="instruction.read")
+def show_form(instruction_id: str) -> ResponseReturnValue:
+    """The work page of one instruction."""
+    return _form_page(instruction_id)
+
+
+@bp.post("/instructions/<instruction_id>/form")
+@require("followup.write", audit="followup.record")
+def record_followup(instruction_id: str) -> ResponseReturnValue:
+    """Record the follow-up and open the next patient."""
+    try:
+        entered = read_input(FollowupInput, {**_draft_values(), **_outcome_values()})
+        with console_work() as work:
+            following = _next_of(work, instruction_id)
+            recorded = station.record_followup(
+                work,
+                instruction_id=instruction_id,
+                **{name: getattr(entered, name) for name in type(entered).model_fields},
+            )
+    except DraftConflictError as error:
+        return _conflict_page(instruction_id, error)
+    except ConflictError as error:
+        return _form_page(instruction_id, notice=error.message, kept=_kept(instruction_id), status=409)
+    except HcrmError as error:
+        if error.status != 422:
+            raise
+        return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
+    flash(*_recorded_words(recorded))
+    if following is None:
+        flash("今天的随访都做完了", "success")
+        return redirect(url_for("followup.today"), 303)
+    return redirect(url_for("followup.show_form", instruction_id=following), 303)
+
+
+@bp.post("/instructions/<instruction_id>/draft")
+@require("followup.write", audit="response.save")
+def save_draft(instruction_id: str) -> ResponseReturnValue:
+    """Keep what was filled in so far: quietly while somebody types, or by the button."""
+    quiet = request.headers.get("HX-Request") == "true"
+    try:
+        entered = read_input(DraftInput, _draft_values())
+        with console_work() as work:
+            saved = station.save_followup_draft(
+                work, instruction_id=instruction_id, record_id=entered.record_id, version=entered.version,
+                answers=entered.answers, note=entered.note,
+            )  # fmt: skip
+            at = local_time(work.clock.now())
+    except ConflictError as error:
+        if quiet:
+            return render_template("followup/_draft.html", refusal=error.message), 409
+        if isinstance(error, DraftConflictError):
+            return _conflict_page(instruction_id, error)
+        return _form_page(instruction_id, notice=error.message, kept=_kept(instruction_id), status=409)
+    except HcrmError as error:
+        if quiet or error.status != 422:
+            raise
+        return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
+    if quiet:
+        return render_template("followup/_draft.html", saved=saved, at=at)
+    if saved.answers.errors:
+        typed = _typed(version=saved.version)
+        notice = "草稿已保存，标出的答案读不懂，没有保存"
+        return _form_page(
+            instruction_id, typed=typed, errors=saved.answers.errors, notice=notice, status=422
+        )
+    flash(f"草稿已保存 {at:%H:%M}", "success")
+    return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
+
+
+@bp.post("/instructions/<instruction_id>/attempts")
+@require("followup.write", audit="followup.attempt")
+def record_attempt(instruction_id: str) -> ResponseReturnValue:
+    """A call that reached nobody."""
+    entered = read_input(
+        AttemptInput, {name: request.form.get(name, "") for name in ("record_id", "result", "channel")}
+    )
+    with console_work() as work:
+        instruction = station.record_attempt(
+            work, instruction_id=instruction_id, record_id=entered.record_id, result=entered.result,
+            channel=entered.channel,
+        )  # fmt: skip
+        attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=instruction.id)
+        attempt_id = work.new_id()
+    if request.headers.get("HX-Request") == "true":
+        return render_template(
+            "followup/_attempts.html", instruction=instruction, attempts=attempts, attempt_id=attempt_id,
+            results=station.UNREACHED, channel=contact_channel(instruction.channel),
+        )  # fmt: skip
+    flash(f"已登记：{entered.result.label}，指令保留待办", "success")
+    return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
+
+
+@bp.post("/forms/<code>/<int:version>/flags")
+@require("followup.write", audit="none:judges typed answers and knows of no patient")
+def judge_answers(code: str, version: int) -> ResponseReturnValue:
+    """The red flags of what stands in the fields, for the places beside them."""
+    with console_work(write=False) as work:
+        form = load_form(work, code=code, version=version)
+    flags = flags_by_code(judge(form, sent_answers(request.form.lists())))
+    return render_template("forms/flags.html", codes=sorted(flagged_codes(form)), flags=flags)
+
+
+# ── red flags ───────────────────────────────────────────────────────────────
+
+
+@bp.get("/alerts")
+@require("alert.handle", audit="alert.list")
+def list_alerts() -> ResponseReturnValue:
+    """Red flags that wait."""
+    mine = _mine(queries.has_own_list(g.actor))
+    with console_work() as work:
+        page = alerts.list_open(work, mine=mine, key=request.args.get("key"))
+        count = alerts.count_open(work, mine=mine)
+    return render_template("followup/alerts.html", page=page, count=count, mine=mine)
+
+
+@bp.get("/alerts/<alert_id>")
+@require("alert.handle", audit="alert.read")
+def show_alert(alert_id: str) -> ResponseReturnValue:
+    """One red flag: what raised it, whom to call, what was done."""
+    return _alert_page(alert_id)
+
+
+@bp.post("/alerts/<alert_id>/acknowledge")
+@require("alert.handle", audit="alert.acknowledge")
+def acknowledge_alert(alert_id: str) -> ResponseReturnValue:
+    """Say "I know"."""
+    with console_work() as work:
+        alerts.acknowledge_alert(work, alert_id=alert_id)
+    flash("已知悉，处置后请登记处置情况", "success")
+    return redirect(url_for("followup.show_alert", alert_id=alert_id), 303)
+
+
+@bp.post("/alerts/<alert_id>/handle")
+@require("alert.handle", audit="alert.handle")
+def handle_alert(alert_id: str) -> ResponseReturnValue:
+    """Close it with what was done."""
+    text = request.form.get("handling", "")
+    try:
+        entered = read_input(HandlingInput, {"handling": text})
+        with console_work() as work:
+            alerts.handle_alert(work, alert_id=alert_id, handling=entered.handling)
+    except HcrmError as error:
+        if error.status not in (409, 422):
+            raise
+        return _alert_page(alert_id, text=text, errors=form_errors(error), status=error.status)
+    flash("预警已处置", "success")
+    return redirect(url_for("followup.list_alerts"), 303)
+
+
+# ── reviews ─────────────────────────────────────────────────────────────────
+
+
+@bp.get("/reviews")
+@require("review.write", audit="review.list")
+def list_reviews() -> ResponseReturnValue:
+    """Records that wait for the department head."""
+    with console_work() as work:
+        page = review.list_waiting(work, key=request.args.get("key"))
+        count = review.count_waiting(work)
+    return render_template("followup/reviews.html", page=page, count=count)
+
+
+@bp.get("/reviews/<review_id>")
+@require("review.write", audit="review.read")
+def show_review(review_id: str) -> ResponseReturnValue:
+    """One record, why it was chosen, and the decision."""
+    return _review_page(review_id)
+
+
+@bp.post("/reviews/<review_id>/approve")
+@require("review.write", audit="review.approve")
+def approve_followup(review_id: str) -> ResponseReturnValue:
+    """The record stands."""
+    return _decide(review_id, review.approve_followup, "审核通过")
+
+
+@bp.post("/reviews/<review_id>/send-back")
+@require("review.write", audit="review.send_back")
+def send_back_followup(review_id: str) -> ResponseReturnValue:
+    """The follow-up is to be done again."""
+    return _decide(review_id, review.send_back_followup, "已退回重做")
+
+
+@bp.get("/instructions/<instruction_id>/findings")
+@require("instruction.read", audit="instruction.read")
+def show_findings(instruction_id: str) -> ResponseReturnValue:
+    """Red flags and reviews of an instruction: a part of its page, or a page of its own."""
+    with console_work() as work:
+        found = get_instruction(work, instruction_id=instruction_id)
+        words = {
+            "instruction": found.Instruction,
+            "alerts_of": alerts.list_for_instruction(work, instruction_id=instruction_id),
+            "reviews": review.list_reviews(work, instruction_id=instruction_id),
+        }
+    if request.headers.get("HX-Request") == "true":
+        return render_block("followup/findings.html", "content", **words)
+    return render_template("followup/findings.html", **words)
+
+
+# ── the common steps ────────────────────────────────────────────────────────
+
+
+def _form_page(
+    instruction_id: str,
+    *,
+    typed: Typed | None = None,
+    errors: Mapping[str, str] | None = None,
+    standing: Answered | None = None,
+    notice: str = "",
+    kept: list[tuple[str, str]] | None = None,
+    status: int = 200,
+) -> ResponseReturnValue:
+    errors = errors or {}
+    with console_work(write=False) as work:
+        page = load_form_page(
+            work, instruction_id=instruction_id, typed=typed, errors=errors, standing=standing
+        )
+    codes = page.form.by_code
+    return render_template(
+        "followup/form.html", page=page, found=page.found, instruction=page.instruction,
+        patient=page.found.Patient, typed=page.typed,
+        errors={PREFIX + name if name in codes else name: text for name, text in errors.items()},
+        labels={**LABELS, **field_labels(page.form)}, notice=notice, kept=kept or [],
+        is_conflict=standing is not None, channels=_pairs(Channel), outcomes=Outcome, results=station.UNREACHED,
+        heard=_pairs(station.RESULTS[Outcome.REACHED]), missed=_pairs(station.UNREACHED),
+        channel=contact_channel(page.instruction.channel), tones=STATE_TONES,
+    ), status  # fmt: skip
+
+
+def _conflict_page(instruction_id: str, error: DraftConflictError) -> ResponseReturnValue:
+    """Both texts side by side: mine in the fields, the other beside each that differs; the next save is knowing."""
+    typed = _typed(record_id=error.response_id, version=error.version)
+    return _form_page(
+        instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409
+    )
+
+
+def _draft_values() -> dict[str, Any]:
+    sent = request.form
+    return {
+        "record_id": sent.get("record_id", ""),
+        "version": sent.get("version", "0"),
+        "answers": sent_answers(sent.lists()),
+        "note": sent.get("note", ""),
+    }
+
+
+def _outcome_values() -> dict[str, str]:
+    """How it ended. What kind of contact that was follows from the outcome, or from the choice beside it."""
+    outcome = request.form.get("outcome", "")
+    result = {
+        Outcome.REACHED: request.form.get("heard", ""),
+        Outcome.LOST: request.form.get("missed", ""),
+        Outcome.REFUSED: ContactResult.REFUSED.value,
+        Outcome.DIED: ContactResult.DECEASED.value,
+    }.get(outcome, "")  # type: ignore[call-overload]  # a StrEnum is its text
+    return {"outcome": outcome, "result": result, "channel": request.form.get("channel", "")}
+
+
+def _typed(*, record_id: str | None = None, version: int | None = None) -> Typed:
+    """The form as it was sent, to be shown again."""
+    sent = request.form
+    number = sent.get("version", "0")
+    return Typed(
+        record_id=record_id or sent.get("record_id", ""),
+        version=version if version is not None else int(number) if number.isdecimal() else 0,
+        answers=sent_answers(sent.lists()),
+        **{name: sent.get(name, "") for name in ("outcome", "heard", "missed", "channel", "note")},
+    )
+
+
+def _kept(instruction_id: str) -> list[tuple[str, str]]:
+    """What was typed into a form that is closed by now, in words, to be copied."""
+    with console_work(write=False) as work:
+        instruction = get_instruction(work, instruction_id=instruction_id).Instruction
+        form = load_form(work, code=instruction.form_code, version=instruction.form_version)
+    answers = sent_answers(request.form.lists())
+    lines = [
+        (item.name, value if isinstance(value, str) else "、".join(value))
+        for item in form.questions
+        if (value := answers.get(item.code))
+    ]
+    return [*lines, *([("备注", note)] if (note := request.form.get("note", "").strip()) else [])]
+
+
+def _next_of(work: Any, instruction_id: str) -> str | None:
+    instruction = work.get(Instruction, instruction_id)
+    return worklist.find_next(work, after=instruction_id, mine=is_mine(work, instruction))
+
+
+def _recorded_words(recorded: station.Recorded) -> tuple[str, str]:
+    words = [f"随访已登记：{recorded.instruction.outcome.label}" if recorded.instruction.outcome else "已登记"]
+    if recorded.review is not None:
+        words.append(f"已转科主任审核（{recorded.review.label}）")
+    if recorded.flags:
+        urgent = recorded.flags[0].flag.level
+        words.append(f"产生红旗预警 {len(recorded.flags)} 条，最高为{urgent.label}")
+    return "；".join(words), "warning" if recorded.flags else "success"
+
+
+def _alert_page(
+    alert_id: str, *, text: str = "", errors: Mapping[str, str] | None = None, status: int = 200
+) -> ResponseReturnValue:
+    with console_work(write=False) as work:
+        alert, found = queries.get_alert(work, alert_id=alert_id)
+        phones = queries.list_phones(work, patient_id=alert.patient_id)
+        attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=alert.instruction_id)
+    return render_template(
+        "followup/alert.html", alert=alert, found=found, instruction=found.Instruction, patient=found.Patient,
+        phones=phones, attempts=attempts, text=text, errors=errors or {},
+    ), status  # fmt: skip
+
+
+def _review_page(
+    review_id: str, *, text: str = "", errors: Mapping[str, str] | None = None, status: int = 200
+) -> ResponseReturnValue:
+    with console_work(write=False) as work:
+        asked, found = queries.get_review(work, review_id=review_id)
+        instruction = found.Instruction
+        response = queries.get_response(
+            work, instruction_id=instruction.id, response_id=asked.response_id
+        )
+        lines = (
+            answer_lines(
+                load_form(work, code=response.form_code, version=response.form_version), response.answers
+            )
+            if response
+            else []
+        )
+        attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=instruction.id)
+        waiting = alerts.list_for_instruction(work, instruction_id=instruction.id)
+    return render_template(
+        "followup/review.html", review=asked, found=found, instruction=instruction, patient=found.Patient,
+        response=response, lines=lines, attempts=attempts, alerts_of=waiting, text=text, errors=errors or {},
+    ), status  # fmt: skip
+
+
+def _decide(review_id: str, decision: Any, words: str) -> ResponseReturnValue:
+    text = request.form.get("comment", "")
+    try:
+        entered = read_input(ReviewInput, {"comment": text})
+        with console_work() as work:
+            decision(work, review_id=review_id, comment=entered.comment)
+    except HcrmError as error:
+        if error.status not in (409, 422):
+            raise
+        return _review_page(review_id, text=text, errors=form_errors(error), status=error.status)
+    flash(words, "success")
+    return redirect(url_for("followup.list_reviews"), 303)
+
+
+def _mine(default: bool) -> bool:
+    """Own rows or everybody's: the address says, else the person's usual way."""
+    return {"mine": True, "all": False}.get(request.args.get("whose", ""), default)
+
+
+def _pairs(members: Iterable[LabelledEnum]) -> list[tuple[str, str]]:
+    """What `ui.select` and `ui.choice` take."""
+    return [(member.value, member.label) for member in members]
+
+
+def _member(kind: Any, name: str) -> Any:
+    """The member of a closed list an address names, or None."""
+    value = request.args.get(name, "")
+    return kind(value) if value in {member.value for member in kind} else None

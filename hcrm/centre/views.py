@@ -1,0 +1,210 @@
+"""Pages of the service centre's instructions: the list with its exceptions, and one instruction with its story."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import StringConstraints
+
+from hcrm.centre import instructions, queries
+from hcrm.centre.classification_rules import Axis
+from hcrm.centre.models import OPEN_STATES, Instruction, InstructionState
+from hcrm.centre.protocols import StepChannel
+from hcrm.centre.published import published_protocols, published_step
+from hcrm.centre.queries import InstructionFilter
+from hcrm.contact_log.queries import list_attempts
+from hcrm.core.errors import HcrmError
+from hcrm.core.inputs import Input, read_input
+from hcrm.core.work import Work
+from hcrm.directory.queries import list_departments
+from hcrm.forms.queries import list_responses, load_form
+from hcrm.forms.render import answer_lines
+from hcrm.web.shell import console_work, flash, form_errors, require
+
+bp = Blueprint("centre", __name__, url_prefix="/instructions")
+TONES = {
+    InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
+    InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
+    InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
+}  # fmt: skip
+"""How each state looks in a list."""
+SUBJECT = "instruction"
+
+
+class ReasonInput(Input):
+    """Why an instruction is returned or withdrawn."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class ReassignInput(Input):
+    """Who is to carry it out."""
+
+    practitioner_id: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+
+
+@bp.get("")
+@require("instruction.read", audit="instruction.list")
+def list_instructions() -> ResponseReturnValue:
+    """Instructions by due date; the address holds the filters."""
+    args = request.args
+    wanted = InstructionFilter(
+        states=_states(args.get("state", "")),
+        department_id=args.get("department") or None,
+        protocol_code=args.get("protocol") or None,
+        is_overdue=args.get("overdue") == "1",
+        is_exception=args.get("exception") == "1",
+    )
+    elsewhere = InstructionFilter(department_id=wanted.department_id, protocol_code=wanted.protocol_code)
+    with console_work() as work:
+        page = queries.list_instructions(work, wanted=wanted, key=args.get("key"))
+        counts = queries.count_by_state(work, wanted=elsewhere)
+        count = queries.count_instructions(work, wanted=wanted)
+        exceptions = queries.count_instructions(work, wanted=_narrowed(elsewhere, is_exception=True))
+        overdue = queries.count_instructions(work, wanted=_narrowed(elsewhere, is_overdue=True))
+        departments = list_departments(work)
+        protocols = [(protocol.code, protocol.title) for protocol in published_protocols(work)]
+    return render_template(
+        "centre/list.html", page=page, counts=counts, count=count, exceptions=exceptions, overdue=overdue,
+        departments=departments, protocols=protocols, states=InstructionState, tones=TONES,
+        channels=StepChannel, open_states=OPEN_STATES,
+        is_filtered=any(args.get(name) for name in ("state", "department", "protocol", "overdue", "exception")),
+    )  # fmt: skip
+
+
+@bp.get("/<instruction_id>")
+@require("instruction.read", audit="instruction.read")
+def show_instruction(instruction_id: str) -> ResponseReturnValue:
+    """One instruction: what, why, whose, and what became of it."""
+    return _instruction_page(instruction_id)
+
+
+@bp.post("/<instruction_id>/accept")
+@require("followup.write", audit="instruction.accept")
+def accept_instruction(instruction_id: str) -> ResponseReturnValue:
+    """Say "I take it"."""
+    with console_work() as work:
+        instructions.accept_instruction(work, instruction_id=instruction_id)
+    flash("已接收随访指令", "success")
+    return _back(instruction_id)
+
+
+@bp.post("/<instruction_id>/return")
+@require("followup.write", audit="instruction.return")
+def return_instruction(instruction_id: str) -> ResponseReturnValue:
+    """Give it back to the centre, with the reason."""
+    try:
+        entered = read_input(ReasonInput, {"reason": request.form.get("reason", "")})
+        with console_work() as work:
+            instructions.return_instruction(work, instruction_id=instruction_id, reason=entered.reason)
+    except HcrmError as error:
+        return _refused(instruction_id, "return", error)
+    flash("已退回服务中心", "success")
+    return _back(instruction_id)
+
+
+@bp.post("/<instruction_id>/withdraw")
+@require("instruction.withdraw", audit="instruction.withdraw")
+def withdraw_instruction(instruction_id: str) -> ResponseReturnValue:
+    """Take it back by hand, with the reason."""
+    try:
+        entered = read_input(ReasonInput, {"reason": request.form.get("reason", "")})
+        with console_work() as work:
+            instructions.withdraw_instruction(work, instruction_id=instruction_id, reason=entered.reason)
+    except HcrmError as error:
+        return _refused(instruction_id, "withdraw", error)
+    flash("已撤回随访指令", "success")
+    return _back(instruction_id)
+
+
+@bp.post("/<instruction_id>/reassign")
+@require("instruction.reassign", audit="instruction.reassign")
+def reassign_instruction(instruction_id: str) -> ResponseReturnValue:
+    """Give it to another physician."""
+    try:
+        entered = read_input(ReassignInput, {"practitioner_id": request.form.get("practitioner_id", "")})
+        with console_work() as work:
+            instructions.reassign_instruction(
+                work, instruction_id=instruction_id, practitioner_id=entered.practitioner_id
+            )
+    except HcrmError as error:
+        return _refused(instruction_id, "reassign", error)
+    flash("已改派", "success")
+    return _back(instruction_id)
+
+
+# ── the common steps ────────────────────────────────────────────────────────
+
+
+def _back(instruction_id: str) -> ResponseReturnValue:
+    return redirect(url_for("centre.show_instruction", instruction_id=instruction_id), 303)
+
+
+def _refused(instruction_id: str, act: str, error: HcrmError) -> ResponseReturnValue:
+    """The page again, the text kept beside what was wrong with it."""
+    if error.status not in (409, 422):
+        raise error
+    return _instruction_page(instruction_id, act=act, errors=form_errors(error), status=error.status)
+
+
+def _instruction_page(
+    instruction_id: str, *, act: str = "", errors: Mapping[str, str] | None = None, status: int = 200
+) -> ResponseReturnValue:
+    with console_work(write=False) as work:
+        found = queries.get_instruction(work, instruction_id=instruction_id)
+        instruction: Instruction = found.Instruction
+        words: dict[str, Any] = {
+            "history": queries.list_history(work, instruction_id=instruction.id),
+            "classes": queries.list_classifications(work, encounter_ids=[instruction.encounter_id]).get(
+                instruction.encounter_id, ()
+            ),
+            "step": published_step(
+                work, protocol_code=instruction.protocol_code, version=instruction.protocol_version,
+                step_code=instruction.step_code,
+            ),
+            "attempts": list_attempts(work, subject_type=SUBJECT, subject_id=instruction.id),
+            "told": _answers(work, instruction),
+            "practitioners": queries.list_assignable(work),
+        }  # fmt: skip
+    return render_template(
+        "centre/show.html", found=found, instruction=instruction, patient=found.Patient, act=act,
+        errors=errors or {}, sent=request.form, tones=TONES, channel=StepChannel(instruction.channel), axes=Axis,
+        is_open=instruction.state in OPEN_STATES,
+        is_recordable=instruction.state in instructions.RECORDABLE_STATES,
+        is_returned=instruction.state is InstructionState.RETURNED,
+        findings_url=_findings_url(instruction_id), **words,
+    ), status  # fmt: skip
+
+
+def _answers(work: Work, instruction: Instruction) -> list[tuple[Any, Any]]:
+    """Every submitted form with its answers in words, the latest first."""
+    return [
+        (
+            response,
+            answer_lines(
+                load_form(work, code=response.form_code, version=response.form_version), response.answers
+            ),
+        )
+        for response in list_responses(work, subject_type=SUBJECT, subject_ids=[instruction.id])
+    ]
+
+
+def _findings_url(instruction_id: str) -> str | None:
+    """Red flags and reviews belong to the station, a layer above: its page is fetched, not imported."""
+    endpoint = "followup.show_findings"
+    if endpoint not in current_app.view_functions:
+        return None
+    return url_for(endpoint, instruction_id=instruction_id)
+
+
+def _states(value: str) -> tuple[InstructionState, ...]:
+    if value == "open":
+        return OPEN_STATES
+    return (InstructionState(value),) if value in {state.value for state in InstructionState} else ()
+
+
+def _narrowed(wanted: InstructionFilter, **more: bool) -> InstructionFilter:
+    return InstructionFilter(
+        department_id=wanted.department_id, protocol_code=wanted.protocol_code, **more
+    )

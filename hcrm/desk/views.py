@@ -1,0 +1,248 @@
+"""Pages over several parts: patient search and record, workbench and board, system state."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from flask import Blueprint, current_app, g, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from jinja2_fragments.flask import render_block
+from pydantic import Field
+
+from hcrm.archive.models import DeceasedState
+from hcrm.archive.queries import get_patient
+from hcrm.archive.timeline import KINDS, list_timeline
+from hcrm.archive.visit_models import EncounterStatus
+from hcrm.centre.models import InstructionState
+from hcrm.core.actor import Actor
+from hcrm.core.events import DeliveryState
+from hcrm.core.inputs import Blank, Input, OptionalText, read_input
+from hcrm.core.work import Work
+from hcrm.desk.board import PERIODS, load_board
+from hcrm.desk.chain import load_chain
+from hcrm.desk.patient import load_card, reveal_value
+from hcrm.desk.record_tabs import list_contacts, list_diagnoses, list_followups, list_procedures, list_visits
+from hcrm.desk.search import PatientSearch, find_patients
+from hcrm.desk.system import load_system, retry_event
+from hcrm.desk.today import count_centre, list_loads, list_recent
+from hcrm.directory.queries import list_departments
+from hcrm.inbox.models import ApplicationState
+from hcrm.web.shell import SAFE_METHODS, console_work, current_shell, flash, form_values, require
+
+bp = Blueprint("desk", __name__)
+
+VISIT_TONES = {
+    EncounterStatus.PLANNED: "open", EncounterStatus.IN_PROGRESS: "work", EncounterStatus.ON_LEAVE: "near",
+    EncounterStatus.FINISHED: "done", EncounterStatus.CANCELLED: "off",
+}  # fmt: skip
+INSTRUCTION_TONES = {
+    InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
+    InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
+    InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "late",
+}  # fmt: skip
+MESSAGE_TONES = {
+    ApplicationState.WAITING: "work", ApplicationState.APPLIED: "done", ApplicationState.IGNORED: "off",
+    ApplicationState.HELD: "near", ApplicationState.PARKED: "late",
+}  # fmt: skip
+DELIVERY_TONES = {DeliveryState.DONE: "done", DeliveryState.FAILED: "near", DeliveryState.PARKED: "late"}
+DECEASED_TONES = {DeceasedState.DECEASED: "late", DeceasedState.DISPUTED: "near"}
+"""How each state looks."""
+
+
+@bp.context_processor
+def page_words() -> dict[str, Any]:
+    """What the desk's templates need besides their rows."""
+    return {
+        "page_url": page_url,
+        "visit_tones": VISIT_TONES,
+        "instruction_tones": INSTRUCTION_TONES,
+        "message_tones": MESSAGE_TONES,
+    }
+
+
+def page_url(endpoint: str, **values: Any) -> str | None:
+    """The address of a page of another part; None where this installation lacks it, and the text stands alone."""
+    return url_for(endpoint, **values) if endpoint in current_app.view_functions else None
+
+
+def is_fragment() -> bool:
+    """Whether htmx asks, which wants a part of the page."""
+    return request.headers.get("HX-Request") == "true"
+
+
+# ── finding patients ────────────────────────────────────────────────────────
+
+
+@bp.route("/patients", methods=["GET", "POST"])
+@require("patient.read", audit="patient.search")
+def search_patients() -> ResponseReturnValue:
+    """Patients in scope. Words come by post: they must not stand in an address, a history or a log."""
+    is_post = request.method not in SAFE_METHODS
+    asked = read_input(PatientSearch, form_values() if is_post else _without_words(request.args.to_dict()))
+    if is_post and not asked.q and not is_fragment():
+        return redirect(_list_address(asked), 303)
+    with console_work(write=False) as work:
+        found = find_patients(work, asked)
+        departments = list_departments(work)
+    if is_post and found.only and not is_fragment():
+        return redirect(url_for("desk.show_patient", patient_id=found.only.id), 303)
+    words = {
+        "asked": asked, "page": found.page, "emptiness": found.emptiness.value, "departments": departments,
+        "statuses": EncounterStatus, "is_mine": g.actor.department_ids is not None,
+        "search_url": "",  # this page has the box itself
+    }  # fmt: skip
+    if not is_fragment():
+        return render_template("desk/search.html", **words)
+    answer = make_response(render_block("desk/search.html", "results", is_fragment=True, **words))
+    answer.headers["HX-Replace-Url"] = _list_address(asked)
+    return answer
+
+
+def _list_address(asked: PatientSearch) -> str:
+    return url_for("desk.search_patients", department=asked.department, status=asked.status)
+
+
+def _without_words(arguments: dict[str, str]) -> dict[str, str]:
+    """An old link that carried the words is opened without them."""
+    return {name: value for name, value in arguments.items() if name != "q"}
+
+
+# ── a patient ───────────────────────────────────────────────────────────────
+
+
+class RecordAddress(Input):
+    """What stands in the address of a patient's page."""
+
+    tab: OptionalText = None
+    kind: OptionalText = None
+    key: OptionalText = None
+
+
+TABS: Mapping[str, str] = {
+    "timeline": "时间线", "visits": "就诊", "diagnoses": "诊断", "procedures": "手术", "allergies": "过敏",
+    "followups": "随访", "contacts": "联系", "people": "联系人与地址", "chain": "消息链",
+}  # fmt: skip
+_NEEDS = {"followups": "instruction.read", "contacts": "instruction.read", "chain": "message.read"}
+_KIND_NEEDS = dict.fromkeys(("instruction", "contact", "form", "alert"), "instruction.read")
+_PAGES: Mapping[str, Callable[..., Any]] = {
+    "visits": list_visits,
+    "diagnoses": list_diagnoses,
+    "procedures": list_procedures,
+    "followups": list_followups,
+    "contacts": list_contacts,
+}
+
+
+@bp.get("/patients/<patient_id>")
+@require("patient.read", audit="patient.read")
+def show_patient(patient_id: str) -> ResponseReturnValue:
+    """A patient's record; a merged one leads to the survivor."""
+    asked = read_input(RecordAddress, request.args.to_dict())
+    tabs = _allowed(TABS, _NEEDS, g.actor)
+    kinds = _allowed(KINDS, _KIND_NEEDS, g.actor)
+    tab = asked.tab if asked.tab in tabs else "timeline"
+    with console_work() as work:
+        patient = get_patient(work, patient_id)
+        if patient.id == patient_id:
+            card = load_card(work, patient)
+            content = _tab_content(work, tab, patient_id, asked, kinds)
+    if patient.id != patient_id:
+        flash("您打开的档案已合并，现在显示的是保留的档案")
+        return redirect(url_for("desk.show_patient", patient_id=patient.id), 303)
+    return render_template(
+        "desk/patient.html", patient=patient, card=card, tabs=tabs, tab=tab, kinds=kinds, kind=asked.kind,
+        deceased_tones=DECEASED_TONES, **content,
+    )  # fmt: skip
+
+
+def _allowed(words: Mapping[str, str], needs: Mapping[str, str], actor: Actor) -> dict[str, str]:
+    """The tabs or kinds of lines the actor may see."""
+    return {name: word for name, word in words.items() if name not in needs or actor.may(needs[name])}
+
+
+def _tab_content(
+    work: Work, tab: str, patient_id: str, asked: RecordAddress, kinds: Mapping[str, str]
+) -> dict[str, Any]:
+    if tab == "timeline":
+        wanted = [asked.kind] if asked.kind and asked.kind in kinds else list(kinds)
+        return {"page": list_timeline(work, patient_id=patient_id, kinds=wanted, key=asked.key)}
+    if tab == "chain":
+        return {"chain": load_chain(work, patient_id=patient_id, key=asked.key)}
+    return {"page": _PAGES[tab](work, patient_id=patient_id, key=asked.key)} if tab in _PAGES else {}
+
+
+@bp.post("/patients/<patient_id>/reveal/<kind>/<key>")
+@require("patient.reveal", audit="patient.reveal")
+def reveal(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
+    """One phone, ID number or address in full, in the place of the masked one."""
+    with console_work() as work:
+        value = reveal_value(work, patient_id=patient_id, kind=kind, key=key)
+    return render_template("desk/_revealed.html", value=value)
+
+
+# ── workbench and board ─────────────────────────────────────────────────────
+
+
+class BoardAddress(Input):
+    """What stands in the address of the board."""
+
+    days: Annotated[int | None, Blank, Field(ge=1, le=366)] = None
+
+
+@bp.get("/workbench")
+@require("instruction.read", audit="encounter.list")
+def workbench() -> ResponseReturnValue:
+    """The first page of the service centre, and of a department's head."""
+    if g.actor.department_ids is not None:
+        return _show_board()
+    with console_work() as work:
+        numbers = count_centre(work)
+        loads = list_loads(work)
+        recent = list_recent(work) if g.actor.may("patient.read") else None
+    return render_template("desk/workbench.html", numbers=numbers, loads=loads, recent=recent)
+
+
+def _show_board() -> ResponseReturnValue:
+    asked = read_input(BoardAddress, request.args.to_dict())
+    with console_work() as work:
+        board = load_board(work, days=asked.days or PERIODS[1])
+        departments = list_departments(work)
+    return render_template(
+        "desk/board.html",
+        board=board,
+        departments=departments,
+        periods=PERIODS,
+        days=asked.days or PERIODS[1],
+    )
+
+
+@bp.get("/workbench/recent")
+@require("patient.read", audit="encounter.list")
+def list_recent_stays() -> ResponseReturnValue:
+    """The list of recent discharges, asked for again and again; 204 while nothing in it has changed."""
+    with console_work() as work:
+        recent = list_recent(work, seen=request.args.get("seen"))
+    return render_block("desk/workbench.html", "recent_list", recent=recent) if recent else ("", 204)
+
+
+# ── the system ──────────────────────────────────────────────────────────────
+
+
+@bp.get("/system")
+@require("system.read", audit="none:states, counts and times of processes, nothing of patients")
+def system() -> ResponseReturnValue:
+    """Whether every part of the house still moves."""
+    with console_work() as work:
+        state = load_system(work, current_shell().runtime, current_app.extensions["hcrm.jobs"])
+    return render_template(
+        "desk/system.html", state=state, states=ApplicationState, delivery_tones=DELIVERY_TONES
+    )
+
+
+@bp.post("/system/deliveries/<event_id>/retry")
+@require("message.replay", audit="event.retry")
+def retry_delivery(event_id: str) -> ResponseReturnValue:
+    """Let a parked event be tried anew."""
+    with console_work() as work:
+        retry_event(work, event_id=event_id, handler=request.form.get("handler", ""))
+    flash("已安排重试", "success")
+    return redirect(url_for("desk.system"), 303)
