@@ -146,9 +146,7 @@ def save_draft(instruction_id: str) -> ResponseReturnValue:
     if saved.answers.errors:
         typed = _typed(version=saved.version)
         notice = "草稿已保存，标出的答案读不懂，没有保存"
-        return _form_page(
-            instruction_id, typed=typed, errors=saved.answers.errors, notice=notice, status=422
-        )
+        return _form_page(instruction_id, typed=typed, errors=saved.answers.errors, notice=notice, status=422)
     flash(f"草稿已保存 {at:%H:%M}", "success")
     return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
 
@@ -317,9 +315,7 @@ def _form_page(
 def _conflict_page(instruction_id: str, error: DraftConflictError) -> ResponseReturnValue:
     """Both texts side by side: mine in the fields, the other beside each that differs; the next save is knowing."""
     typed = _typed(record_id=error.response_id, version=error.version)
-    return _form_page(
-        instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409
-    )
+    return _form_page(instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409)
 
 
 def _draft_values() -> dict[str, Any]:
@@ -376,7 +372,9 @@ def _next_of(work: Any, instruction_id: str) -> str | None:
 
 
 def _recorded_words(recorded: station.Recorded) -> tuple[str, str]:
-    words = [f"随访已登记：{recorded.instruction.outcome.label}" if recorded.instruction.outcome else "已登记"]
+    words = [
+        f"随访已登记：{recorded.instruction.outcome.label}" if recorded.instruction.outcome else "已登记"
+    ]
     if recorded.review is not None:
         words.append(f"已转科主任审核（{recorded.review.label}）")
     if recorded.flags:
@@ -404,9 +402,7 @@ def _review_page(
     with console_work(write=False) as work:
         asked, found = queries.get_review(work, review_id=review_id)
         instruction = found.Instruction
-        response = queries.get_response(
-            work, instruction_id=instruction.id, response_id=asked.response_id
-        )
+        response = queries.get_response(work, instruction_id=instruction.id, response_id=asked.response_id)
         lines = (
             answer_lines(
                 load_form(work, code=response.form_code, version=response.form_version), response.answers

@@ -8,12 +8,24 @@ from hcrm.app.health import bp as health
 from hcrm.audit.views import bp as audit
 from hcrm.centre.views import bp as centre
 from hcrm.desk.fhir_api import bp as fhir
-from hcrm.inbox.views import bp as inbox
 from hcrm.desk.views import bp as desk
+from hcrm.inbox.views import bp as inbox
+from hcrm.statistics.views import bp as statistics
 
-BLUEPRINTS: tuple[Blueprint, ...] = (accounts, audit, desk, fhir, health)
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    accounts,
+    audit,
+    desk,
+    fhir,
+    health,
+    centre,
+    followup,
+    inbox,
+    statistics,
+)
 
 OFF_MENU: dict[str, str] = {
+    "statistics.list_rows": "from every figure of the statistics",
     "accounts.home": "leads to the first page of the person's role",
     "accounts.log_in": "nobody is signed in yet",
     "accounts.change_password": "in the person's own menu at the top",

@@ -40,12 +40,13 @@ class PatientSide:
         self.history: list[Row] = []
         self.lists = {model: Rows(work, model, "patient_id") for model in LISTS}
 
-    def gather(self, identifiers: list[IdentifierRecord]) -> None:
-        """Load everything these record numbers lead to: one query a table."""
+    def gather(self, identifiers: list[IdentifierRecord]) -> set[str]:
+        """Load everything these record numbers lead to: one query a table. The ids of the patients met."""
         ids = self.index.gather(identifiers)
         if ids:
             for model, rows in self.lists.items():
                 rows.load(values_in(model.patient_id, ids), model.ended_at.is_(None))
+        return ids
 
     def write(self) -> None:
         """Patients first, then what hangs on them."""
@@ -64,9 +65,7 @@ class PatientSide:
             is_stub=is_stub, is_nullified=False, provenance={}, created_at=now, updated_at=now, version=1,
         )  # fmt: skip
 
-    def apply(
-        self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]
-    ) -> None:
+    def apply(self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]) -> None:
         """Take over what this message knows and is not older than what stands."""
         self._scalars(patient, record, change, seq)
         self.add_numbers(patient, record, change, seq)

@@ -81,7 +81,7 @@ class VisitSide:
         self._emit()
 
     def find(self, patient_id: str | None, record: EncounterRecord, change: Change, seq: int) -> Row | None:
-        """The visit of that number; without a number the one that knows this event, else the patient's only open one."""
+        """The visit of that number; without one, that which knows this event, else the patient's only open one."""
         if record.visit_no:
             return self._by_key.get((record.authority, record.visit_no))
         if patient_id is None:

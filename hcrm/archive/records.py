@@ -88,7 +88,7 @@ class PatientRecord:
     deceased: DeceasedState | None = None
     deceased_at: datetime | None = None
     contacts: tuple[ContactRecord, ...] | None = None
-    business_contacts: tuple[ContactRecord, ...] | None = None  # where the sender has a list of its own for them
+    business_contacts: tuple[ContactRecord, ...] | None = None  # where the sender lists them apart
     addresses: tuple[AddressRecord, ...] | None = None
     related: tuple[RelatedPersonRecord, ...] | None = None
     allergies: tuple[AllergyRecord, ...] | None = None

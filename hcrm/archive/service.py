@@ -4,13 +4,13 @@ Gather the keys of the batch, load what exists with one query per table, decide 
 statements. A merge rewrites keys in the database itself, so it stands alone between batches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hcrm.archive.absorb_patient import PatientSide
 from hcrm.archive.absorb_visit import VisitSide
 from hcrm.archive.batch import Row
-from hcrm.archive.events import PatientDied
 from hcrm.archive.matching import differing_facts, record_numbers
 from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import DeceasedState
@@ -24,7 +24,7 @@ from hcrm.archive.records import (
     PatientRecord,
 )
 from hcrm.archive.visit import CANCELS
-from hcrm.archive.visit_models import DischargeWay, VisitEventKind
+from hcrm.archive.visit_models import DischargeWay, EncounterStatus, VisitEventKind
 from hcrm.audit.service import record_audit
 from hcrm.core.work import Work
 
@@ -37,8 +37,8 @@ class Arrival:
     change: Change
 
 
-HeldCancels = Mapping[str, Sequence[Arrival]]
-"""Cancels that came before their event, by the key of the visit they wait for."""
+Held = dict[str, list[Arrival]]
+"""Cancels that came before their visit, by its key."""
 
 
 def visit_key(work: Work, record: EncounterRecord) -> str | None:
@@ -46,45 +46,43 @@ def visit_key(work: Work, record: EncounterRecord) -> str | None:
     return work.keys.blind("visit", f"{record.authority}\x00{record.visit_no}") if record.visit_no else None
 
 
-def absorb_records(
-    work: Work, *, arrivals: Sequence[Arrival], held: HeldCancels | None = None
-) -> list[AbsorbOutcome]:
-    """Absorb changes in order of arrival; one outcome for each. `held` cancels of a visit met are absorbed with it."""
-    outcomes: list[AbsorbOutcome] = []
+def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOutcome]:
+    """Absorb changes in order of arrival; one outcome for each.
+
+    A cancel whose visit nobody knows yet is held; where the visit comes up later among these arrivals, it is let
+    loose at once. Whoever keeps held cancels hands them over again, first, with what speaks of their visit.
+    """
+    outcomes: dict[int, AbsorbOutcome] = {}
+    held: Held = defaultdict(list)
     run: list[Arrival] = []
     for arrival in arrivals:
         if arrival.change.merges:
-            outcomes += _absorb_run(work, run, held or {})
-            outcomes.append(_absorb_merge(work, arrival))
+            outcomes |= _absorb_run(work, run, held)
+            outcomes[arrival.seq] = _absorb_merge(work, arrival)
             run = []
         else:
             run.append(arrival)
-    outcomes += _absorb_run(work, run, held or {})
-    return outcomes
+    outcomes |= _absorb_run(work, run, held)
+    return [outcomes[arrival.seq] for arrival in arrivals]
 
 
-def _absorb_run(work: Work, arrivals: Sequence[Arrival], held: HeldCancels) -> list[AbsorbOutcome]:
+def _absorb_run(work: Work, arrivals: Sequence[Arrival], held: Held) -> dict[int, AbsorbOutcome]:
     if not arrivals:
-        return []
+        return {}
     patients, visits = PatientSide(work), VisitSide(work)
-    changes = [arrival.change for arrival in arrivals]
-    patients.gather([item for change in changes if change.patient for item in change.patient.identifiers])
-    without_number = set()
-    for change in changes:
-        if change.patient and change.encounter and not change.encounter.visit_no:
-            match = patients.index.match(change.patient.identifiers)
-            if match:
-                without_number.add(match.patient_id)
-    visits.gather([change.encounter for change in changes if change.encounter], without_number)
+    changes = [arrival.change for earlier in held.values() for arrival in earlier]
+    changes += [arrival.change for arrival in arrivals]
+    encounters = [change.encounter for change in changes if change.encounter]
+    met = patients.gather(
+        [item for change in changes if change.patient for item in change.patient.identifiers]
+    )
+    visits.gather(encounters, met if any(not record.visit_no for record in encounters) else set())
     run = _Run(work, patients, visits, held)
-    outcomes = []
     for arrival in arrivals:
-        outcome = run.absorb(arrival)
-        _audit(work, arrival, outcome)
-        outcomes.append(outcome)
+        run.take(arrival)
     patients.write()
     visits.write()
-    return outcomes
+    return run.outcomes
 
 
 def _audit(work: Work, arrival: Arrival, outcome: AbsorbOutcome) -> None:
@@ -98,11 +96,23 @@ def _audit(work: Work, arrival: Arrival, outcome: AbsorbOutcome) -> None:
 class _Run:
     """The changes between two merges."""
 
-    def __init__(self, work: Work, patients: PatientSide, visits: VisitSide, held: HeldCancels) -> None:
+    def __init__(self, work: Work, patients: PatientSide, visits: VisitSide, held: Held) -> None:
         self.work = work
         self.patients = patients
         self.visits = visits
         self.held = held
+        self.outcomes: dict[int, AbsorbOutcome] = {}
+
+    def take(self, arrival: Arrival) -> None:
+        """Absorb one change, and then what was held for the visit it made known."""
+        outcome = self.absorb(arrival)
+        self.outcomes[arrival.seq] = outcome
+        _audit(self.work, arrival, outcome)
+        if outcome.visit_key:
+            self.held[outcome.visit_key].append(arrival)
+        elif self.held and outcome.encounter_id and arrival.change.encounter:
+            for earlier in self.held.pop(visit_key(self.work, arrival.change.encounter) or "", ()):
+                self.take(earlier)
 
     def absorb(self, arrival: Arrival) -> AbsorbOutcome:
         change, seq = arrival.change, arrival.seq
@@ -110,7 +120,7 @@ class _Run:
         if record is None or not record_numbers(record.identifiers):
             return AbsorbOutcome(OutcomeState.PARKED, reason="no_patient_number", detail="PID-3")
         match = self.patients.index.match(record.identifiers)
-        refusal = self._refusal(match.patient_id if match else None, change)
+        refusal = self._refusal(match.patient_id if match else None, arrival)
         if refusal is not None:
             return refusal
         flags = list(change.flags)
@@ -125,35 +135,28 @@ class _Run:
             late = match.late and not patient["is_stub"]
             if match.conflict:
                 flags.append("identifier_conflict")
-            known = self.patients.index.identifiers.by_owner[patient["id"]]
-            if (
-                not late
-                and not patient["is_stub"]
-                and differing_facts(self.work, patient, known, record) >= 2
-            ):
-                return AbsorbOutcome(
-                    OutcomeState.PARKED, reason="identity_conflict", detail="PID-3 PID-5 PID-7 PID-8",
-                    flags=tuple(flags), patient_id=patient["id"],
-                )  # fmt: skip
+            if not late and _is_someone_else(self.patients, patient, record):
+                return _identity_conflict(patient, flags)
             if patient["is_stub"] and (change.event is not None or change.encounter is None):
                 self.patients.patients.change(patient, is_stub=False)
         if late:
             flags.append("late_under_merged_id")
-            self.patients.add_numbers(patient, record, change, seq)
+            self.patients.apply_late(patient, record, change, seq)
         else:
-            self.patients.apply(patient, record, change, seq)
+            self.patients.apply(patient, record, change, seq, flags)
         visit = self._visit(patient, arrival, flags)
         return AbsorbOutcome(
             OutcomeState.APPLIED, flags=tuple(dict.fromkeys(flags)), patient_id=patient["id"],
             encounter_id=visit["id"] if visit else None,
         )  # fmt: skip
 
-    def _refusal(self, patient_id: str | None, change: Change) -> AbsorbOutcome | None:
+    def _refusal(self, patient_id: str | None, arrival: Arrival) -> AbsorbOutcome | None:
         """Why what the change says of its visit cannot be done, before anything is written."""
+        change = arrival.change
         record, event = change.encounter, change.event
         if record is None:
             return None
-        visit = self.visits.find(record, patient_id)
+        visit = self.visits.find(patient_id, record, change, arrival.seq)
         if visit is not None:
             return None if visit["patient_id"] == patient_id else _parked("visit_of_other_patient", change)
         if event is None:
@@ -170,9 +173,8 @@ class _Run:
                 visit_key=key,
             )
         if not record.visit_no and event.kind is VisitEventKind.DISCHARGE:
-            return _parked(
-                "visit_unclear", change
-            )  # which of several, or one never admitted: a person decides
+            # Which of several, or one never admitted: a person decides.
+            return _parked("visit_unclear", change)
         return None
 
     def _visit(self, patient: Row, arrival: Arrival, flags: list[str]) -> Row | None:
@@ -180,76 +182,112 @@ class _Run:
         change, record, event = arrival.change, arrival.change.encounter, arrival.change.event
         if record is None:
             return None
-        visit = self.visits.find(record, patient["id"])
+        visit = self.visits.find(patient["id"], record, change, arrival.seq)
         if visit is None:
             if event is None:
                 return None  # an update never opens a visit
             visit = self.visits.create(patient["id"], record, change)
-        for earlier in self.held.get(visit_key(self.work, record) or "", ()):
-            if earlier.change.encounter and earlier.change.event:
-                self.visits.log(
-                    visit, earlier.change.event, earlier.change.encounter, earlier.change, earlier.seq
-                )
-        if event is not None:
-            self.visits.log(visit, event, record, change, arrival.seq)
-            if event.kind is VisitEventKind.DISCHARGE and record.discharged_at is None:
-                flags.append("no_discharge_time")
+        had_died = _ended_in_death(visit)
+        is_news = event is not None and self.visits.log(visit, event, record, change, arrival.seq)
         self.visits.apply(visit, record, change, arrival.seq)
         if event is not None:
-            self.visits.tell(visit, event)
-        if visit["discharge_way"] == DischargeWay.DIED and patient["deceased"] == DeceasedState.ALIVE:
-            self.patients.patients.change(
-                patient, deceased=DeceasedState.DECEASED, deceased_at=visit["discharged_at"] or change.as_of
-            )
-            self.work.emit(PatientDied(patient_id=patient["id"]))
+            if is_news:
+                self.visits.tell(visit, event)
+            if event.kind is VisitEventKind.DISCHARGE and record.discharged_at is None:
+                flags.append("no_discharge_time")
+        self._death(patient, visit, had_died, arrival, flags)
         return visit
+
+    def _death(self, patient: Row, visit: Row, had_died: bool, arrival: Arrival, flags: list[str]) -> None:
+        """A stay that ended in death is a word about the patient (B27), and so is that it did not."""
+        change, record = arrival.change, arrival.change.encounter
+        if _ended_in_death(visit):
+            if record is not None and record.discharge_way is DischargeWay.DIED:
+                flags.append("died:PV1-36")
+                at = change.patient.deceased_at if change.patient else None
+                self.patients.tell_death(
+                    patient, DeceasedState.DECEASED, at or visit["discharged_at"], change, arrival.seq
+                )
+        elif had_died:
+            self.patients.tell_death(patient, DeceasedState.ALIVE, None, change, arrival.seq)
+
+
+def _ended_in_death(visit: Row) -> bool:
+    return visit["status"] == EncounterStatus.FINISHED and visit["discharge_way"] == DischargeWay.DIED
 
 
 def _parked(reason: str, change: Change) -> AbsorbOutcome:
     return AbsorbOutcome(OutcomeState.PARKED, reason=reason, detail="PV1-19", flags=change.flags)
 
 
+def _is_someone_else(side: PatientSide, patient: Row, record: PatientRecord) -> bool:
+    """Whether the record number was given to another person (B42)."""
+    known = side.index.identifiers.by_owner[patient["id"]]
+    return differing_facts(side.work, patient, known, record) >= 2
+
+
+def _identity_conflict(patient: Row, flags: Sequence[str]) -> AbsorbOutcome:
+    return AbsorbOutcome(
+        OutcomeState.PARKED, reason="identity_conflict", detail="PID-3 PID-5 PID-7 PID-8",
+        flags=tuple(flags), patient_id=patient["id"],
+    )  # fmt: skip
+
+
 def _absorb_merge(work: Work, arrival: Arrival) -> AbsorbOutcome:
-    """A40: each retired number becomes part of its survivor; then the survivor's own data."""
-    flags: list[str] = list(arrival.change.flags)
-    survivor_id: str | None = None
-    for merge in arrival.change.merges:
-        result = _merge_one(work, merge, arrival)
-        if isinstance(result, AbsorbOutcome):
-            return result
-        survivor_id, flag = result
-        if flag:
-            flags.append(flag)
-    if arrival.change.patient is not None:
-        rest = Arrival(arrival.seq, replace(arrival.change, merges=(), encounter=None, event=None))
-        outcome = _absorb_run(work, [rest], {})[0]
-        return replace(outcome, flags=tuple(dict.fromkeys([*flags, *outcome.flags])))
-    return AbsorbOutcome(OutcomeState.APPLIED, flags=tuple(flags), patient_id=survivor_id)
+    """A40: each retired number becomes part of its survivor; then the survivor's own data.
+
+    A group that cannot be done parks the message; the others stand, and a replay finds them merged already.
+    """
+    refusal = _refuse_survivor(work, arrival.change)
+    if refusal is not None:
+        return refusal
+    outcomes = [_merge_one(work, merge, arrival) for merge in arrival.change.merges]
+    flags = (*arrival.change.flags, *(flag for outcome in outcomes for flag in outcome.flags))
+    for state in (OutcomeState.PARKED, OutcomeState.APPLIED, OutcomeState.IGNORED):
+        found = [outcome for outcome in outcomes if outcome.state is state]
+        if found:
+            break
+    if state is not OutcomeState.APPLIED or arrival.change.patient is None:
+        return replace(found[0], flags=tuple(dict.fromkeys(flags)))
+    rest = Arrival(arrival.seq, replace(arrival.change, merges=(), encounter=None, event=None))
+    outcome = _absorb_run(work, [rest], defaultdict(list))[arrival.seq]
+    return replace(outcome, flags=tuple(dict.fromkeys([*flags, *outcome.flags])))
 
 
-def _merge_one(work: Work, merge: MergeRecord, arrival: Arrival) -> AbsorbOutcome | tuple[str, str | None]:
+def _refuse_survivor(work: Work, change: Change) -> AbsorbOutcome | None:
+    """Nothing is merged into an archive that this message does not describe."""
+    if change.patient is None:
+        return None
+    side = PatientSide(work)
+    side.gather(list(change.patient.identifiers))
+    match = side.index.match(change.patient.identifiers)
+    if match is None or match.late:
+        return None
+    survivor = side.patients.by_id[match.patient_id]
+    if _is_someone_else(side, survivor, change.patient):
+        return _identity_conflict(survivor, change.flags)
+    return None
+
+
+def _merge_one(work: Work, merge: MergeRecord, arrival: Arrival) -> AbsorbOutcome:
     survivors, retired = record_numbers(merge.survivor), record_numbers(merge.retired)
     if not survivors or not retired:
-        return AbsorbOutcome(
-            OutcomeState.PARKED, reason="no_merge_number", detail="MRG-1" if survivors else "PID-3"
-        )
+        place = "MRG-1" if survivors else "PID-3"
+        return AbsorbOutcome(OutcomeState.PARKED, reason="no_merge_number", detail=place)
     if _same_number(survivors[0], retired[0]):
-        return AbsorbOutcome(
-            OutcomeState.IGNORED, reason="merge_self", detail="MRG-1", flags=arrival.change.flags
-        )
+        return AbsorbOutcome(OutcomeState.IGNORED, reason="merge_self", detail="MRG-1")
     side = PatientSide(work)
     side.gather([*survivors, *retired])
     if len({row["patient_id"] for row in side.index.find(retired[0])}) > 1:
         return AbsorbOutcome(OutcomeState.PARKED, reason="merge_ambiguous", detail="MRG-1")
     into, gone = side.index.match(survivors), side.index.match(retired)
     if into and gone and into.patient_id == gone.patient_id:
-        if gone.late:
-            return into.patient_id, "already_merged"
-        if into.late:
+        if into.late and not gone.late:
             return AbsorbOutcome(OutcomeState.PARKED, reason="merge_cycle", detail="MRG-1")
         _retire(work, side, retired)
         side.write()
-        return into.patient_id, None
+        flags = ("already_merged",) if gone.late else ()
+        return AbsorbOutcome(OutcomeState.APPLIED, flags=flags, patient_id=into.patient_id)
     if into is None:
         row = side.create(is_stub=True)
         side.add_numbers(row, PatientRecord(identifiers=merge.survivor), arrival.change, arrival.seq)
@@ -260,16 +298,12 @@ def _merge_one(work: Work, merge: MergeRecord, arrival: Arrival) -> AbsorbOutcom
         # The merge came before the patient it retires: the number finds the survivor from now on (B30).
         _keep_retired(work, side, survivor_id, retired, arrival)
         side.write()
-        return survivor_id, None
-    side.write()
-    merge_patients(
-        work,
-        survivor_id=survivor_id,
-        merged_id=gone.patient_id,
-        source=arrival.change.source,
-        seq=arrival.seq,
-    )
-    return survivor_id, None
+    else:
+        side.write()
+        merge_patients(
+            work, survivor_id=survivor_id, merged_id=gone.patient_id, source=arrival.change.source, seq=arrival.seq
+        )  # fmt: skip
+    return AbsorbOutcome(OutcomeState.APPLIED, patient_id=survivor_id)
 
 
 def _same_number(one: IdentifierRecord, other: IdentifierRecord) -> bool:
@@ -281,7 +315,8 @@ def _same_number(one: IdentifierRecord, other: IdentifierRecord) -> bool:
 def _retire(work: Work, side: PatientSide, retired: Sequence[IdentifierRecord]) -> None:
     for item in retired:
         for row in side.index.find(item):
-            side.index.identifiers.change(row, retired_at=work.clock.now())
+            if row["retired_at"] is None:
+                side.index.identifiers.change(row, retired_at=work.clock.now())
 
 
 def _keep_retired(

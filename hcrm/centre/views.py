@@ -205,6 +205,4 @@ def _states(value: str) -> tuple[InstructionState, ...]:
 
 
 def _narrowed(wanted: InstructionFilter, **more: bool) -> InstructionFilter:
-    return InstructionFilter(
-        department_id=wanted.department_id, protocol_code=wanted.protocol_code, **more
-    )
+    return InstructionFilter(department_id=wanted.department_id, protocol_code=wanted.protocol_code, **more)

@@ -53,8 +53,9 @@ class Json(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        """JSONB where there is one."""
-        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else sa.Text())
+        """JSONB where there is one; None is SQL's NULL there too, not JSON's null."""
+        jsonb = JSONB(none_as_null=True)
+        return dialect.type_descriptor(jsonb if dialect.name == "postgresql" else sa.Text())
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
         """Text for SQLite; the PostgreSQL type does its own."""

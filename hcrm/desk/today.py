@@ -63,6 +63,7 @@ class RecentStay:
     discharged_at: datetime
     way: DischargeWay
     groups: Sequence[str]  # disease groups by the main diagnosis first; a sensitive one is not named
+    is_classified: bool
     issued: int
     first_due: date | None
     owner: str | None
@@ -137,8 +138,8 @@ def list_recent(work: Work, *, seen: str | None = None) -> Recent | None:
     rows = work.execute(scope_encounters(statement, work.actor)).all()
     ids = [row.id for row in rows]
     issued = _issued(work, ids)
-    groups = _groups(work, ids)
-    stays = [_stay(row, issued.get(row.id), groups.get(row.id, ())) for row in rows]
+    classes = _classes(work, ids)
+    stays = [_stay(row, issued.get(row.id), classes.get(row.id, ())) for row in rows]
     mark = _mark(stays)
     if mark == seen:
         return None
@@ -152,11 +153,12 @@ _STAY_COLUMNS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def _stay(row: Any, issued: Any, groups: Sequence[str]) -> RecentStay:
+def _stay(row: Any, issued: Any, classes: Sequence[Classification]) -> RecentStay:
     return RecentStay(
         encounter_id=row.id, patient_id=row.patient_id, patient_name=row.patient_name, sex=row.sex,
         birth_date=row.birth_date, department=row.department, discharged_at=row.discharged_at,
-        way=row.discharge_way, groups=groups, issued=issued.number if issued else 0,
+        way=row.discharge_way, groups=[one.label for one in classes if not one.is_sensitive],
+        is_classified=bool(classes), issued=issued.number if issued else 0,
         first_due=issued.first_due if issued else None, owner=issued.owner if issued else None,
         without_owner=issued.without_owner if issued else 0,
     )  # fmt: skip
@@ -179,25 +181,22 @@ def _issued(work: Work, encounter_ids: Sequence[str]) -> dict[str, Any]:
     return {row.encounter_id: row for row in rows}
 
 
-def _groups(work: Work, encounter_ids: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    rows = work.execute(
-        sa.select(Classification.encounter_id, Classification.label)
-        .where(
-            Classification.encounter_id.in_(encounter_ids),
-            Classification.axis == "disease_group",
-            ~Classification.is_sensitive,
-        )
+def _classes(work: Work, encounter_ids: Sequence[str]) -> dict[str, list[Classification]]:
+    found: dict[str, list[Classification]] = {}
+    for row in work.scalars(
+        sa.select(Classification)
+        .where(Classification.encounter_id.in_(encounter_ids), Classification.axis == "disease_group")
         .order_by(Classification.rank, Classification.id)
-    )
-    for row in rows:
-        found.setdefault(row.encounter_id, []).append(row.label)
+    ):
+        found.setdefault(row.encounter_id, []).append(row)
     return found
 
 
 def _mark(stays: Sequence[RecentStay]) -> str:
     """Keys and counts only, hashed: it stands in an address."""
-    told = repr([(one.encounter_id, one.discharged_at, one.issued, one.groups, one.owner) for one in stays])
+    told = repr(
+        [(one.encounter_id, one.discharged_at, one.issued, one.owner, one.is_classified) for one in stays]
+    )
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

@@ -6,8 +6,7 @@ one, so that only the message at fault is parked.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,6 +72,8 @@ def process_messages(database: Database, intake: Intake) -> int:
     except sa.exc.OperationalError:
         raise  # the database is away or busy: nobody's message is at fault
     except Exception as error:
+        if not seqs:
+            raise  # nothing was begun
         log.warning("inbox.batch_failed", error=type(error).__name__, messages=len(seqs))
     return _apply_one_by_one(database, seqs, intake)
 
@@ -170,29 +171,39 @@ def _claim(work: Work) -> list[dict[str, Any]]:
     wanted = set(waiting)
     if not wanted:
         return []
-    merges = work.execute(
-        sa.select(table.c.other_lanes).where(
-            table.c.state == ApplicationState.WAITING,
-            table.c.lane.in_(wanted),
-            table.c.other_lanes.is_not(None),
-        )
-    ).scalars()
-    wanted.update(lane for lanes in merges for lane in lanes)
+    for _, lanes in _waiting_merges(work):
+        if not wanted.isdisjoint(lanes):
+            wanted |= lanes
     locked = _lock_lanes(work, wanted)
+    barred = _barred(work, locked)
     rows = work.execute(
         _messages()
         .where(table.c.state == ApplicationState.WAITING, table.c.lane.in_(locked))
         .order_by(table.c.seq)
         .limit(limits.APPLY_BATCH)
     ).mappings()
-    batch, blocked = [], set()
-    for row in rows:
-        # A merge whose other patient is being worked on elsewhere waits, and so does what follows it.
-        if row["lane"] in blocked or not locked.issuperset(row["other_lanes"] or ()):
-            blocked.update([row["lane"], *(row["other_lanes"] or ())])
-            continue
-        batch.append(dict(row))
-    return batch
+    return [dict(row) for row in rows if row["seq"] < barred.get(row["lane"], row["seq"] + 1)]
+
+
+def _barred(work: Work, locked: set[int]) -> dict[int, int]:
+    """From which message on a lane must wait: a merge another of whose lanes is being worked in elsewhere."""
+    barred: dict[int, int] = {}
+    for seq, lanes in _waiting_merges(work):
+        if not lanes <= locked or any(lane in barred for lane in lanes):
+            for lane in lanes:
+                barred.setdefault(lane, seq)
+    return barred
+
+
+def _waiting_merges(work: Work) -> list[tuple[int, set[int]]]:
+    """Merges that wait, in order, with all their lanes: a message of any of these must not overtake them."""
+    table = table_of(InboxApplication)
+    rows = work.execute(
+        sa.select(table.c.seq, table.c.lane, table.c.other_lanes)
+        .where(table.c.state == ApplicationState.WAITING, table.c.other_lanes.is_not(None))
+        .order_by(table.c.seq)
+    )
+    return [(row.seq, {row.lane, *row.other_lanes}) for row in rows]
 
 
 def _messages() -> sa.Select[Any]:
@@ -204,28 +215,24 @@ def _messages() -> sa.Select[Any]:
 
 def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
     now = intake.clock.now()
-    arrivals: list[Arrival] = []
+    changes: dict[int, Change] = {}
     decided: list[dict[str, Any]] = []
     for row in batch:
-        mapped = _map(work, row, intake)
-        if isinstance(mapped.result, Unmapped):
-            outcome = AbsorbOutcome(
-                OutcomeState.IGNORED if mapped.result.ignored else OutcomeState.PARKED,
-                reason=mapped.result.reason, detail=mapped.result.detail,
-            )  # fmt: skip
-            decided.append(_decided(row, outcome, now))
+        result = _map(work, row, intake).result
+        if isinstance(result, Change):
+            changes[row["seq"]] = result
         else:
-            arrivals.append(Arrival(row["seq"], mapped.result))
-    held = _held(work, arrivals, intake)
-    outcomes = absorb_records(
-        work, arrivals=arrivals, held={key: [a for a, _ in rows] for key, rows in held.items()}
-    )
-    by_seq = {row["seq"]: row for row in batch}
-    for arrival, outcome in zip(arrivals, outcomes, strict=True):
-        decided.append(_decided(by_seq[arrival.seq], outcome, now))
-        key = visit_key(work, arrival.change.encounter) if arrival.change.encounter else None
-        if outcome.encounter_id and key in held:
-            decided += [_decided(row, outcome, now) for _, row in held.pop(key)]
+            state = OutcomeState.IGNORED if result.ignored else OutcomeState.PARKED
+            outcome = AbsorbOutcome(state, reason=result.reason, detail=result.detail)
+            decided.append(_decided(row, outcome, now))
+    held = _held(work, changes.values(), intake)
+    rows = {row["seq"]: row for row in batch} | {row["seq"]: row for row, _ in held}
+    changes |= {row["seq"]: change for row, change in held}
+    arrivals = [Arrival(seq, changes[seq]) for seq in sorted(changes)]
+    for arrival, outcome in zip(arrivals, absorb_records(work, arrivals=arrivals), strict=True):
+        row = rows[arrival.seq]
+        if outcome.state is not OutcomeState.HELD or row["state"] is not ApplicationState.HELD:
+            decided.append(_decided(row, outcome, now))
     work.update_rows(InboxApplication, decided, key="seq")
 
 
@@ -239,36 +246,33 @@ def _decided(row: dict[str, Any], outcome: AbsorbOutcome, now: datetime) -> dict
     }  # fmt: skip
 
 
-def _held(
-    work: Work, arrivals: Sequence[Arrival], intake: Intake
-) -> dict[str, list[tuple[Arrival, dict[str, Any]]]]:
-    """Cancels that wait for a visit of this batch, read again."""
-    keys = {visit_key(work, a.change.encounter) for a in arrivals if a.change.encounter} - {None}
-    found: dict[str, list[tuple[Arrival, dict[str, Any]]]] = defaultdict(list)
+def _held(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[dict[str, Any], Change]]:
+    """Cancels that wait for a visit these changes speak of, read again."""
+    keys = {visit_key(work, change.encounter) for change in changes if change.encounter} - {None}
     if not keys:
-        return found
+        return []
     table = table_of(InboxApplication)
     rows = work.execute(
-        _messages()
-        .where(table.c.state == ApplicationState.HELD, table.c.visit_key.in_(keys))
-        .order_by(table.c.seq)
+        _messages().where(table.c.state == ApplicationState.HELD, table.c.visit_key.in_(keys))
     ).mappings()
-    for row in rows:
-        result = _map(work, row, intake).result
-        if isinstance(result, Change):
-            found[row["visit_key"]].append((Arrival(row["seq"], result), dict(row)))
-    return found
+    found = [(dict(row), _map(work, row, intake).result) for row in rows]
+    return [(row, result) for row, result in found if isinstance(result, Change)]
 
 
 def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -> int:
     """After a batch failed: each message in a work of its own; one that fails again and again is parked."""
-    stopped: set[int] = set()
+    stopped: set[int] = set()  # lanes in which an earlier message could not be done: nothing may overtake it
     done = 0
     for seq in seqs:
+        lanes: set[int] = set()
         try:
             with open_work(database, actor=intake.actor, clock=intake.clock) as work:
                 row = _waiting_row(work, seq)
-                if row is None or row["lane"] in stopped or not _locks(work, row):
+                if row is None:
+                    continue
+                lanes = {row["lane"], *(row["other_lanes"] or ())}
+                if not lanes.isdisjoint(stopped) or _lock_lanes(work, lanes) != lanes:
+                    stopped |= lanes
                     continue
                 _apply(work, [row], intake)
             done += 1
@@ -276,7 +280,7 @@ def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -
             raise
         except Exception as error:
             log.warning("inbox.message_failed", seq=seq, error=type(error).__name__)
-            stopped.add(row["lane"] if row else -1)
+            stopped |= lanes
             done += _note_failure(database, seq, type(error).__name__, intake)
     return done
 
@@ -333,12 +337,13 @@ def park_expired_holds(work: Work) -> int:
     """Park cancels whose event never came (24 h); a job runs it. How many."""
     limit = work.clock.now() - timedelta(seconds=limits.HOLD_SECONDS)
     table = table_of(InboxApplication)
-    seqs = work.scalars(
-        sa.select(table.c.seq).where(table.c.state == ApplicationState.HELD, table.c.taken_up_at < limit)
+    expired = work.execute(
+        sa.update(table)
+        .where(table.c.state == ApplicationState.HELD, table.c.taken_up_at < limit)
+        .values(state=ApplicationState.PARKED, reason="event_never_came")
+        .returning(table.c.seq)
     )
-    rows = [{"seq": seq, "state": ApplicationState.PARKED, "reason": "event_never_came"} for seq in seqs]
-    work.update_rows(InboxApplication, rows, key="seq")
-    return len(rows)
+    return len(expired.all())
 
 
 def _on_postgresql(work: Work) -> bool:
@@ -357,8 +362,3 @@ def _lock_lanes(work: Work, lanes: set[int]) -> set[int]:
         return lanes
     lane = sa.func.unnest(sa.cast(sorted(lanes), ARRAY(sa.Integer))).column_valued("lane")
     return set(work.scalars(sa.select(lane).where(sa.func.pg_try_advisory_xact_lock(_LOCK_LANE, lane))))
-
-
-def _locks(work: Work, row: dict[str, Any]) -> bool:
-    lanes = {row["lane"], *(row["other_lanes"] or ())}
-    return _lock_lanes(work, lanes) == lanes

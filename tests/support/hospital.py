@@ -146,7 +146,8 @@ class Hospital:
         patient_id = self.patient(number).id
         table: Any = model
         return sorted(
-            self.all(model, table.patient_id == patient_id, table.ended_at.is_(None)), key=lambda row: row.rank
+            self.all(model, table.patient_id == patient_id, table.ended_at.is_(None)),
+            key=lambda row: row.rank,
         )  # type: ignore[attr-defined]
 
     def phones(self, number: int | str) -> list[str]:
@@ -163,7 +164,9 @@ class Hospital:
 
     def history(self, number: int | str, field: str) -> list[str | None]:
         patient_id = self.patient(number).id
-        rows = self.all(PatientHistory, PatientHistory.patient_id == patient_id, PatientHistory.field == field)
+        rows = self.all(
+            PatientHistory, PatientHistory.patient_id == patient_id, PatientHistory.field == field
+        )
         return [row.value for row in sorted(rows, key=lambda row: row.as_of)]
 
     def visit(self, visit_no: str) -> Encounter:

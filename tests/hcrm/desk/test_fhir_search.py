@@ -41,50 +41,51 @@ def town(hospital: Hospital) -> Hospital:
 # ── patients ────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
-        ("identifier", "M1", ["M1"]),
-        ("identifier", f"{RECORD_SYSTEM}|M1", ["M1"]),
-        ("identifier", f"{RECORD_SYSTEM}|", ["M1", "M2", "100%"]),
-        ("identifier", "urn:hcrm:id:other|M1", []),
-        ("identifier", "|M1", []),
-        ("identifier", "m1", []),
-        ("identifier", "M%", []),
-        ("identifier", "100%", ["100%"]),
-        ("identifier", "M1,M2", ["M1", "M2"]),
-        ("identifier", ID_NUMBER, ["M1"]),
-        ("identifier", f"{CITIZEN_SYSTEM}|{ID_NUMBER}", ["M1"]),
-        ("identifier", f"{RECORD_SYSTEM}|{ID_NUMBER}", []),
-        ("identifier", f"{CITIZEN_SYSTEM}|", ["M1"]),
-        ("identifier", f"{CITIZEN_SYSTEM}|M1", []),
-        ("name", "张", ["M1", "M2"]),
-        ("name", "张建国", ["M1"]),
-        ("name", "建国", []),
-        ("name", "%", []),
-        ("name", "zhangjian", ["M1", "M2"]),
-        ("name", "SMITH j", ["100%"]),
-        ("birthdate", "1966-03-07", ["M1"]),
-        ("birthdate", "1966", ["M1"]),
-        ("birthdate", "ge1966-03", ["M1", "M2"]),
-        ("birthdate", "gt1966", ["M2"]),
-        ("birthdate", "lt1980-05-03", ["M1"]),
-        ("birthdate", "le1980-05-03", ["M1", "M2"]),
-        ("birthdate", "ne1980-05-03", ["M1"]),
-        ("phone", "138 0013 8000", ["M1"]),
-        ("phone", "+8613800138000", ["M1"]),
-        ("phone", "mobile|13800138000", ["M1"]),
-        ("phone", "work|13800138000", []),
-        ("phone", "13800138001", []),
-        ("_lastUpdated", "ge2026-11-22T10:02:00+08:00", ["M2", "100%"]),
-        ("_lastUpdated", "ge2026-11-22T10:02:00 08:00", ["M2", "100%"]),
-        ("_lastUpdated", "2026-11-22T02:01Z", ["M1"]),
-        ("_lastUpdated", "2026-11-22", ["M1", "M2", "100%"]),
-        ("_lastUpdated", "lt2026-11-22", []),
-    ],
-)
-def test_patients_are_found_by(fhir: FhirClient, town: Hospital, name: str, value: str, found: list[str]):
-    assert fhir.ids("Patient", (name, value)) == [town.patients[mrn] for mrn in found]
+PATIENTS = [
+    ("identifier", "M1", ["M1"]),
+    ("identifier", f"{RECORD_SYSTEM}|M1", ["M1"]),
+    ("identifier", f"{RECORD_SYSTEM}|", ["M1", "M2", "100%"]),
+    ("identifier", "urn:hcrm:id:other|M1", []),
+    ("identifier", "|M1", []),
+    ("identifier", "m1", []),
+    ("identifier", "M%", []),
+    ("identifier", "100%", ["100%"]),
+    ("identifier", "M1,M2", ["M1", "M2"]),
+    ("identifier", ID_NUMBER, ["M1"]),
+    ("identifier", f"{CITIZEN_SYSTEM}|{ID_NUMBER}", ["M1"]),
+    ("identifier", f"{RECORD_SYSTEM}|{ID_NUMBER}", []),
+    ("identifier", f"{CITIZEN_SYSTEM}|", ["M1"]),
+    ("identifier", f"{CITIZEN_SYSTEM}|M1", []),
+    ("name", "张", ["M1", "M2"]),
+    ("name", "张建国", ["M1"]),
+    ("name", "建国", []),
+    ("name", "%", []),
+    ("name", "zhangjian", ["M1", "M2"]),
+    ("name", "SMITH j", ["100%"]),
+    ("birthdate", "1966-03-07", ["M1"]),
+    ("birthdate", "1966", ["M1"]),
+    ("birthdate", "ge1966-03", ["M1", "M2"]),
+    ("birthdate", "gt1966", ["M2"]),
+    ("birthdate", "lt1980-05-03", ["M1"]),
+    ("birthdate", "le1980-05-03", ["M1", "M2"]),
+    ("birthdate", "ne1980-05-03", ["M1"]),
+    ("phone", "138 0013 8000", ["M1"]),
+    ("phone", "+8613800138000", ["M1"]),
+    ("phone", "mobile|13800138000", ["M1"]),
+    ("phone", "work|13800138000", []),
+    ("phone", "13800138001", []),
+    ("_lastUpdated", "ge2026-11-22T10:02:00+08:00", ["M2", "100%"]),
+    ("_lastUpdated", "ge2026-11-22T10:02:00 08:00", ["M2", "100%"]),
+    ("_lastUpdated", "2026-11-22T02:01Z", ["M1"]),
+    ("_lastUpdated", "2026-11-22", ["M1", "M2", "100%"]),
+    ("_lastUpdated", "lt2026-11-22", []),
+]
+
+
+def test_patients_are_found_by_every_parameter(fhir: FhirClient, town: Hospital):
+    found = [(name, value, fhir.ids("Patient", (name, value))) for name, value, _ in PATIENTS]
+
+    assert found == [(name, value, [town.patients[mrn] for mrn in mrns]) for name, value, mrns in PATIENTS]
 
 
 def test_repeated_parameters_must_all_hold(fhir: FhirClient, town: Hospital):
@@ -150,36 +151,39 @@ def ward(hospital: Hospital) -> Hospital:
     return hospital
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "found"),
-    [
-        ("identifier", "RUNS", ["RUNS"]),
-        ("identifier", f"{VISIT_SYSTEM}|RUNS", ["RUNS"]),
-        ("identifier", "urn:hcrm:visit:other|RUNS", []),
-        ("identifier", "urn:other|RUNS", []),
-        ("status", "finished", ["DONE"]),
-        ("status", "planned,finished", ["DONE", "PLAN"]),
-        ("status", "http://hl7.org/fhir/encounter-status|in-progress", ["RUNS", "CLINIC"]),
-        ("status", "urn:other|in-progress", []),
-        ("status", "arrived", []),
-        ("class", "IMP", ["DONE", "RUNS"]),
-        ("class", "http://terminology.hl7.org/CodeSystem/v3-ActCode|AMB", ["CLINIC"]),
-        ("class", "urn:hcrm:encounter-class|preadmit", ["PLAN"]),
-        ("class", "nonsense", []),
-        ("date", "2026-11", ["DONE"]),
-        ("date", "2026-11-05", []),
-        ("date", "ge2026-11-12", ["RUNS", "CLINIC"]),
-        ("date", "ge2026-11-10", ["DONE", "RUNS", "CLINIC"]),
-        ("date", "gt2026-11-10", ["RUNS", "CLINIC"]),
-        ("date", "lt2026-11-15", ["DONE"]),
-        ("date", "le2026-11-15", ["DONE", "RUNS"]),
-        ("date", "sa2026-11-15", ["CLINIC"]),
-        ("date", "eb2026-11-15", ["DONE"]),
-        ("date", "ne2026-11", ["RUNS", "CLINIC"]),
-    ],
-)
-def test_visits_are_found_by(fhir: FhirClient, ward: Hospital, name: str, value: str, found: list[str]):
-    assert fhir.ids("Encounter", (name, value)) == [ward.visits[number] for number in found]
+VISITS = [
+    ("identifier", "RUNS", ["RUNS"]),
+    ("identifier", f"{VISIT_SYSTEM}|RUNS", ["RUNS"]),
+    ("identifier", "urn:hcrm:visit:other|RUNS", []),
+    ("identifier", "urn:other|RUNS", []),
+    ("status", "finished", ["DONE"]),
+    ("status", "planned,finished", ["DONE", "PLAN"]),
+    ("status", "http://hl7.org/fhir/encounter-status|in-progress", ["RUNS", "CLINIC"]),
+    ("status", "urn:other|in-progress", []),
+    ("status", "arrived", []),
+    ("class", "IMP", ["DONE", "RUNS"]),
+    ("class", "http://terminology.hl7.org/CodeSystem/v3-ActCode|AMB", ["CLINIC"]),
+    ("class", "urn:hcrm:encounter-class|preadmit", ["PLAN"]),
+    ("class", "nonsense", []),
+    ("date", "2026-11", ["DONE"]),
+    ("date", "2026-11-05", []),
+    ("date", "ge2026-11-12", ["RUNS", "CLINIC"]),
+    ("date", "ge2026-11-10", ["DONE", "RUNS", "CLINIC"]),
+    ("date", "gt2026-11-10", ["RUNS", "CLINIC"]),
+    ("date", "lt2026-11-15", ["DONE"]),
+    ("date", "le2026-11-15", ["DONE", "RUNS"]),
+    ("date", "sa2026-11-15", ["CLINIC"]),
+    ("date", "eb2026-11-15", ["DONE"]),
+    ("date", "ne2026-11", ["RUNS", "CLINIC"]),
+]
+
+
+def test_visits_are_found_by_every_parameter(fhir: FhirClient, ward: Hospital):
+    found = [(name, value, fhir.ids("Encounter", (name, value))) for name, value, _ in VISITS]
+
+    assert found == [
+        (name, value, [ward.visits[each] for each in numbers]) for name, value, numbers in VISITS
+    ]
 
 
 def test_visits_and_diagnoses_are_found_by_patient_in_any_form_of_reference(fhir: FhirClient, ward: Hospital):
@@ -192,17 +196,20 @@ def test_visits_and_diagnoses_are_found_by_patient_in_any_form_of_reference(fhir
     assert len(fhir.ids("Condition", patient=ward.patients["M1"])) == 3
 
 
-@pytest.mark.parametrize(
-    ("code", "count"),
-    [
-        ("I63.900", 3),
-        ("http://hl7.org/fhir/sid/icd-10|I63.900", 3),
-        ("urn:hcrm:code-system:local|I63.900", 0),
-        ("I63", 0),
-    ],
-)
-def test_diagnoses_are_found_by_code(fhir: FhirClient, ward: Hospital, code: str, count: int):
-    assert len(fhir.ids("Condition", code=code)) == count
+def test_diagnoses_are_found_by_their_whole_code(fhir: FhirClient, ward: Hospital):
+    icd = "http://hl7.org/fhir/sid/icd-10"
+    found = {
+        code: len(fhir.ids("Condition", code=code))
+        for code in (
+            "I63.900",
+            f"{icd}|I63.900",
+            "urn:hcrm:code-system:local|I63.900",
+            "urn:x|I63.900",
+            "I63",
+        )
+    }
+
+    assert list(found.values()) == [3, 3, 0, 0, 0]
 
 
 def test_what_changed_since_is_found_for_each_type(fhir: FhirClient, ward: Hospital):
@@ -219,16 +226,19 @@ def test_what_changed_since_is_found_for_each_type(fhir: FhirClient, ward: Hospi
 # ── pages ───────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("count", ["1", "7", "50"])
-def test_a_crawl_shows_every_patient_once_while_messages_arrive(
+@pytest.mark.parametrize("count", ["1", "7"])
+def test_a_crawl_shows_every_patient_once_while_messages_come(
     fhir: FhirClient, hospital: Hospital, count: str
 ):
     ids = hospital.many(23)
 
+    writes = iter(range(5))
+
     def write() -> None:
-        hospital.tell(person("M1", name="张改名"))  # one already shown, one not yet, and a new one
-        hospital.tell(person("M22", name="张改名"))
-        hospital.many(1)
+        if next(writes, None) is not None:
+            hospital.tell(person("M1", name="张改名"))  # one already shown, one not yet, and a new one
+            hospital.tell(person("M22", name="张改名"))
+            hospital.many(1)
 
     crawled = fhir.crawl("Patient", between=write, name="张", _count=count)
 
@@ -261,22 +271,17 @@ def test_the_next_link_tells_nothing_of_what_was_searched_for(fhir: FhirClient, 
     assert b"138001" not in base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda address: address + "&name=x",
-        lambda address: address[:-6] + "AAAAAA",
-        lambda address: address.replace("Patient?", "Encounter?"),
-        lambda _: "Patient?_page=",
-        lambda _: "Patient?_page=AAAA",
-        lambda _: "Patient?_page=%F0%9F%92%8A",
-    ],
-)
-def test_a_page_key_is_taken_only_as_it_was_given(fhir: FhirClient, hospital: Hospital, change):
+def test_a_page_key_is_taken_only_as_it_was_given(fhir: FhirClient, hospital: Hospital):
     hospital.many(3)
     address = next_address(fhir.search("Patient", _count="1"))
+    key = address.partition("_page=")[2]
 
-    fhir.refusal(change(address), 400)
+    for wrong in (
+        f"{address}&name=x", f"{address}&{address.partition('?')[2]}", f"{address[:-6]}AAAAAA",
+        f"Encounter?_page={key}", "Patient?_page=", "Patient?_page=AAAA", "Patient?_page=%F0%9F%92%8A",
+        f"Patient?_page={'A' * 9000}",
+    ):  # fmt: skip
+        fhir.refusal(wrong, 400)
 
 
 def test_the_number_of_hits_is_told_where_few_can_be_meant(fhir: FhirClient, hospital: Hospital):
@@ -360,81 +365,85 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "value"), REFUSED)
-def test_what_is_not_supported_is_refused_and_never_ignored(
-    fhir: FhirClient, hospital: Hospital, kind: str, name: str, value: str
-):
-    outcome = fhir.refusal(kind, 400, query_string={name: value})
+def test_what_is_not_supported_is_refused_and_never_ignored(fhir: FhirClient, hospital: Hospital):
+    for kind, name, value in REFUSED:
+        outcome = fhir.refusal(kind, 400, query_string={name: value})
 
-    assert outcome["issue"][0]["severity"] == "error"
-    assert len(value.strip()) < 3 or value not in outcome["issue"][0]["details"]["text"]
+        assert outcome["issue"][0]["severity"] == "error"
+        assert len(value.strip()) < 3 or value not in outcome["issue"][0]["details"]["text"]
 
 
-@pytest.mark.parametrize("value", ["'", "\\", "%", "_", "张'--", "\u202e", "<script>", "{{7*7}}", "A" * 5000])
-@pytest.mark.parametrize("name", ["identifier", "name"])
-def test_odd_words_are_data(fhir: FhirClient, town: Hospital, name: str, value: str):
-    assert fhir.ids("Patient", (name, value)) == []
+def test_odd_words_are_data(fhir: FhirClient, town: Hospital):
+    odd = ("'", "\\", "%", "_", "张'--", "\u202e", "<script>", "{{7*7}}", "A" * 5000)
+
+    assert [fhir.ids("Patient", identifier=value) + fhir.ids("Patient", name=value) for value in odd] == [
+        []
+    ] * len(odd)
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("Patient/unknown", 404),
-        ("Patient/%00", 404),
-        ("Patient/a_b", 404),
-        ("Patient/" + "a" * 65, 404),
-        ("Patient/_search", 404),
-        ("Encounter/unknown", 404),
-        ("Condition/unknown", 404),
-        ("Task/unknown", 404),
-        ("QuestionnaireResponse/unknown", 404),
-        ("Observation/1", 404),
-        ("Nonsense", 404),
-        ("patient", 404),
-        ("Patient/1/_history", 404),
-        ("Patient/unknown?name=x", 400),
-    ],
-)
-def test_what_is_not_there_is_not_found(fhir: FhirClient, path: str, status: int):
-    fhir.refusal(path, status)
+MISSING = [
+    "Patient/unknown",
+    "Patient/%00",
+    "Patient/a_b",
+    "Patient/" + "a" * 65,
+    "Patient/_search",
+    "Encounter/unknown",
+    "Condition/unknown",
+    "Task/unknown",
+    "QuestionnaireResponse/unknown",
+    "Observation/1",
+    "Nonsense",
+    "patient",
+    "Patient/1/_history",
+]
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
-def test_writing_is_not_allowed_yet(fhir: FhirClient, hospital: Hospital, method: str):
+def test_what_is_not_there_is_not_found(fhir: FhirClient):
+    for path in MISSING:
+        fhir.refusal(path, 404)
+
+
+def test_writing_is_not_allowed_yet(fhir: FhirClient, hospital: Hospital):
     hospital.tell(person("M1"))
 
-    fhir.refusal(f"Patient/{hospital.patients['M1']}", 405, method=method)
+    for method in ("PUT", "DELETE", "PATCH"):
+        fhir.refusal(f"Patient/{hospital.patients['M1']}", 405, method=method)
+    fhir.refusal("Patient", 405, method="POST", json={"resourceType": "Patient"})
 
     assert fhir.ids("Patient", identifier="M1") == [hospital.patients["M1"]]
 
 
-@pytest.mark.parametrize(
-    ("accept", "status"),
-    [
-        ("application/fhir+json", 200),
-        ("application/fhir+json; fhirVersion=4.3", 200),
-        ("application/json", 200),
-        ("text/html, */*;q=0.1", 200),
-        ("application/fhir+xml", 406),
-        ("application/xml", 406),
-        ("application/fhir+json; fhirVersion=5.0", 406),
-        ("application/fhir+json;q=0", 406),
-    ],
-)
-def test_only_json_is_spoken(fhir: FhirClient, accept: str, status: int):
-    for path in ("metadata", "Patient"):
-        answer = fhir.open(path, headers={"Accept": accept})
-
-        assert answer.status_code == status
-        assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+ACCEPT = [
+    ("application/fhir+json", 200),
+    ("application/fhir+json; fhirVersion=4.3", 200),
+    ("application/json", 200),
+    ("text/html, */*;q=0.1", 200),
+    ("application/fhir+xml", 406),
+    ("application/xml", 406),
+    ("application/fhir+json; fhirVersion=5.0", 406),
+    ("application/fhir+json;q=0", 406),
+]
 
 
-@pytest.mark.parametrize(("wanted", "status"), [("json", 200), ("application/fhir+json", 200), ("xml", 406)])
-def test_the_format_may_be_asked_for_in_the_address(fhir: FhirClient, wanted: str, status: int):
-    for path in ("metadata", "Patient"):
-        answer = fhir.open(path, query_string={"_format": wanted}, headers={"Accept": "text/html"})
+def test_only_json_is_spoken(fhir: FhirClient):
+    for accept, status in ACCEPT:
+        for path in ("metadata", "Patient"):
+            answer = fhir.open(path, headers={"Accept": accept})
 
-        assert answer.status_code == status
+            assert (accept, answer.status_code) == (accept, status)
+            assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+
+
+def test_the_format_may_be_asked_for_in_the_address(fhir: FhirClient):
+    for wanted, status in (("json", 200), ("application/fhir+json", 200), ("xml", 406)):
+        for path in ("metadata", "Patient"):
+            answer = fhir.open(path, query_string={"_format": wanted}, headers={"Accept": "text/html"})
+
+            assert (wanted, answer.status_code) == (wanted, status)
+
+
+def test_reading_one_resource_takes_no_search_parameter(fhir: FhirClient):
+    fhir.refusal("Patient/unknown", 400, query_string={"name": "x"})
 
 
 def test_chinese_is_sent_as_it_is(fhir: FhirClient, town: Hospital):
