@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
+from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from jinja2_fragments.flask import render_block
 
@@ -54,11 +54,7 @@ LABELS = {"outcome": "随访结果", "result": "联系情况", "channel": "联�
 def station_words() -> dict[str, Any]:
     """Tones and words the station's templates share."""
     return {"alert_tones": ALERT_TONES, "review_tones": REVIEW_TONES, "level_tones": LEVEL_TONES,
-            "levels": FlagLevel, "has_page": _has_page}  # fmt: skip
-
-
-def _has_page(endpoint: str) -> bool:
-    return endpoint in current_app.view_functions
+            "levels": FlagLevel}  # fmt: skip
 
 
 # ── today ───────────────────────────────────────────────────────────────────

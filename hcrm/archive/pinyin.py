@@ -27,7 +27,7 @@ def name_pinyin(name: str) -> tuple[str, str]:
     if not is_han(name):
         words = name.lower().split()
         return "".join(words), "".join(word[0] for word in words)
-    from pypinyin import lazy_pinyin  # 66 MB of dictionaries: only processes that write names load them
+    from pypinyin import lazy_pinyin  # noqa: PLC0415  66 MB: only processes that write names load them
 
     head = ""
     if name[:2] in DOUBLE_SURNAMES and len(name) > 2:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
@@ -173,7 +173,7 @@ def _instruction_page(
         is_open=instruction.state in OPEN_STATES,
         is_recordable=instruction.state in instructions.RECORDABLE_STATES,
         is_returned=instruction.state is InstructionState.RETURNED,
-        findings_url=_findings_url(instruction_id), **words,
+        **words,
     ), status  # fmt: skip
 
 
@@ -188,14 +188,6 @@ def _answers(work: Work, instruction: Instruction) -> list[tuple[Any, Any]]:
         )
         for response in list_responses(work, subject_type=SUBJECT, subject_ids=[instruction.id])
     ]
-
-
-def _findings_url(instruction_id: str) -> str | None:
-    """Red flags and reviews belong to the station, a layer above: its page is fetched, not imported."""
-    endpoint = "followup.show_findings"
-    if endpoint not in current_app.view_functions:
-        return None
-    return url_for(endpoint, instruction_id=instruction_id)
 
 
 def _states(value: str) -> tuple[InstructionState, ...]:

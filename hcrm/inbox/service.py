@@ -71,7 +71,7 @@ def process_messages(database: Database, intake: Intake) -> int:
         return len(seqs)
     except sa.exc.OperationalError:
         raise  # the database is away or busy: nobody's message is at fault
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, one message has brought it about
         if not seqs:
             raise  # nothing was begun
         log.warning("inbox.batch_failed", error=type(error).__name__, messages=len(seqs))
@@ -134,7 +134,7 @@ def _map(work: Work, row: Any, intake: Intake) -> Mapped:
         return Mapped("", Unmapped("format_not_supported", row["format"]))
     try:
         return mapper(work.keys.open(row["raw"]), intake.sources, row["received_at"])
-    except Exception as error:  # a message nobody can read must not stop the ones behind it
+    except Exception as error:  # noqa: BLE001  a message nobody can read must not stop the ones behind it
         log.warning("inbox.unreadable", seq=row["seq"], error=type(error).__name__)
         return Mapped("", Unmapped("unreadable", type(error).__name__))
 
@@ -278,7 +278,7 @@ def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -
             done += 1
         except sa.exc.OperationalError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the message's own fault, whatever it is
             log.warning("inbox.message_failed", seq=seq, error=type(error).__name__)
             stopped |= lanes
             done += _note_failure(database, seq, type(error).__name__, intake)

@@ -1,4 +1,4 @@
-"""The rows behind a number: the same conditions, without the counting."""
+"""The rows behind a number: the same statement, without the counting."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,11 +9,16 @@ from hcrm.archive.models import Patient
 from hcrm.archive.queries import record_list_read
 from hcrm.core import limits
 from hcrm.core.clock import local_date
-from hcrm.core.measure import Measure, Part, Period
+from hcrm.core.measure import Measure
 from hcrm.core.work import Work
 from hcrm.directory.models import Department
-from hcrm.statistics.service import NO_DEPARTMENT, scope_of
+from hcrm.statistics.period import Period
+from hcrm.statistics.service import scope
 from hcrm.web.paging import Page, keyset_page
+
+NUMERATOR, DENOMINATOR, REST = "numerator", "denominator", "rest"
+PARTS = {NUMERATOR: "计入分子", DENOMINATOR: "全部", REST: "未计入分子"}
+"""Which rows of a measure to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +29,43 @@ class CountedRow:
     patient_id: str
     patient_name: str
     department: str
-    dated_by: date | datetime
-    is_hit: bool
+    day: date | datetime
+    counts: bool
 
 
 def list_rows(
-    work: Work, measure: Measure, *, period: Period, part: Part = Part.DENOMINATOR, missed: bool = False,
-    department_id: str | None = None, key: str | None = None, size: int = limits.PAGE_SIZE,
+    work: Work, measure: Measure, *, period: Period, part: str = DENOMINATOR, department_id: str | None = None,
+    key: str | None = None, size: int = limits.PAGE_SIZE,
 ) -> Page[CountedRow]:  # fmt: skip
-    """Exactly the rows a figure counted, the latest first; noted as a read of these patients.
-
-    `missed` shows those of the denominator that did not hit.
-    """
-    today = local_date(work.clock.now())
-    subject = measure.subject.__table__.c
-    hits = measure.rows_of(Part.NUMERATOR, today)
-    # The date is never NULL for a row of a period, which the type of the column cannot say.
-    dated_by = sa.func.coalesce(measure.dated_by, measure.dated_by, type_=measure.dated_by.type)
+    """Exactly the rows a figure counted, the latest first; noted as a read of these patients."""
+    rows = measure.rows(local_date(work.clock.now()))
     statement = (
         sa.select(
-            subject.id.label("row_id"), subject.patient_id.label("patient_id"), Patient.name.label("patient_name"),
-            Department.name.label("department"), dated_by.label("dated_by"), hits.label("is_hit"),
+            rows.row_id.label("row_id"), rows.patient_id.label("patient_id"), Patient.name.label("patient_name"),
+            Department.name.label("department"), rows.day.label("day"), rows.counts.label("counts"),
         )
-        .join(Patient, Patient.id == subject.patient_id)
-        .outerjoin(Department, Department.id == measure.department)
-        .where(measure.rows_of(part, today), measure.within(period))
-        .where(*scope_of(work, measure, department_id))
+        .select_from(rows.source)
+        .join(Patient, Patient.id == rows.patient_id)
+        .outerjoin(Department, Department.id == rows.department_id)
+        .where(*rows.where, period.contains(rows.day), *scope(work, rows, department_id))
     )  # fmt: skip
-    if missed:
-        statement = statement.where(sa.not_(hits))
-    page = keyset_page(work, statement, order=(dated_by.desc(), subject.id.desc()), key=key, size=size)
+    if part == NUMERATOR:
+        statement = statement.where(rows.counts)
+    elif part == REST:
+        statement = statement.where(sa.not_(rows.counts))
+    day = sa.type_coerce(rows.day, rows.day.type)
+    page = keyset_page(work, statement, order=(day.desc(), rows.row_id.desc()), key=key, size=size)
     items = [
         CountedRow(
-            row.row_id, row.patient_id, row.patient_name, row.department or NO_DEPARTMENT, row.dated_by,
-            bool(row.is_hit),
+            row.row_id,
+            row.patient_id,
+            row.patient_name,
+            row.department or "未登记科室",
+            row.day,
+            bool(row.counts),
         )
         for row in page.items
-    ]  # fmt: skip
+    ]
     record_list_read(
         work, "statistics.open", [item.patient_id for item in items], detail={"measure": measure.code}
     )
