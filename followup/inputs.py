@@ -7,11 +7,11 @@ from pydantic import Field, StringConstraints
 
 from hcrm.centre.models import Outcome
 from hcrm.contact_log.models import Channel, ContactResult
-from hcrm.core.inputs import Input, OptionalText
+from hcrm.core.inputs import Blank, Input
 
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """A key handed out with the page (`core.ids.new_id`): the same key twice is the same act."""
-Note = Annotated[OptionalText, Field(max_length=2000)]
+Note = Annotated[Annotated[str, StringConstraints(max_length=2000)] | None, Blank]
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
@@ -50,7 +50,7 @@ class ReasonInput(Input):
 class ReviewInput(Input):
     """What the department head says; sending back needs it."""
 
-    comment: Annotated[OptionalText, Field(max_length=500)] = None
+    comment: Annotated[Annotated[str, StringConstraints(max_length=500)] | None, Blank] = None
 
 
 class HandlingInput(Input):

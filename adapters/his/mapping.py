@@ -128,5 +128,6 @@ class _Clocks:
             return None
         if found and found.at > self._received_at + _AHEAD:
             self._flags.append(f"clock_ahead:{place}")
-            return Moment(self._received_at, found.precision)
+            # As exact as HL7 times: what the sender tells later in this second must not seem older.
+            return Moment(self._received_at.replace(microsecond=0), found.precision)
         return found

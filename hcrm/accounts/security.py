@@ -35,6 +35,8 @@ from hcrm.core.work import Work, open_work
 from hcrm.web.shell import SignedIn, current_shell
 
 _SESSION, _SEEN, _ACCOUNT = "session", "seen", "account"
+REFRESH = "X-Refresh"
+"""Sent with what a page asks for by itself, every few seconds: nobody touched it, so the session grows idle (W2)."""
 _SIGNED_IN = ("_user_id", "_fresh", "_id", "fs_cc", "fs_paa", _SESSION, _SEEN)
 """What a browser loses when its session ends. `account` stays: a kept form goes back to the same person only."""
 
@@ -111,7 +113,7 @@ def load_person() -> SignedIn | None:
         person = _person_of_cookie()
     if person is None:
         forget_session()
-    elif now - session[_SEEN] >= limits.TOUCH_SECONDS:
+    elif now - session[_SEEN] >= limits.TOUCH_SECONDS and REFRESH not in request.headers:
         session[_SEEN] = now
     return person
 

@@ -97,6 +97,14 @@ def read_token(text: str) -> Token:
     return Token(system, unescape(parts[-1]).strip())
 
 
+def read_number(text: str) -> Token:
+    """The token of an identifier; every number of a system would be everybody."""
+    token = read_token(text)
+    if not token.code:
+        raise refused("标识应写明号码：system|value 或 value")
+    return token
+
+
 def read_code(text: str, *, system: str, codes: Iterable[str]) -> str | None:
     """The code of a required value set; None where the token names another system. A word outside it is refused."""
     token = read_token(text)
@@ -245,19 +253,14 @@ def read_id(text: str) -> str:
     return value
 
 
-def updated_parameter(column: Any) -> SearchParameter:
-    """`_lastUpdated`: when it last changed here."""
-    return SearchParameter("_lastUpdated", "date", "最后更新时间", moment_reader(column))
-
-
-def moment_reader(column: Any) -> Callable[[Work, str], Condition]:
-    """Reads a date into a condition on a column of moments."""
+def updated_parameter(key: Any, column: Any) -> SearchParameter:
+    """`_lastUpdated`: when it last changed here, found by its own index before the page is cut by id."""
 
     def read(_work: Work, text: str) -> Condition:
         dates = read_dates(text)
-        return compare(column, dates.prefix, dates.low, dates.high)
+        return key.in_(sa.select(key).where(compare(column, dates.prefix, dates.low, dates.high)))
 
-    return read
+    return SearchParameter("_lastUpdated", "date", "最后更新时间", read)
 
 
 def reference_reader(column: Any, kind: str) -> Callable[[Work, str], Condition]:

@@ -21,6 +21,7 @@ from hcrm.api.search import (
     read_dates,
     read_id,
     read_reference,
+    read_number,
     read_token,
     refused,
     unescape,
@@ -98,7 +99,7 @@ class PatientType(ResourceType):
         self._systems = systems
         parameters = (
             SearchParameter("_id", "token", "资源编号；已合并的编号找到保留档案", _by_id, narrows=True),
-            updated_parameter(Patient.updated_at),
+            updated_parameter(Patient.id, Patient.updated_at),
             SearchParameter(
                 "identifier", "token", "病历号或身份证号：system|value 或 value，含合并后停用的号",
                 self._by_identifier, narrows=True,
@@ -150,18 +151,14 @@ class PatientType(ResourceType):
         return work.scalar(sa.select(Patient.id).where(Patient.id == key, Patient.is_nullified)) is not None
 
     def _by_identifier(self, work: Work, text: str) -> Condition:
-        token = read_token(text)
+        token = read_number(text)
         reasons: list[Condition] = []
-        if token.code and token.fits(CITIZEN_SYSTEM):
-            reasons.append(
-                PatientIdentifier.value_index == work.keys.blind("id", clean_id_number(token.code))
-            )
+        if token.fits(CITIZEN_SYSTEM):
+            index = work.keys.blind("id", clean_id_number(token.code))
+            reasons.append(PatientIdentifier.value_index == index)
         if token.system != CITIZEN_SYSTEM:
-            number = [PatientIdentifier.value == token.code] if token.code else []
-            system = [self._systems.condition(token.system)] if token.system is not None else []
-            reasons.append(sa.and_(PatientIdentifier.value.is_not(None), *number, *system))
-        elif not token.code:
-            reasons.append(PatientIdentifier.kind == IdentifierKind.CITIZEN)
+            system = [] if token.system is None else [self._systems.condition(token.system)]
+            reasons.append(sa.and_(PatientIdentifier.value == token.code, *system))
         return Patient.id.in_(
             sa.select(PatientIdentifier.patient_id).where(
                 PatientIdentifier.ended_at.is_(None), sa.or_(*reasons)

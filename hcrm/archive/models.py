@@ -19,6 +19,9 @@ from hcrm.core.db import Base, Id
 InboxSeq = BigInteger().with_variant(Integer, "sqlite")
 
 
+_MERGED = text("merged_into_id IS NOT NULL")
+
+
 class Patient(Base):
     """A patient's archive (患者档案). FHIR: Patient.
 
@@ -30,6 +33,8 @@ class Patient(Base):
         Index("ix_patient_initials", "name_initials", "id"),
         Index("ix_patient_name", "name", "id"),
         Index("ix_patient_updated", "updated_at", "id"),
+        # Only the merged: over all rows it would seem the way to those that are not, and sort them all.
+        Index("ix_patient_merged_into", "merged_into_id", sqlite_where=_MERGED, postgresql_where=_MERGED),
     )
     id: Mapped[Id]
     name: Mapped[str]
@@ -40,7 +45,7 @@ class Patient(Base):
     deceased: Mapped[DeceasedState] = mapped_column(default=DeceasedState.ALIVE)
     deceased_at: Mapped[datetime | None]
     marital_status: Mapped[str | None]
-    merged_into_id: Mapped[str | None] = mapped_column(ForeignKey("patient.id"), index=True)
+    merged_into_id: Mapped[str | None] = mapped_column(ForeignKey("patient.id"))
     is_stub: Mapped[bool] = mapped_column(default=False)
     is_nullified: Mapped[bool] = mapped_column(default=False)
     provenance: Mapped[dict[str, Any]]  # field: [as-of, source, inbox seq]

@@ -16,7 +16,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from hcrm.archive.models import ContactPoint, DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
 from hcrm.archive.queries import masked_phones, record_list_read
 from hcrm.archive.scope import scope_patients
-from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.archive.terms import WITHOUT_BED
+from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
 from hcrm.core import limits
 from hcrm.core.text import clean_id_number, clean_phone, half_width, is_han
 from hcrm.core.work import Work
@@ -50,6 +51,7 @@ class PatientLine:
     phone: str | None  # masked
     department: str | None  # of the latest stay
     status: EncounterStatus | None
+    encounter_class: EncounterClass | None
     admitted_at: datetime | None
     discharged_at: datetime | None
 
@@ -127,6 +129,7 @@ def _filtered(statement: sa.Select[Any], filters: PatientFilters) -> sa.Select[A
         where.append(Encounter.department_id == filters.department_id)
     if filters.status:
         where.append(Encounter.status == filters.status)
+        where.append(Encounter.encounter_class.not_in(WITHOUT_BED))  # an outpatient is not 在院
     if not where:
         return statement
     return statement.where(sa.select(Encounter.id).where(Encounter.patient_id == Patient.id, *where).exists())
@@ -152,6 +155,7 @@ def _lines(work: Work, patients: Sequence[Patient]) -> list[PatientLine]:
                 phone=phones.get(patient.id),
                 department=stay.department if stay else None,
                 status=stay.status if stay else None,
+                encounter_class=stay.encounter_class if stay else None,
                 admitted_at=stay.admitted_at if stay else None,
                 discharged_at=stay.discharged_at if stay else None,
             )
@@ -176,8 +180,8 @@ def _record_numbers(work: Work, ids: Sequence[str]) -> dict[str, str]:
 def _latest_stays(work: Work, ids: Sequence[str]) -> dict[str, Any]:
     rows = work.execute(
         sa.select(
-            Encounter.patient_id, Encounter.status, Encounter.admitted_at, Encounter.discharged_at,
-            Department.name.label("department"),
+            Encounter.patient_id, Encounter.status, Encounter.encounter_class, Encounter.admitted_at,
+            Encounter.discharged_at, Department.name.label("department"),
         )
         .outerjoin(Department, Department.id == Encounter.department_id)
         .where(Encounter.patient_id.in_(ids), Encounter.status != EncounterStatus.CANCELLED)

@@ -213,7 +213,7 @@ class _Run:
 
 
 def _ended_in_death(visit: Row) -> bool:
-    return visit["status"] == EncounterStatus.FINISHED and visit["discharge_way"] == DischargeWay.DIED
+    return (visit["status"], visit["discharge_way"]) == (EncounterStatus.FINISHED, DischargeWay.DIED)
 
 
 def _parked(reason: str, change: Change) -> AbsorbOutcome:

@@ -49,6 +49,18 @@ class EncounterStatus(LabelledEnum):
     CANCELLED = "cancelled", "已取消"
 
 
+WITHOUT_BED = (EncounterClass.OUTPATIENT, EncounterClass.EMERGENCY, EncounterClass.CHECKUP)
+"""Classes of a visit during which nobody is admitted to a ward."""
+_WORDS_WITHOUT_BED = {EncounterStatus.IN_PROGRESS: "已登记", EncounterStatus.FINISHED: "已结束"}
+
+
+def status_words(status: EncounterStatus, encounter_class: EncounterClass | None) -> str:
+    """A visit's state as people say it: 在院 and 已出院 is only who had a bed."""
+    if encounter_class in WITHOUT_BED:
+        return _WORDS_WITHOUT_BED.get(status, status.label)
+    return status.label
+
+
 class DischargeWay(LabelledEnum):
     """How the patient left (离院方式), CV06.00.226."""
 

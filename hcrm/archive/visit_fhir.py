@@ -17,6 +17,7 @@ from hcrm.api.search import (
     id_parameter,
     read_code,
     read_dates,
+    read_number,
     read_token,
     reference_reader,
     refused,
@@ -82,7 +83,7 @@ class EncounterType(ResourceType):
         patient = of_patient(Encounter.patient_id)
         parameters = (
             id_parameter(Encounter.id),
-            updated_parameter(Encounter.updated_at),
+            updated_parameter(Encounter.id, Encounter.updated_at),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
             SearchParameter("subject", "reference", "患者", patient, narrows=True),
             SearchParameter(
@@ -187,14 +188,14 @@ def _discharge_way(row: sa.RowMapping) -> Json:
 
 
 def _by_visit(_work: Work, text: str) -> Condition:
-    token = read_token(text)
-    where = [Encounter.visit_no == token.code] if token.code else []
+    token = read_number(text)
+    where = [Encounter.visit_no == token.code]
     if token.system is not None:
         head = visit_system("")
         if not token.system.startswith(head):
             return sa.false()
         where.append(Encounter.authority == unquote(token.system.removeprefix(head)))
-    return sa.and_(sa.true(), *where)
+    return sa.and_(*where)
 
 
 def _by_status(_work: Work, text: str) -> Condition:

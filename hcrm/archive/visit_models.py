@@ -23,7 +23,7 @@ class Encounter(Base):
 
     __tablename__ = "encounter"
     __table_args__ = (
-        Index("uq_encounter_visit", "authority", "visit_no", unique=True),
+        Index("uq_encounter_visit", "visit_no", "authority", unique=True),  # also found by number alone
         Index("ix_encounter_patient", "patient_id", "admitted_at"),
         Index("ix_encounter_discharged", "discharged_at", "department_id"),
         Index("ix_encounter_department_status", "department_id", "status"),

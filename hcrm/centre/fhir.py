@@ -70,7 +70,7 @@ class TaskType(ResourceType):
         encounter = reference_reader(Instruction.encounter_id, "Encounter")
         parameters = (
             id_parameter(Instruction.id),
-            updated_parameter(_UPDATED_AT),
+            updated_parameter(Instruction.id, _UPDATED_AT),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
             SearchParameter("focus", "reference", "就诊", encounter, narrows=True),
             SearchParameter("encounter", "reference", "就诊", encounter, narrows=True),

@@ -132,6 +132,10 @@ IS_OPEN = Instruction.state.in_(bindparam("open_states", OPEN_STATES, expanding=
 """The physician still has to act. The states stand in the statement itself: SQLite uses the partial indexes only so."""
 
 
+DONE_IN_WINDOW = Instruction.done_on.between(Instruction.opens_on, Instruction.closes_on)
+"""The contact was recorded within the window; not yet done is not true."""
+
+
 class InstructionHistory(Base):
     """One change of an instruction's state: who, when, why."""
 

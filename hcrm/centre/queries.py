@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,11 +14,13 @@ from hcrm.archive.queries import record_list_read
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
 from hcrm.centre.models import (
+    DONE_IN_WINDOW,
     IS_OPEN,
     Classification,
     Instruction,
     InstructionHistory,
     InstructionState,
+    Outcome,
 )
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.core import limits
@@ -38,6 +41,10 @@ class InstructionFilter:
     patient_id: str | None = None
     encounter_id: str | None = None
     protocol_code: str | None = None
+    outcome: Outcome | None = None
+    due_from: date | None = None
+    due_until: date | None = None  # that day included
+    is_done_in_window: bool = False
     is_overdue: bool = False  # open, and today is after the due date
     is_exception: bool = False  # nobody carries it out: open without owner, or returned
 
@@ -107,9 +114,7 @@ def count_instructions(work: Work, *, wanted: InstructionFilter | None = None) -
     return int(work.scalar(statement.where(instructions_in_scope(work.actor), *conditions)))
 
 
-def count_by_state(
-    work: Work, *, wanted: InstructionFilter | None = None
-) -> Mapping[InstructionState, int]:
+def count_by_state(work: Work, *, wanted: InstructionFilter | None = None) -> Mapping[InstructionState, int]:
     """How many of each state a list holds."""
     rows = work.execute(
         sa.select(Instruction.state, sa.func.count().label("number"))
@@ -185,11 +190,18 @@ def _conditions(work: Work, wanted: InstructionFilter) -> list[sa.ColumnElement[
             (Instruction.patient_id, wanted.patient_id),
             (Instruction.encounter_id, wanted.encounter_id),
             (Instruction.protocol_code, wanted.protocol_code),
+            (Instruction.outcome, wanted.outcome),
         )
         if value is not None
     ]
     if wanted.states:
         conditions.append(Instruction.state.in_(sorted(wanted.states)))
+    if wanted.due_from:
+        conditions.append(Instruction.due_on >= wanted.due_from)
+    if wanted.due_until:
+        conditions.append(Instruction.due_on <= wanted.due_until)
+    if wanted.is_done_in_window:
+        conditions.append(DONE_IN_WINDOW)
     if wanted.is_overdue:
         conditions += [IS_OPEN, Instruction.due_on < local_date(work.clock.now())]
     if wanted.is_exception:

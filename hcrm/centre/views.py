@@ -1,6 +1,8 @@
 """Pages of the service centre's instructions: the list with its exceptions, and one instruction with its story."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from typing import Annotated, Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -9,7 +11,7 @@ from pydantic import StringConstraints
 
 from hcrm.centre import instructions, queries
 from hcrm.centre.classification_rules import Axis
-from hcrm.centre.models import OPEN_STATES, Instruction, InstructionState
+from hcrm.centre.models import OPEN_STATES, Instruction, InstructionState, Outcome
 from hcrm.centre.protocols import StepChannel
 from hcrm.centre.published import published_protocols, published_step
 from hcrm.centre.queries import InstructionFilter
@@ -29,7 +31,17 @@ TONES = {
     InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
 }  # fmt: skip
 """How each state looks in a list."""
+FILTERS = (
+    "state", "department", "protocol", "overdue", "exception", "assignee", "encounter", "outcome", "due_from",
+    "due_until", "in_window",
+)  # fmt: skip
+"""What an address may narrow the list by."""
 SUBJECT = "instruction"
+KEPT_FILTERS = (
+    "state", "assignee", "encounter", "outcome", "due_from", "due_until", "in_window", "overdue", "exception",
+)  # fmt: skip
+"""Filters without a field of their own in the form: other pages' figures open the list with them."""
+FILTERS = (*KEPT_FILTERS, "department", "protocol")
 
 
 class ReasonInput(Input):
@@ -49,27 +61,37 @@ class ReassignInput(Input):
 def list_instructions() -> ResponseReturnValue:
     """Instructions by due date; the address holds the filters."""
     args = request.args
+    asked = any(args.get(name) for name in FILTERS)
+    # Opened from the menu it shows what is still to be done; any filter in the address speaks for itself.
+    state = args.get("state", "") if asked else "open"
     wanted = InstructionFilter(
-        states=_states(args.get("state", "")),
+        states=_states(state),
         department_id=args.get("department") or None,
+        assignee_id=args.get("assignee") or None,
+        encounter_id=args.get("encounter") or None,
         protocol_code=args.get("protocol") or None,
+        outcome=_outcome(args.get("outcome", "")),
+        due_from=_day(args.get("due_from", "")),
+        due_until=_day(args.get("due_until", "")),
+        is_done_in_window=args.get("in_window") == "1",
         is_overdue=args.get("overdue") == "1",
         is_exception=args.get("exception") == "1",
     )
-    elsewhere = InstructionFilter(department_id=wanted.department_id, protocol_code=wanted.protocol_code)
+    elsewhere = replace(wanted, states=(), is_overdue=False, is_exception=False)
     with console_work() as work:
         page = queries.list_instructions(work, wanted=wanted, key=args.get("key"))
         counts = queries.count_by_state(work, wanted=elsewhere)
         count = queries.count_instructions(work, wanted=wanted)
-        exceptions = queries.count_instructions(work, wanted=_narrowed(elsewhere, is_exception=True))
-        overdue = queries.count_instructions(work, wanted=_narrowed(elsewhere, is_overdue=True))
+        exceptions = queries.count_instructions(work, wanted=replace(elsewhere, is_exception=True))
+        overdue = queries.count_instructions(work, wanted=replace(elsewhere, is_overdue=True))
         departments = list_departments(work)
         protocols = [(protocol.code, protocol.title) for protocol in published_protocols(work)]
     return render_template(
         "centre/list.html", page=page, counts=counts, count=count, exceptions=exceptions, overdue=overdue,
         departments=departments, protocols=protocols, states=InstructionState, tones=TONES,
         channels=StepChannel, open_states=OPEN_STATES,
-        is_filtered=any(args.get(name) for name in ("state", "department", "protocol", "overdue", "exception")),
+        filters=FILTERS, is_filtered=asked and state != "all", shown_state=state,
+        open_count=sum(counts.get(each, 0) for each in OPEN_STATES),
     )  # fmt: skip
 
 
@@ -193,8 +215,18 @@ def _answers(work: Work, instruction: Instruction) -> list[tuple[Any, Any]]:
 def _states(value: str) -> tuple[InstructionState, ...]:
     if value == "open":
         return OPEN_STATES
+    if value == "standing":
+        return tuple(state for state in InstructionState if state is not InstructionState.WITHDRAWN)
     return (InstructionState(value),) if value in {state.value for state in InstructionState} else ()
 
 
-def _narrowed(wanted: InstructionFilter, **more: bool) -> InstructionFilter:
-    return InstructionFilter(department_id=wanted.department_id, protocol_code=wanted.protocol_code, **more)
+def _outcome(value: str) -> Outcome | None:
+    return Outcome(value) if value in {outcome.value for outcome in Outcome} else None
+
+
+def _day(value: str) -> date | None:
+    """A date of the address; one that is none narrows nothing."""
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError:
+        return None

@@ -1,6 +1,8 @@
 """`hcrm account` and `hcrm token`: people and machines that may sign in. Here and not in accounts: a layer above it."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -12,9 +14,18 @@ from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_time
 from hcrm.core.runtime import open_database
-from hcrm.core.work import open_work
+from hcrm.core.work import Work, open_work
 
-_ACTOR = system_actor("cli")
+
+@contextmanager
+def _work(db: str, *, write: bool = True) -> Iterator[Work]:
+    """The one work of a command, on a database opened for it."""
+    database = open_database(settings_for(db))
+    try:
+        with open_work(database, actor=system_actor("cli"), write=write) as work:
+            yield work
+    finally:
+        database.dispose()
 
 
 @click.group(cls=Bilingual, help="账号 | accounts of people")
@@ -49,8 +60,7 @@ def add(
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else make_password()
     check_new_password(password, username=name)
     password_hash = hash_password(password)
-    database = open_database(settings_for(db))
-    with open_work(database, actor=_ACTOR) as work:
+    with _work(db) as work:
         made = add_account(
             work, username=name, password_hash=password_hash, role_names=role_names, display_name=display_name,
             department_code=department, practitioner_code=practitioner, must_change_password=not password_stdin,
@@ -64,8 +74,7 @@ def add(
 @db_option
 def show(db: str) -> None:
     """One line each."""
-    database = open_database(settings_for(db))
-    with open_work(database, actor=_ACTOR, write=False) as work:
+    with _work(db, write=False) as work:
         key = None
         while True:
             page = list_accounts(work, key=key, size=500)
@@ -93,8 +102,7 @@ def token() -> None:
 @db_option
 def create(db: str, name: str, scope: str) -> None:
     """Only the token on standard output, so that a script may take it."""
-    database = open_database(settings_for(db))
-    with open_work(database, actor=_ACTOR) as work:
+    with _work(db) as work:
         made = create_token(
             work, name=name, scopes=[word.strip() for word in scope.split(",") if word.strip()]
         )
@@ -106,8 +114,7 @@ def create(db: str, name: str, scope: str) -> None:
 @db_option
 def revoke(db: str, name: str) -> None:
     """From the next request on."""
-    database = open_database(settings_for(db))
-    with open_work(database, actor=_ACTOR) as work:
+    with _work(db) as work:
         revoke_token(work, name=name)
     click.echo(f"已吊销 {name}")
 
@@ -116,8 +123,7 @@ def revoke(db: str, name: str) -> None:
 @db_option
 def show_tokens(db: str) -> None:
     """Name, scopes, last use; never the token."""
-    database = open_database(settings_for(db))
-    with open_work(database, actor=_ACTOR, write=False) as work:
+    with _work(db, write=False) as work:
         for row in list_tokens(work):
             used = local_time(row.last_used_at).strftime("%Y-%m-%d %H:%M") if row.last_used_at else "-"
             click.echo("\t".join((row.name, row.scopes, used, "已吊销" if row.revoked_at else "有效")))

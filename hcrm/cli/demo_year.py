@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from adapters.his.reception import receive
 from adapters.his.simulator import SimulatedMessage, Simulator
-from followup.models import Review, ReviewState
+from followup.alerts import handle_alert
+from followup.models import Alert, AlertState, Review, ReviewState
 from followup.review import approve_followup
 from followup.station import UNREACHED, record_attempt, record_followup
 from hcrm.accounts.models import Account
@@ -38,6 +39,8 @@ from hcrm.inbox.service import process_messages
 
 Progress = Callable[[int, int], None]
 _CALLED = 0.93  # of the calls that fall due, how many are made at all
+_HANDLED = 0.7  # of the open red flags are dealt with on a day
+_HANDLINGS = ("已电话指导，嘱观察", "已通知来院复诊", "已转急诊就诊", "已调整用药并约定复诊")
 _ALARMING = 0.06  # of the answers raise a red flag
 
 
@@ -99,6 +102,7 @@ class Year:
                     self._call(work, call)
         for actor in self._heads:
             self._review(actor)
+            self._handle_alerts(actor)
         with open_work(self._database, actor=system_actor("scheduler"), clock=self._clock) as work:
             expire_instructions(work)
 
@@ -176,6 +180,16 @@ class Year:
             for review_id in waiting:
                 if self._dice.random() < 0.8:
                     approve_followup(work, review_id=review_id)
+
+    def _handle_alerts(self, actor: Actor) -> None:
+        theirs = Alert.department_id.in_(sorted(actor.department_ids or ()))
+        with open_work(self._database, actor=actor, clock=self._clock) as work:
+            waiting = work.scalars(
+                sa.select(Alert.id).where(Alert.state == AlertState.OPEN, theirs).limit(20)
+            )
+            for alert_id in waiting:
+                if self._dice.random() < _HANDLED:
+                    handle_alert(work, alert_id=alert_id, handling=self._dice.choice(_HANDLINGS))
 
     def _load_people(self) -> dict[str, Actor]:
         with open_work(self._database, actor=system_actor("demo"), write=False) as work:

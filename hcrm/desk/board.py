@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from followup.alerts import IS_UNHANDLED
 from followup.models import Alert
 from followup.review import count_waiting
-from hcrm.centre.models import IS_OPEN, Instruction, InstructionState, Outcome
+from hcrm.centre.models import DONE_IN_WINDOW, IS_OPEN, Instruction, InstructionState, Outcome
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.core.clock import local_date
 from hcrm.core.work import Work
@@ -82,12 +82,11 @@ def load_board(work: Work, *, days: int) -> Board:
 
 def _due(work: Work, since: date, until: date) -> Mapping[str | None, sa.Row[tuple[int, ...]]]:
     """What fell due in the period, by physician."""
-    in_window = Instruction.done_on.between(Instruction.opens_on, Instruction.closes_on)
     rows = work.execute(
         sa.select(
             Instruction.assignee_id,
             sa.func.count().label("due"),
-            _sum(in_window).label("in_window"),
+            _sum(DONE_IN_WINDOW).label("in_window"),
             _sum(Instruction.outcome == Outcome.LOST).label("lost"),
         )
         .where(

@@ -20,9 +20,9 @@ from hcrm.contact_log.models import ContactEntry
 from hcrm.core import limits
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
-from hcrm.forms.answers import display_answer
 from hcrm.forms.models import Response
 from hcrm.forms.queries import list_responses, load_form
+from hcrm.forms.render import AnswerLine, answer_lines
 from hcrm.web.paging import Page, keyset_page
 
 VISIT_TIME = sa.func.coalesce(Encounter.admitted_at, Encounter.created_at)
@@ -30,20 +30,12 @@ VISIT_TIME = sa.func.coalesce(Encounter.admitted_at, Encounter.created_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answered question, in words."""
-
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
 class FilledForm:
-    """A submitted response in words, with the red flags it raised."""
+    """A submitted response in words, with the alerts it raised."""
 
     response: Response
     title: str
-    answers: Sequence[Answer]
+    lines: Sequence[AnswerLine]
     alerts: Sequence[Alert]
 
 
@@ -146,12 +138,8 @@ def filled_forms(work: Work, instruction_ids: Sequence[str]) -> Mapping[str, Seq
     found: dict[str, list[FilledForm]] = defaultdict(list)
     for response in responses:
         form = forms[response.form_code, response.form_version]
-        answers = [
-            Answer(item.name, display_answer(item, response.answers[item.code]))
-            for item in form.questions
-            if item.code in response.answers
-        ]
-        found[response.subject_id].append(FilledForm(response, form.title, answers, alerts[response.id]))
+        lines = answer_lines(form, response.answers)
+        found[response.subject_id].append(FilledForm(response, form.title, lines, alerts[response.id]))
     return found
 
 

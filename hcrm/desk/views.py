@@ -8,11 +8,11 @@ from flask.typing import ResponseReturnValue
 from jinja2_fragments.flask import render_block
 from pydantic import Field
 
-from hcrm.archive.models import DeceasedState
+from hcrm.archive.models import DeceasedState, TimelineEntry
 from hcrm.archive.queries import get_patient
+from hcrm.archive.terms import WITHOUT_BED, EncounterClass, EncounterStatus, status_words
 from hcrm.archive.timeline import KINDS, list_timeline
-from hcrm.archive.visit_models import EncounterStatus
-from hcrm.centre.models import InstructionState
+from hcrm.centre.views import TONES as INSTRUCTION_TONES
 from hcrm.core.actor import Actor
 from hcrm.core.events import DeliveryState
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
@@ -26,6 +26,7 @@ from hcrm.desk.system import load_system, retry_event
 from hcrm.desk.today import count_centre, list_loads, list_recent
 from hcrm.directory.queries import list_departments
 from hcrm.inbox.models import ApplicationState
+from hcrm.inbox.views import TONES as MESSAGE_TONES
 from hcrm.web.shell import SAFE_METHODS, console_work, current_shell, flash, form_values, require
 
 bp = Blueprint("desk", __name__)
@@ -34,34 +35,36 @@ VISIT_TONES = {
     EncounterStatus.PLANNED: "open", EncounterStatus.IN_PROGRESS: "work", EncounterStatus.ON_LEAVE: "near",
     EncounterStatus.FINISHED: "done", EncounterStatus.CANCELLED: "off",
 }  # fmt: skip
-INSTRUCTION_TONES = {
-    InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
-    InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
-    InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "late",
-}  # fmt: skip
-MESSAGE_TONES = {
-    ApplicationState.WAITING: "work", ApplicationState.APPLIED: "done", ApplicationState.IGNORED: "off",
-    ApplicationState.HELD: "near", ApplicationState.PARKED: "late",
-}  # fmt: skip
 DELIVERY_TONES = {DeliveryState.DONE: "done", DeliveryState.FAILED: "near", DeliveryState.PARKED: "late"}
 DECEASED_TONES = {DeceasedState.DECEASED: "late", DeceasedState.DISPUTED: "near"}
 """How each state looks."""
 
 
 @bp.context_processor
-def page_words() -> dict[str, Any]:
-    """What the desk's templates need besides their rows."""
+def desk_words() -> dict[str, Any]:
+    """What the desk's templates share."""
     return {
-        "page_url": page_url,
-        "visit_tones": VISIT_TONES,
-        "instruction_tones": INSTRUCTION_TONES,
-        "message_tones": MESSAGE_TONES,
-    }
+        "instruction_tones": INSTRUCTION_TONES, "message_tones": MESSAGE_TONES, "entry_url": entry_url,
+        "visit_tone": visit_tone, "status_words": status_words,
+    }  # fmt: skip
 
 
-def page_url(endpoint: str, **values: Any) -> str | None:
-    """The address of a page of another part; None where this installation lacks it, and the text stands alone."""
-    return url_for(endpoint, **values) if endpoint in current_app.view_functions else None
+def visit_tone(status: EncounterStatus, encounter_class: EncounterClass | None) -> str:
+    """How a visit's state looks; an outpatient's never ends and asks for nothing."""
+    is_over = status is EncounterStatus.IN_PROGRESS and encounter_class in WITHOUT_BED
+    return "off" if is_over else VISIT_TONES[status]
+
+
+def entry_url(entry: TimelineEntry) -> str | None:
+    """The page a line of the timeline opens."""
+    if entry.subject_type == "instruction":
+        return url_for("centre.show_instruction", instruction_id=entry.subject_id)
+    if entry.subject_type == "alert" and g.actor.may("alert.handle"):
+        return url_for("followup.show_alert", alert_id=entry.subject_id)
+    tab = {"encounter": "visits", "contact_entry": "contacts", "response": "followups"}.get(
+        entry.subject_type
+    )
+    return url_for("desk.show_patient", patient_id=entry.patient_id, tab=tab) if tab else None
 
 
 def is_fragment() -> bool:

@@ -40,7 +40,7 @@ class ResponseType(ResourceType):
         patient = of_patient(Response.patient_id)
         parameters = (
             id_parameter(Response.id),
-            updated_parameter(_UPDATED_AT),
+            updated_parameter(Response.id, _UPDATED_AT),
             SearchParameter("patient", "reference", "患者", patient, narrows=True),
             SearchParameter("subject", "reference", "患者", patient, narrows=True),
             SearchParameter(

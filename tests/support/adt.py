@@ -90,7 +90,8 @@ def _put(line: list[str], number: int, value: str) -> None:
 
 def renumbered(raw: bytes, control_id: str) -> bytes:
     """The same message under another MSH-10, as a HIS resends it."""
+    mark = raw[3:4]
     head, end, rest = raw.partition(b"\r")
-    fields = head.split(b"|")
+    fields = head.split(mark)
     fields[9] = control_id.encode()
-    return b"|".join(fields) + end + rest
+    return mark.join(fields) + end + rest

@@ -141,14 +141,11 @@ class Hospital:
             )
             return found
 
-    def standing(self, model: type[Table], number: int | str) -> Sequence[Table]:
+    def standing(self, model: Any, number: int | str) -> list[Any]:
         """The patient's live rows of a list, in their order."""
         patient_id = self.patient(number).id
-        table: Any = model
-        return sorted(
-            self.all(model, table.patient_id == patient_id, table.ended_at.is_(None)),
-            key=lambda row: row.rank,
-        )  # type: ignore[attr-defined]
+        rows = self.all(model, model.patient_id == patient_id, model.ended_at.is_(None))
+        return sorted(rows, key=lambda row: row.rank)
 
     def phones(self, number: int | str) -> list[str]:
         return [self.database.keys.open_text(row.value_sealed) for row in self.standing(ContactPoint, number)]
@@ -246,7 +243,7 @@ class Hospital:
     def _assert_equal(self, before: dict[str, list[str]]) -> None:
         after = self.snapshot()
         for name, rows in before.items():
-            assert after[name] == rows, name
+            assert after[name] == rows, (name, set(after[name]) ^ set(rows))
 
 
 def _rows(work: Work, table: sa.Table) -> list[str]:

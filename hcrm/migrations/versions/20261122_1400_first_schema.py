@@ -184,7 +184,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('patient', schema=None) as batch_op:
         batch_op.create_index('ix_patient_initials', ['name_initials', 'id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_patient_merged_into_id'), ['merged_into_id'], unique=False)
+        batch_op.create_index('ix_patient_merged_into', ['merged_into_id'], unique=False, sqlite_where=sa.text('merged_into_id IS NOT NULL'), postgresql_where=sa.text('merged_into_id IS NOT NULL'))
         batch_op.create_index('ix_patient_name', ['name', 'id'], unique=False)
         batch_op.create_index('ix_patient_updated', ['updated_at', 'id'], unique=False)
 
@@ -445,7 +445,7 @@ def upgrade() -> None:
         batch_op.create_index('ix_encounter_discharged', ['discharged_at', 'department_id'], unique=False)
         batch_op.create_index('ix_encounter_patient', ['patient_id', 'admitted_at'], unique=False)
         batch_op.create_index(batch_op.f('ix_encounter_updated_at'), ['updated_at'], unique=False)
-        batch_op.create_index('uq_encounter_visit', ['authority', 'visit_no'], unique=True)
+        batch_op.create_index('uq_encounter_visit', ['visit_no', 'authority'], unique=True)
 
     op.create_table('account_role',
     sa.Column('account_id', sa.String(length=32), nullable=False),
@@ -845,7 +845,7 @@ def downgrade() -> None:
     with op.batch_alter_table('patient', schema=None) as batch_op:
         batch_op.drop_index('ix_patient_updated')
         batch_op.drop_index('ix_patient_name')
-        batch_op.drop_index(batch_op.f('ix_patient_merged_into_id'))
+        batch_op.drop_index('ix_patient_merged_into', sqlite_where=sa.text('merged_into_id IS NOT NULL'), postgresql_where=sa.text('merged_into_id IS NOT NULL'))
         batch_op.drop_index('ix_patient_initials')
 
     op.drop_table('patient')
