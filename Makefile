@@ -42,7 +42,7 @@ migrate: ## 建库或升级 create or migrate the database named by HCRM_DB__URL
 	$(RUN) hcrm init $(ARGS)
 
 docs: ## 文档检查 does every setting, command and event stand in docs/
-	$(RUN) test -k docs $(ARGS)
+	$(RUN) test tests/test_docs.py $(ARGS)
 
 lock: ## 重新锁定依赖 compile the hash-locked lists from pyproject.toml
 	$(RUN) lock

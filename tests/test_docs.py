@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -48,7 +48,7 @@ def code_words(text: str) -> set[str]:
     }
 
 
-def missing(names: Iterator[str] | set[str] | list[str], text: str) -> list[str]:
+def missing(names: Iterable[str], text: str) -> list[str]:
     """The names the text does not hold in backticks."""
     return sorted(set(names) - code_words(text))
 
@@ -194,11 +194,19 @@ def test_every_link_within_the_tree_leads_somewhere(paper: Path) -> None:
         path, _, anchor = unquote(target).partition("#")
         if re.match(r"[a-z]+:", target):
             continue
-        found = (paper.parent / path) if path else paper
-        if not found.exists() or not found.resolve().is_relative_to(ROOT) or anchor:
+        found = paper.parent / path if path else paper
+        if not found.exists() or not found.resolve().is_relative_to(ROOT):
+            broken.append(target)
+        elif anchor and anchor not in anchors(found):
             broken.append(target)
 
     assert broken == []
+
+
+def anchors(paper: Path) -> set[str]:
+    """The headings of a document as addresses name them."""
+    headings = re.findall(r"^#+ (.+)$", paper.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 @each_paper

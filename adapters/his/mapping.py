@@ -4,6 +4,7 @@ Clocks as the truth table has them: demographics by EVN-2 else MSH-7, the visit 
 reversals by MSH-7. Where a sender's clock runs more than ten minutes ahead the receipt stands instead (B50).
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
 from adapters.his.map_patient import map_patient, ranked, read_identifiers
@@ -20,7 +21,7 @@ from adapters.hl7v2 import (
     read_message,
 )
 from hcrm.archive import records as r
-from hcrm.archive.terms import IdentifierKind, VisitEventKind
+from hcrm.archive.terms import DeceasedState, DischargeWay, IdentifierKind, VisitEventKind
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 
@@ -76,6 +77,8 @@ def _map(
             return r.Unmapped("no_merge_number", "MRG-1")
     elif event in EVENTS and message.segment("PV1"):
         encounter = map_encounter(message, source, authority, flags)
+        if encounter.discharge_way is DischargeWay.DIED and patient.deceased is DeceasedState.ALIVE:
+            patient = replace(patient, deceased=None)  # PID-30 of senders that write N in every message
         kind = EVENTS[event]
         if kind is not None:
             happened = r.VisitEventRecord(kind, clocks.visit.at, clocks.visit.precision)

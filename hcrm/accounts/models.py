@@ -21,7 +21,7 @@ class Role(Base, RoleMixin):
     """A role; what it may do stands in `config/roles.yaml`."""
 
     __tablename__ = "role"
-    id: Mapped[Id]
+    id: Mapped[Id]  # type: ignore[assignment]  # Flask-Security writes int; it only passes keys on
     name: Mapped[str] = mapped_column(unique=True)
     label: Mapped[str]
 
@@ -30,7 +30,7 @@ class Account(Base, UserMixin):
     """A person's account (账号). `fs_uniquifier` changes with password and role: every old session dies (C53)."""
 
     __tablename__ = "account"
-    id: Mapped[Id]
+    id: Mapped[Id]  # type: ignore[assignment]  # as above
     username: Mapped[str] = mapped_column(unique=True)
     display_name: Mapped[str]
     password: Mapped[str]
@@ -40,8 +40,10 @@ class Account(Base, UserMixin):
     department_id: Mapped[str | None] = mapped_column(ForeignKey("department.id"))
     practitioner_id: Mapped[str | None] = mapped_column(ForeignKey("practitioner.id"), index=True)
     created_at: Mapped[datetime]
-    last_login_at: Mapped[datetime | None]
-    roles: Mapped[list[Role]] = relationship(secondary=account_role, lazy="selectin")
+    last_login_at: Mapped[datetime | None]  # type: ignore[assignment]  # ours: its tracking is off
+    roles: Mapped[list[Role]] = relationship(  # type: ignore[assignment]  # its own base class is less precise
+        secondary=account_role, lazy="selectin"
+    )
 
 
 class AccountSession(Base):

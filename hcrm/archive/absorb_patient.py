@@ -139,8 +139,8 @@ class PatientSide:
 
         The newest word counts; one that they live makes an earlier death disputed, in whatever order both arrive.
         """
-        standing, was = patient["provenance"].get("deceased"), patient["deceased"]
-        older = is_older(change.as_of, seq, standing)
+        was = patient["deceased"]
+        older = is_older(change.as_of, seq, patient["provenance"].get("deceased"))
         if told is DeceasedState.DECEASED:
             if not older:
                 self._put(patient, "deceased", told, change, seq)
@@ -149,7 +149,7 @@ class PatientSide:
                     self.work.emit(PatientDied(patient_id=patient["id"]))
             elif was == DeceasedState.ALIVE:
                 self.patients.change(patient, deceased=DeceasedState.DISPUTED)
-        elif not older and (standing is None or standing[2] != seq):
+        elif not older:
             lives = told if was == DeceasedState.ALIVE else DeceasedState.DISPUTED
             self._put(patient, "deceased", lives, change, seq)
 

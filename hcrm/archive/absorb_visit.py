@@ -31,7 +31,6 @@ CLOSED = (EncounterStatus.FINISHED, EncounterStatus.CANCELLED)
 _REVISING = frozenset(
     {"diagnoses", "procedures", "department_id", "discharge_way", "attending_id", "discharged_at"}
 )
-_OF_DISCHARGE = ("discharge_way", "discharge_way_text")
 VisitKey = tuple[str, str]
 
 
@@ -140,10 +139,6 @@ class VisitSide:
             self._set(visit, "class_text", record.class_text, change, seq)
         if record.location:
             self._set(visit, "location", record.location, change, seq)
-        if record.discharge_way is not None:
-            if record.discharge_way is not DischargeWay.UNKNOWN:
-                self._set(visit, "discharge_way", record.discharge_way, change, seq)
-            self._set(visit, "discharge_way_text", record.discharge_way_text, change, seq)
         common = {
             "patient_id": visit["patient_id"],
             "source": change.source,
@@ -167,6 +162,7 @@ class VisitSide:
             same = ("rank", "code", "text", "performed_at", "performed_on")
             self._snapshot(visit, "procedures", self.procedures, wanted, same, common, change, seq)
         self._fold(visit)
+        self._discharge_way(visit, record, change, seq)
 
     def _fold(self, visit: Row) -> None:
         rows = self.events.by_owner[visit["id"]]
@@ -185,16 +181,24 @@ class VisitSide:
                 visit, status=state.status, admitted_at=state.admitted_at, discharged_at=state.discharged_at,
                 discharge_id=state.discharge_id,
             )  # fmt: skip
-            if state.status is not EncounterStatus.FINISHED:
-                self._forget_discharge_way(visit)
         self.encounters.change(visit, updated_at=self.work.clock.now())
 
-    def _forget_discharge_way(self, visit: Row) -> None:
-        """Nobody has left: what was said of the way goes with the discharge that was taken back."""
-        known = {name: value for name, value in visit["provenance"].items() if name not in _OF_DISCHARGE}
-        self.encounters.change(
-            visit, discharge_way=DischargeWay.UNKNOWN, discharge_way_text=None, provenance=known
-        )
+    def _discharge_way(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
+        """How the patient left, as long as they have: what was said of it goes with the discharge taken back."""
+        taken_back = {row["seq"] for row in self.events.by_owner[visit["id"]] if row["reversed_by_id"]}
+        told_by = visit["provenance"].get("discharge_way")
+        if told_by and (visit["status"] != EncounterStatus.FINISHED or told_by[2] in taken_back):
+            known = {name: value for name, value in visit["provenance"].items() if name != "discharge_way"}
+            self.encounters.change(
+                visit, discharge_way=DischargeWay.UNKNOWN, discharge_way_text=None, provenance=known
+            )
+        if record.discharge_way is None or visit["status"] != EncounterStatus.FINISHED:
+            return
+        event = self._logged(visit, _event_row(change.event, record, change, seq)) if change.event else None
+        if event is None or event["reversed_by_id"] is None:
+            text = record.discharge_way_text
+            if self._set(visit, "discharge_way", record.discharge_way, change, seq):
+                self.encounters.change(visit, discharge_way_text=text)
 
     def tell(self, visit: Row, event: VisitEventRecord) -> None:
         """One line of the patient's timeline for the event."""
@@ -209,13 +213,15 @@ class VisitSide:
             self._by_key[row["authority"], row["visit_no"]] = row
         self._before[row["id"]] = row["discharge_id"]
 
-    def _set(self, visit: Row, field: str, value: Any, change: Change, seq: int) -> None:
+    def _set(self, visit: Row, field: str, value: Any, change: Change, seq: int) -> bool:
+        """Put a value by the message's clock. Whether it was taken over."""
         if is_older(change.told_at, seq, visit["provenance"].get(field)):
-            return
+            return False
         if visit[field] != value and field in _REVISING:
             self._revised.setdefault(visit["id"], set()).add(field)
         known = {**visit["provenance"], field: stamp(change.told_at, change.source, seq)}
         self.encounters.change(visit, **{field: value, "provenance": known})
+        return True
 
     def _snapshot(
         self, visit: Row, name: str, rows: Rows, wanted: list[Row], same: tuple[str, ...], common: Row, change: Change,

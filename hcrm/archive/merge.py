@@ -1,17 +1,24 @@
 """Merging two archives into one, reversibly: nothing is deleted, what moved is listed."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.batch import is_older, stamp
 from hcrm.archive.events import PatientsMerged
 from hcrm.archive.matching import deceased_after_merge
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
+from hcrm.archive.timeline import add_entry
+from hcrm.audit.service import record_audit
 from hcrm.core.db import Base, table_of
+from hcrm.core.errors import ConflictError
 from hcrm.core.work import Work
 
 STAYS_BEHIND = frozenset({"patient_merge"})
 """Logs that keep the id as it was then."""
+LIST_FIELDS = ("contacts", "business_contacts", "addresses", "related", "allergies")
+"""What `provenance` calls the lists of a patient."""
 
 
 def patient_columns() -> list[sa.Column[Any]]:
@@ -25,11 +32,13 @@ def patient_columns() -> list[sa.Column[Any]]:
     ]
 
 
-def merge_patients(work: Work, *, survivor_id: str, merged_id: str, source: str, seq: int | None) -> str:
+def merge_patients(
+    work: Work, *, survivor_id: str, merged_id: str, source: str, seq: int | None, as_of: datetime | None = None
+) -> str:  # fmt: skip
     """Make `merged_id` part of `survivor_id`; the id of the merge, by which it can be undone.
 
     Rows move by the foreign keys of the schema, so a table added later moves too. The merged archive stays as a
-    tombstone; its record numbers are retired and from now on find the survivor.
+    tombstone; its record numbers are retired and from now on find the survivor. `as_of`: when the sender said so.
     """
     now = work.clock.now()
     table = table_of(Patient)
@@ -37,13 +46,49 @@ def merge_patients(work: Work, *, survivor_id: str, merged_id: str, source: str,
         row["id"]: dict(row)
         for row in work.execute(sa.select(table).where(table.c.id.in_([survivor_id, merged_id]))).mappings()
     }
-    moved: dict[str, list[Any]] = {}
+    if len(rows) < 2 or any(row["merged_into_id"] for row in rows.values()):
+        raise ConflictError("merge.state", "只能合并两份不同的、未被合并的档案")
+    survivor, merged = rows[survivor_id], rows[merged_id]
     work.execute(
         sa.update(PatientIdentifier)
         .where(PatientIdentifier.patient_id == merged_id, PatientIdentifier.retired_at.is_(None))
         .values(retired_at=now)
         .execution_options(synchronize_session=False)
     )
+    merge_id = work.new_id()
+    work.insert(
+        PatientMerge,
+        [
+            {"id": merge_id, "survivor_id": survivor_id, "merged_id": merged_id, "before": _snapshot(rows),
+             "moved": _move(work, merged_id, survivor_id), "source": source, "seq": seq, "merged_at": now,
+             "undone_at": None}
+        ],
+    )  # fmt: skip
+    work.update_rows(
+        Patient,
+        [
+            {"id": survivor_id, "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
+             "deceased": deceased_after_merge(survivor, merged),
+             "provenance": _united(survivor["provenance"], stamp(as_of or now, source, seq or 0))},
+            {"id": merged_id, "merged_into_id": survivor_id, "updated_at": now, "version": merged["version"] + 1,
+             "deceased": merged["deceased"], "provenance": merged["provenance"]},
+        ],
+    )  # fmt: skip
+    add_entry(
+        work, patient_id=survivor_id, happened_at=now, kind="merge", title="另一份档案并入本档案",
+        subject_type="patient_merge", subject_id=merge_id,
+    )  # fmt: skip
+    record_audit(
+        work, action="patient.merge", patients=[survivor_id, merged_id], subject_type="patient_merge",
+        subject_id=merge_id, detail={"source": source},
+    )  # fmt: skip
+    work.emit(PatientsMerged(survivor_id=survivor_id, merged_id=merged_id))
+    return merge_id
+
+
+def _move(work: Work, merged_id: str, survivor_id: str) -> dict[str, list[Any]]:
+    """Let everything that hangs on the one hang on the other; the keys that moved, by table and column."""
+    moved: dict[str, list[Any]] = {}
     for column in patient_columns():
         key = next(iter(column.table.primary_key))
         keys = list(work.scalars(sa.select(key).where(column == merged_id)))
@@ -52,26 +97,17 @@ def merge_patients(work: Work, *, survivor_id: str, merged_id: str, source: str,
             work.execute(
                 sa.update(column.table).where(column == merged_id).values({column.name: survivor_id})
             )
-    merge_id = work.new_id()
-    work.insert(
-        PatientMerge,
-        [
-            {"id": merge_id, "survivor_id": survivor_id, "merged_id": merged_id, "before": _snapshot(rows),
-             "moved": moved, "source": source, "seq": seq, "merged_at": now, "undone_at": None}
-        ],
-    )  # fmt: skip
-    survivor, merged = rows[survivor_id], rows[merged_id]
-    work.update_rows(
-        Patient,
-        [
-            {"id": survivor_id, "merged_into_id": survivor["merged_into_id"], "updated_at": now,
-             "deceased": deceased_after_merge(survivor, merged), "version": survivor["version"] + 1},
-            {"id": merged_id, "merged_into_id": survivor_id, "updated_at": now, "deceased": merged["deceased"],
-             "version": merged["version"] + 1},
-        ],
-    )  # fmt: skip
-    work.emit(PatientsMerged(survivor_id=survivor_id, merged_id=merged_id))
-    return merge_id
+    return moved
+
+
+def _united(provenance: dict[str, Any], merged: list[Any]) -> dict[str, Any]:
+    """The survivor has both lists as of the merge: what was told of one of them before must not empty the other."""
+    as_of, _, seq = merged
+    return provenance | {
+        name: merged
+        for name in LIST_FIELDS
+        if not is_older(datetime.fromisoformat(as_of), seq, provenance.get(name))
+    }
 
 
 def _snapshot(rows: dict[str, Any]) -> dict[str, Any]:

@@ -301,7 +301,8 @@ def _merge_one(work: Work, merge: MergeRecord, arrival: Arrival) -> AbsorbOutcom
     else:
         side.write()
         merge_patients(
-            work, survivor_id=survivor_id, merged_id=gone.patient_id, source=arrival.change.source, seq=arrival.seq
+            work, survivor_id=survivor_id, merged_id=gone.patient_id, source=arrival.change.source,
+            seq=arrival.seq, as_of=arrival.change.as_of,
         )  # fmt: skip
     return AbsorbOutcome(OutcomeState.APPLIED, patient_id=survivor_id)
 

@@ -5,7 +5,7 @@ from datetime import date
 import sqlalchemy as sa
 
 from hcrm.archive.visit_models import DischargeWay, Encounter, EncounterClass, EncounterStatus
-from hcrm.centre.models import OPEN_STATES, Instruction, InstructionState
+from hcrm.centre.models import IS_OPEN, Instruction, InstructionState
 from hcrm.contact_log.models import ContactEntry, ContactResult
 from hcrm.core.measure import Measure, Population, Unit
 
@@ -38,17 +38,20 @@ def _instructions(counts: sa.ColumnElement[bool], *where: sa.ColumnElement[bool]
     )  # fmt: skip
 
 
-def _done_in_window(_today: date) -> Population:
+def _done_in_window(today: date) -> Population:
+    """What is due later this month is not due yet: every month would otherwise begin at nought."""
     in_window = sa.and_(
         Instruction.done_on.is_not(None),
         Instruction.done_on >= Instruction.opens_on,
         Instruction.done_on <= Instruction.closes_on,
     )
-    return _instructions(in_window, Instruction.state != InstructionState.WITHDRAWN)
+    return _instructions(
+        in_window, Instruction.state != InstructionState.WITHDRAWN, Instruction.due_on <= today
+    )
 
 
 def _overdue(today: date) -> Population:
-    return _instructions(sa.true(), Instruction.state.in_(OPEN_STATES), Instruction.due_on < today)
+    return _instructions(sa.true(), IS_OPEN, Instruction.due_on < today)
 
 
 FOLLOWUP_RATIO = Measure(
@@ -64,7 +67,7 @@ FOLLOWUP_RATIO_ALIVE = Measure(
 )  # fmt: skip
 DONE_IN_WINDOW = Measure(
     code="centre.done_in_window", version=1, title="按期完成率", unit=Unit.RATIO, subject="instruction",
-    numerator="在时间窗内登记的指令", denominator="当期到期的指令（不含已撤回）", rows=_done_in_window,
+    numerator="在时间窗内登记的指令", denominator="当期到期（截至今日）的指令，不含已撤回", rows=_done_in_window,
 )  # fmt: skip
 OVERDUE = Measure(
     code="centre.overdue", version=1, title="超期指令", unit=Unit.COUNT, subject="instruction",

@@ -1,0 +1,293 @@
+"""The station's pages as the server answers them: what is kept, refused, shown and noted."""
+
+import re
+from html import unescape
+
+import pytest
+import sqlalchemy as sa
+
+from followup.models import Alert, Review, ReviewState
+from hcrm.audit.models import AuditEvent, AuditOutcome
+from hcrm.centre.models import Instruction, InstructionState
+from hcrm.contact_log.models import ContactEntry, ContactResult
+from hcrm.core.actor import system_actor
+from hcrm.core.work import open_work
+from hcrm.forms.models import Response, ResponseState
+from tests.support.console import app, browser_of, cheap_passwords, make_person, settings  # noqa: F401
+from tests.support.station import PHONE, ward  # noqa: F401
+
+GOOD = {"a-pain": "2", "a-temperature": "36.5", "a-wound": "no", "a-drugs": ["a", "b"], "a-remark": "都好"}
+QUIET = {"Origin": "http://localhost", "HX-Request": "true"}
+
+
+@pytest.fixture
+def physician(ward, browser_of):  # noqa: F811
+    return browser_of("li")
+
+
+def hidden(answer, name):
+    """What the page's form carries in a hidden field."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', answer.text)
+    assert found is not None, name
+    return unescape(found[1])
+
+
+def filled(page, **changes):
+    """The form of a page, filled in and sent as a browser would."""
+    keys = {name: hidden(page, name) for name in ("record_id", "version")}
+    ended = {"outcome": "reached", "heard": "reached", "missed": "no_answer", "channel": "phone", "note": ""}
+    return {**keys, **ended, **GOOD, **changes}
+
+
+def read(database, statement):
+    with open_work(database, actor=system_actor("test"), write=False) as work:
+        return work.execute(statement).scalars().all()
+
+
+def form_of(browser, key):
+    return browser.get(f"/instructions/{key}/form")
+
+
+def test_today_lists_the_overdue_first_and_shows_no_whole_phone(physician, ward):
+    page = physician.get("/today")
+
+    assert page.text.index("张建国") < page.text.index("李秀英")
+    assert "超期 2 天" in page.text
+    assert "138****8000" in page.text
+    assert PHONE not in page.text
+
+
+def test_a_physician_without_work_reads_so(ward, browser_of):
+    assert "今天没有要随访的患者" in browser_of("qian").get("/today").text
+
+
+def test_a_submitted_form_is_recorded_once_and_opens_the_next_patient(physician, ward, database):
+    sent = filled(form_of(physician, ward.first))
+    answers = [physician.post(f"/instructions/{ward.first}/form", sent) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert answers[0].headers["Location"] == f"/instructions/{ward.second}/form"
+    responses = read(database, sa.select(Response))
+    assert [one.answers for one in responses] == [
+        {"pain": 2, "temperature": "36.5", "wound": False, "drugs": ["a", "b"], "remark": "都好"}
+    ]
+    assert len(read(database, sa.select(ContactEntry))) == 1
+    assert read(database, sa.select(Instruction.state).where(Instruction.id == ward.first)) == [
+        InstructionState.COMPLETED
+    ]
+
+
+def test_after_the_last_patient_the_list_says_so(physician, ward):
+    for key in (ward.first, ward.second):
+        answer = physician.post(f"/instructions/{key}/form", filled(form_of(physician, key)))
+
+    assert answer.headers["Location"] == "/today"
+    assert "今天的随访都做完了" in physician.get("/today").text
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"a-temperature": "55"}, "体温：超出范围，应在 34～43 ℃ 之间"),
+        ({"a-temperature": "三十六"}, "体温：请填数字"),
+        ({"a-pain": ""}, "疼痛：此题必填"),
+        ({"a-wound": "yes"}, "流脓：此题必填"),
+        ({"a-visit_on": "2026-02-30"}, "请填日期"),
+        ({"outcome": ""}, "随访结果：请从列出的选项中选择"),
+    ],
+)
+def test_what_cannot_be_taken_is_said_at_its_field_and_the_text_stays(
+    physician, ward, database, changes, sentence
+):
+    page = form_of(physician, ward.first)
+    answer = physician.post(f"/instructions/{ward.first}/form", filled(page, **changes))
+
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert 'class="field-error"' in answer.text
+    assert "都好" in answer.text
+    assert read(database, sa.select(Response)) == []
+
+
+def test_an_answer_to_a_question_that_is_not_asked_is_not_kept(physician, ward, database):
+    page = form_of(physician, ward.first)
+    physician.post(f"/instructions/{ward.first}/form", filled(page, **{"a-wound": "no", "a-pus": "yes"}))
+
+    assert "pus" not in read(database, sa.select(Response))[0].answers
+
+
+def test_a_draft_is_saved_quietly_and_fills_the_form_again(physician, ward, database):
+    page = form_of(physician, ward.first)
+    sent = filled(page, **{"a-pain": "7", "a-temperature": "5x"})
+    first = physician.post(f"/instructions/{ward.first}/draft", sent, headers=QUIET)
+    second = physician.post(
+        f"/instructions/{ward.first}/draft", {**sent, "version": hidden(first, "version"), "a-pain": "8"},
+        headers=QUIET,
+    )  # fmt: skip
+
+    assert "草稿已保存 10:00（1 处读不懂，未保存）" in first.text
+    assert hidden(second, "version") == "2"
+    draft = read(database, sa.select(Response))[0]
+    assert (draft.state, draft.answers["pain"]) == (ResponseState.DRAFT, 8)
+    assert read(database, sa.select(Instruction.state).where(Instruction.id == ward.first)) == [
+        InstructionState.IN_PROGRESS
+    ]
+    again = form_of(physician, ward.first)
+    assert hidden(again, "record_id") == draft.id
+    assert re.search(r'name="a-pain" value="8"[^>]* checked', again.text)
+
+
+def test_the_button_saves_a_draft_and_shows_what_could_not_be_read(physician, ward, database):
+    page = form_of(physician, ward.first)
+    answer = physician.post(f"/instructions/{ward.first}/draft", filled(page, **{"a-temperature": "5x"}))
+
+    assert answer.status_code == 422
+    assert "草稿已保存" in answer.text
+    assert 'value="5x"' in answer.text
+    assert hidden(answer, "version") == "1", "the next save goes on from the draft"
+
+
+def test_two_people_with_one_form_overwrite_nothing_unseen(physician, ward, browser_of, database):
+    mine, head = form_of(physician, ward.first), browser_of("zhao")
+    theirs = form_of(head, ward.first)
+    head.post(f"/instructions/{ward.first}/draft", filled(theirs, **{"a-pain": "9", "a-remark": "家属代答"}))
+
+    refused = physician.post(f"/instructions/{ward.first}/form", filled(mine, **{"a-pain": "1"}))
+
+    assert refused.status_code == 409
+    assert "赵主任 已于 11-22 10:00 保存了另一份草稿" in refused.text
+    assert "现有：9 分" in refused.text
+    assert "现有：家属代答" in refused.text
+    assert "都好" in refused.text, "what I typed stays in its field"
+    assert read(database, sa.select(Response.state)) == [ResponseState.DRAFT]
+    knowing = physician.post(f"/instructions/{ward.first}/form", filled(refused, **{"a-pain": "1"}))
+    assert knowing.status_code == 303
+    assert read(database, sa.select(Response))[0].answers["pain"] == 1
+
+
+def test_a_form_that_somebody_finished_meanwhile_keeps_my_text_to_copy(physician, ward, browser_of):
+    mine, head = form_of(physician, ward.first), browser_of("zhao")
+    head.post(f"/instructions/{ward.first}/form", filled(form_of(head, ward.first)))
+
+    refused = physician.post(
+        f"/instructions/{ward.first}/form", filled(mine, **{"a-remark": "患者问能否坐飞机"})
+    )
+
+    assert refused.status_code == 409
+    assert "不能登记随访结果" in refused.text
+    assert "患者问能否坐飞机" in refused.text
+
+
+def test_typed_answers_raise_their_flag_before_anything_is_saved(physician, ward, database):
+    answer = physician.post("/forms/test.call/1/flags", {"a-temperature": "39", "a-pain": "1"}, headers=QUIET)
+
+    assert 'hx-swap-oob="innerHTML:#flag-temperature"' in answer.text
+    assert "R2 当日处置" in answer.text
+    assert "体温：39 ℃（界值 ≥ 38.5 ℃）" in answer.text
+    assert "当日联系医师" in answer.text
+    assert read(database, sa.select(Alert)) == []
+
+
+def test_a_red_flag_is_listed_acknowledged_and_closed_with_words(physician, ward, database):
+    page = form_of(physician, ward.first)
+    physician.post(f"/instructions/{ward.first}/form", filled(page, **{"a-temperature": "39"}))
+    alert = read(database, sa.select(Alert.id))[0]
+
+    listed = physician.get("/alerts")
+    assert "张建国" in listed.text
+    assert '1<span class="visually-hidden"> 条预警' in listed.text
+    physician.post(f"/alerts/{alert}/acknowledge")
+    empty = physician.post(f"/alerts/{alert}/handle", {"handling": "  "})
+    assert (empty.status_code, "此项必填" in empty.text) == (422, True)
+    assert physician.post(f"/alerts/{alert}/handle", {"handling": "已嘱来院"}).status_code == 303
+    late = physician.post(f"/alerts/{alert}/handle", {"handling": "我也打了电话"})
+    assert late.status_code == 409
+    assert "李大夫已处置这条预警" in late.text
+    assert "我也打了电话" in late.text
+    assert "没有待处置的预警" in physician.get("/alerts").text
+
+
+@pytest.mark.parametrize("result", ["no_answer", "busy", "wrong_number", "invalid_number"])
+def test_an_attempt_is_one_post_and_leaves_the_instruction_open(physician, ward, database, result):
+    page = form_of(physician, ward.first)
+    key = re.search(r'name="record_id" value="([^"]*)">\s*<input type="hidden" name="channel"', page.text)[1]
+    sent = {"record_id": key, "result": result, "channel": "phone"}
+    for _ in range(2):
+        answer = physician.post(f"/instructions/{ward.first}/attempts", sent, headers=QUIET)
+
+    assert ContactResult(result).label in answer.text
+    assert 'id="attempts"' in answer.text
+    assert len(read(database, sa.select(ContactEntry))) == 1
+    assert read(database, sa.select(Instruction.state).where(Instruction.id == ward.first)) == [
+        InstructionState.IN_PROGRESS
+    ]
+
+
+def test_a_refusal_keeps_what_was_answered_and_waits_for_the_head(physician, ward, browser_of, database):
+    page = form_of(physician, ward.first)
+    sent = filled(page, **{"outcome": "refused", "a-temperature": ""})
+    assert physician.post(f"/instructions/{ward.first}/form", sent).status_code == 303
+    review = read(database, sa.select(Review.id))[0]
+    head = browser_of("zhao")
+
+    assert "张建国" in head.get("/reviews").text
+    shown = head.get(f"/reviews/{review}")
+    assert "拒访" in shown.text
+    assert "2 分" in shown.text
+    bare = head.post(f"/reviews/{review}/send-back", {"comment": ""})
+    assert (bare.status_code, "退回时请写明原因" in bare.text) == (422, True)
+    assert head.post(f"/reviews/{review}/send-back", {"comment": "请换时间再打"}).status_code == 303
+    assert read(database, sa.select(Review.state)) == [ReviewState.SENT_BACK]
+    assert "退回原因：请换时间再打" in form_of(physician, ward.first).text
+    late = head.post(f"/reviews/{review}/approve", {"comment": ""})
+    assert late.status_code == 409
+
+
+def test_a_finished_form_is_read_only(physician, ward):
+    physician.post(f"/instructions/{ward.first}/form", filled(form_of(physician, ward.first)))
+    page = form_of(physician, ward.first)
+
+    assert "36.5 ℃" in page.text
+    assert 'id="followup-form"' not in page.text
+
+
+def test_another_departments_patient_is_not_there_and_the_try_is_noted(ward, browser_of, database):
+    stranger = browser_of("qian")
+    answers = [
+        stranger.get(f"/instructions/{ward.first}/form"),
+        stranger.get(f"/instructions/{ward.first}/findings"),
+        stranger.post(f"/instructions/{ward.first}/form", {"record_id": "0" * 32, "outcome": "refused",
+                                                           "channel": "phone"}),
+        stranger.post(f"/instructions/{ward.first}/draft", {"record_id": "0" * 32, "a-pain": "1"}),
+    ]  # fmt: skip
+
+    assert [answer.status_code for answer in answers] == [404] * 4
+    assert all("张建国" not in answer.text for answer in answers)
+    denied = read(database, sa.select(AuditEvent).where(AuditEvent.outcome == AuditOutcome.DENIED))
+    assert len(denied) == 4
+
+
+def test_reading_a_form_is_noted_and_reading_it_again_too(physician, ward, database):
+    for _ in range(2):
+        form_of(physician, ward.first)
+
+    read_ = sa.select(AuditEvent).where(AuditEvent.action == "instruction.read")
+    assert len(read(database, read_)) == 2
+
+
+def test_the_answers_of_the_last_time_stand_beside_the_form(physician, ward, database, clock):
+    from hcrm.centre.models import Instruction as Row
+    from tests.support.builders import make_instruction
+
+    physician.post(f"/instructions/{ward.first}/form", filled(form_of(physician, ward.first)))
+    with open_work(database, actor=system_actor("test"), clock=clock) as work:
+        before = work.get(Row, ward.first)
+        later = make_instruction(
+            work, patient_id=before.patient_id, encounter_id=before.encounter_id, trigger_id=before.trigger_id,
+            department_id=before.department_id, assignee_id=before.assignee_id, step_code="day30",
+        ).id  # fmt: skip
+
+    page = form_of(physician, later)
+
+    assert "上次同一表单" in page.text
+    assert "36.5 ℃" in page.text
