@@ -26,10 +26,11 @@ Kind = Literal["token", "reference", "date", "string"]
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 """A resource id (R4B, datatypes, id)."""
 _FORMATS = frozenset({"json", "application/json", "application/fhir+json", "application/fhir json"})
-_REFERENCE = re.compile(r"(?:https?://[^?#]*/)?(?:([A-Z][A-Za-z]+)/)?([A-Za-z0-9\-.]{1,64})")
+_REFERENCE = re.compile(r"(?:(?:https?://[^?#]*/)?([A-Z][A-Za-z]+)/)?([A-Za-z0-9\-.]{1,64})")
 _MOMENT = re.compile(
     r"(?P<prefix>[a-z]{2})?(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
-    r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?"
+    r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?",
+    re.ASCII,
 )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from followup.alerts import IS_UNHANDLED
+from followup.models import Alert
 from hcrm.archive import queries as archive
 from hcrm.archive.models import (
     Address,
@@ -108,6 +110,7 @@ class PatientCard:
     relatives: Sequence[Relative]
     allergies: Sequence[Allergy]
     next_steps: Sequence[sa.Row[Any]]
+    alerts: int  # red flags nobody has dealt with
     merges: int
     fields: Sequence[KnownField] = field(default=())
 
@@ -137,7 +140,8 @@ def load_card(work: Work, patient: Patient) -> PatientCard:
         ],
         relatives=_relatives(work, patient.id),
         allergies=_live(work, Allergy, patient.id, Allergy.rank),
-        next_steps=_next_steps(work, patient.id),
+        next_steps=_next_steps(work, patient.id) if work.actor.may("instruction.read") else (),
+        alerts=_count_alerts(work, patient.id) if work.actor.may("instruction.read") else 0,
         merges=work.scalar(
             sa.select(sa.func.count())
             .select_from(PatientMerge)
@@ -222,6 +226,17 @@ def _next_steps(work: Work, patient_id: str) -> Sequence[sa.Row[Any]]:
         .order_by(Instruction.due_on, Instruction.id)
         .limit(NEXT_STEPS)
     ).all()
+
+
+def _count_alerts(work: Work, patient_id: str) -> int:
+    return int(
+        work.scalar(
+            sa.select(sa.func.count())
+            .select_from(Alert)
+            .join(Instruction, Instruction.id == Alert.instruction_id)
+            .where(Alert.patient_id == patient_id, IS_UNHANDLED, instructions_in_scope(work.actor))
+        )
+    )
 
 
 def _known_fields(patient: Patient) -> list[KnownField]:

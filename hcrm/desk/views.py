@@ -12,6 +12,7 @@ from hcrm.archive.models import DeceasedState, TimelineEntry
 from hcrm.archive.queries import get_patient
 from hcrm.archive.terms import WITHOUT_BED, EncounterClass, EncounterStatus, status_words
 from hcrm.archive.timeline import KINDS, list_timeline
+from hcrm.centre.protocols import StepChannel
 from hcrm.centre.views import TONES as INSTRUCTION_TONES
 from hcrm.core.actor import Actor
 from hcrm.core.events import DeliveryState
@@ -45,7 +46,7 @@ def desk_words() -> dict[str, Any]:
     """What the desk's templates share."""
     return {
         "instruction_tones": INSTRUCTION_TONES, "message_tones": MESSAGE_TONES, "entry_url": entry_url,
-        "visit_tone": visit_tone, "status_words": status_words,
+        "visit_tone": visit_tone, "status_words": status_words, "channels": StepChannel,
     }  # fmt: skip
 
 

@@ -13,15 +13,15 @@ from hcrm.contact_log.models import ContactEntry, ContactResult
 from hcrm.core.actor import system_actor
 from hcrm.core.work import open_work
 from hcrm.forms.models import Response, ResponseState
-from tests.support.console import app, browser_of, cheap_passwords, make_person, settings  # noqa: F401
-from tests.support.station import PHONE, ward  # noqa: F401
+from tests.support.builders import make_instruction
+from tests.support.station import PHONE
 
 GOOD = {"a-pain": "2", "a-temperature": "36.5", "a-wound": "no", "a-drugs": ["a", "b"], "a-remark": "都好"}
 QUIET = {"Origin": "http://localhost", "HX-Request": "true"}
 
 
 @pytest.fixture
-def physician(ward, browser_of):  # noqa: F811
+def physician(ward, browser_of):
     return browser_of("li")
 
 
@@ -276,12 +276,9 @@ def test_reading_a_form_is_noted_and_reading_it_again_too(physician, ward, datab
 
 
 def test_the_answers_of_the_last_time_stand_beside_the_form(physician, ward, database, clock):
-    from hcrm.centre.models import Instruction as Row
-    from tests.support.builders import make_instruction
-
     physician.post(f"/instructions/{ward.first}/form", filled(form_of(physician, ward.first)))
     with open_work(database, actor=system_actor("test"), clock=clock) as work:
-        before = work.get(Row, ward.first)
+        before = work.get(Instruction, ward.first)
         later = make_instruction(
             work, patient_id=before.patient_id, encounter_id=before.encounter_id, trigger_id=before.trigger_id,
             department_id=before.department_id, assignee_id=before.assignee_id, step_code="day30",

@@ -81,21 +81,11 @@ ITEMS = [
 
 def _patient(work: Work, name: str, department: Department, physician: Practitioner, **values: object) -> str:
     patient = make_patient(work, name=name)
-    work.add(
-        ContactPoint(
-            id=work.new_id(),
-            patient_id=patient.id,
-            system="phone",
-            use="mobile",
-            rank=1,
-            value_sealed=work.keys.seal_text(PHONE),
-            value_index=patient.id,
-            last4_index="8000",
-            source=SOURCE,
-            as_of=work.clock.now(),
-            seq=1,
-            ended_at=None,
-        )  # fmt: skip
-    )
+    number = ContactPoint(
+        id=work.new_id(), patient_id=patient.id, system="phone", use="mobile", rank=1,
+        value_sealed=work.keys.seal_text(PHONE), value_index=patient.id, last4_index="8000",
+        source=SOURCE, as_of=work.clock.now(), seq=1, ended_at=None,
+    )  # fmt: skip
+    work.add(number)
     encounter = make_encounter(work, patient=patient, department=department, attending=physician)
     return make_instruction(work, encounter=encounter, assignee=physician, step_code="day7", **values).id
