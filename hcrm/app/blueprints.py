@@ -30,7 +30,6 @@ OFF_MENU: dict[str, str] = {
     "accounts.log_in": "nobody is signed in yet",
     "accounts.change_password": "in the person's own menu at the top",
     "accounts.create_account": "from the list of accounts",
-    "audit.list_audit": "from a patient's page, and the auditor's first page",
     "fhir.metadata": "for machine clients",
     "desk.list_recent_stays": "asked for by the workbench every few seconds",
     "inbox.list_refused": "from the list of messages",

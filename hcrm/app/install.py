@@ -2,23 +2,31 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from hcrm.accounts.passwords import hash_password, make_password
 from hcrm.accounts.service import ensure_sysadmin
+from hcrm.centre.classification_rules import AxisRules
+from hcrm.centre.protocols import Protocol, Protocols, require_known_codes
+from hcrm.centre.published import published_rules
 from hcrm.core.actor import system_actor
+from hcrm.core.crypto import make_key_file
 from hcrm.core.db import Database, parse_url
-from hcrm.core.definitions import publish_definition
+from hcrm.core.definition_file import Definition, load_definitions
+from hcrm.core.definitions import latest_definitions, publish_definition
 from hcrm.core.migrate import migrate
 from hcrm.core.paths import config_path
-from hcrm.core.runtime import open_database, open_keys
+from hcrm.core.runtime import key_path, open_database, open_keys
 from hcrm.core.settings import Settings
 from hcrm.core.work import Work, open_work
 from hcrm.directory.service import load_regions
+from hcrm.forms.definition import Questionnaire
 
 KINDS = {"classification": "classification", "form": "forms", "protocol": "protocols"}
 """Kinds of definitions and the folders of `config/` they are shipped in."""
+MODELS: dict[str, type[Definition]] = {
+    "classification": AxisRules, "form": Questionnaire, "protocol": Protocol,
+}  # fmt: skip
 SYSADMIN = "admin"
 
 
@@ -30,9 +38,14 @@ class Installed:
     password: str | None
 
 
-def install(settings: Settings) -> Installed:
-    """Create or bring up to date what `--db` names. Running it again changes only what is new."""
+def install(settings: Settings, *, make_key: bool = False) -> Installed:
+    """Create or bring up to date what `--db` names. Running it again changes only what is new.
+
+    `make_key` allows a key file to be made for PostgreSQL too, where it is never made silently.
+    """
     parse_url(settings.db.url)
+    if make_key and not key_path(settings).exists():
+        make_key_file(key_path(settings))
     open_keys(settings, may_make=True)
     migrate(settings.db.url)
     database = open_database(settings)
@@ -54,15 +67,32 @@ def _fill(database: Database) -> Installed:
 
 def publish_shipped(work: Work) -> int:
     """Publish every definition of `config/` that is not published yet; how many were new."""
+    return publish_folder(work, config_path())
+
+
+def publish_folder(work: Work, folder: Path) -> int:
+    """Publish what is new in a folder laid out like `config/`: all of it or, where anything is wrong, none.
+
+    It may hold a single file: what it does not bring is taken from what is published.
+    """
+    found = {kind: _read(folder, kind) for kind in KINDS}
+    classes = {rules.code: rules.classes for rules in (*published_rules(work), *found["classification"])}
+    forms = {*latest_definitions(work, kind="form"), *(form.code for form in found["form"])}
+    require_known_codes(Protocols(found["protocol"]), forms=forms, classes=classes)
     return sum(
-        publish_file(work, kind=kind, path=path)
-        for kind, folder in KINDS.items()
-        for path in sorted(config_path(folder).glob("*.yaml"))
+        publish_definition(
+            work, kind=kind, code=item.code, version=item.version, body=_body(folder, kind, item.code)
+        )
+        for kind, items in found.items()
+        for item in items
     )
 
 
-def publish_file(work: Work, *, kind: str, path: Path) -> bool:
-    """Publish one file's version; whether it was new."""
-    body = path.read_text(encoding="utf-8")
-    head = yaml.safe_load(body)
-    return publish_definition(work, kind=kind, code=head["code"], version=head["version"], body=body)
+def _read(folder: Path, kind: str) -> list[Any]:
+    """The definitions of one kind, refused with file and line where one is wrong."""
+    place = folder / KINDS[kind]
+    return load_definitions(MODELS[kind], place) if place.is_dir() else []
+
+
+def _body(folder: Path, kind: str, code: str) -> str:
+    return (folder / KINDS[kind] / f"{code.replace('.', '_')}.yaml").read_text(encoding="utf-8-sig")

@@ -1,6 +1,5 @@
 """Where parts meet that must not know each other: who reads which format, who hears which fact."""
 
-from datetime import datetime
 from functools import partial
 
 from adapters.his.mapping import map_message
@@ -41,7 +40,5 @@ def intake(sources: Sources, clock: Clock) -> Intake:
 
 def _cut_overs(sources: Sources) -> CutOvers:
     return {
-        source.code: datetime.fromisoformat(source.follow_up_from)
-        for source in sources.by_code.values()
-        if source.follow_up_from
+        source.code: source.follow_up_from for source in sources.by_code.values() if source.follow_up_from
     }

@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from hcrm.audit.models import AuditOutcome
-from hcrm.audit.queries import ACTIONS, AuditFilters, list_events, same_patient
+from hcrm.audit.queries import ACTIONS, SUBJECTS, AuditFilters, list_events, same_patient
 from hcrm.audit.service import record_audit
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
 from hcrm.web.shell import console_work, require
@@ -41,6 +41,6 @@ def list_audit() -> ResponseReturnValue:
         # Reading the log is itself an act; on a patient it is one that touches them.
         record_audit(work, action="audit.read", patients=patient_ids, detail={"count": len(page.items)})
     return render_template(
-        "audit/list.html", page=page, asked=asked, actions=ACTIONS,
+        "audit/list.html", page=page, asked=asked, actions=ACTIONS, subjects=SUBJECTS,
         outcomes=[(outcome.value, outcome.label) for outcome in AuditOutcome],
     )  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from hcrm.app.install import KINDS, publish_file
+from hcrm.app.install import KINDS, publish_folder
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.definitions import Definition, latest_definitions
@@ -41,9 +41,5 @@ def load(db: str, folder: Path) -> None:
     """All of them or none; a published version is never changed."""
     database = open_database(settings_for(db))
     with open_work(database, actor=_ACTOR) as work:
-        count = sum(
-            publish_file(work, kind=kind, path=path)
-            for kind, name in KINDS.items()
-            for path in sorted((folder / name).glob("*.yaml"))
-        )
+        count = publish_folder(work, folder)
     click.echo(f"已发布 {count} 个新版本")

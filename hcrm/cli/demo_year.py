@@ -137,7 +137,7 @@ class Year:
             return None
         spread = (row.closes_on - row.opens_on).days
         offset = min(spread, max(0, round(draw.gauss((row.due_on - row.opens_on).days, spread / 5))))
-        return row.opens_on + timedelta(days=offset)  # type: ignore[no-any-return]
+        return row.opens_on + timedelta(days=offset)
 
     def _call(self, work: Work, call: Due) -> None:
         luck = self._dice.random()

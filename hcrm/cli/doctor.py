@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import click
+import sqlalchemy as sa
 from pydantic import BaseModel
 
 from hcrm.cli.options import db_option, settings_for
@@ -46,6 +47,9 @@ def doctor(db: str) -> None:
         except HcrmError as error:
             faults += 1
             click.echo(f"✗ {title}：{error.message}")
+        except sa.exc.OperationalError:
+            faults += 1
+            click.echo(f"✗ {title}：连不上数据库，请检查地址、网络和账号")
     sys.exit(1 if faults else 0)
 
 

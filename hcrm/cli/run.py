@@ -14,9 +14,10 @@ from hcrm.core.logs import set_up_logging
     help="建库或升级，载入 config/，首次运行时创建管理员 | create or migrate the database, load config/"
 )
 @db_option
-def init(db: str) -> None:
+@click.option("--make-key", is_flag=True, help="允许生成 HCRM_KEY_FILE | may make HCRM_KEY_FILE")
+def init(db: str, make_key: bool) -> None:
     """Create or upgrade; prints the first administrator's password once."""
-    result = install(settings_for(db))
+    result = install(settings_for(db), make_key=make_key)
     click.echo(f"数据库已就绪；新发布定义 {result.published} 个")
     if result.password:
         click.echo(f"系统管理员：{SYSADMIN}  初始密码（只显示这一次）：{result.password}")

@@ -38,8 +38,6 @@ EVENT_RETRY_SECONDS = 5.0
 """An event that failed rests this long before its next try: parked, with its reason, within 60 s (A9)."""
 FUTURE_TOLERANCE_SECONDS = 600
 """A sender's clock may be this far ahead before it is clamped (truth table, clocks)."""
-MESSAGE_SECONDS = 1.0
-"""Reading one message may take this long, then it is parked `budget` (C15)."""
 MAX_CONTACT_POINTS = 5
 """Numbers kept of one patient (C21)."""
 SQLITE_BUSY_SECONDS = 5.0

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from hcrm.core.db import INBOX_SCHEMA, Base, migration_engine, parse_url
+from hcrm.core.db import INBOX_SCHEMA, Base, migration_engine, parse_url, sqlite_path
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import package_path
 from hcrm.core.tables import load_tables
@@ -30,6 +30,9 @@ def migrate(url: str | sa.URL, revision: str = "head") -> None:
 
 def schema_revision(url: str | sa.URL) -> tuple[str | None, str]:
     """The revision the database is at, and the one this release needs."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not sqlite_path(parsed).exists():
+        raise HcrmError("db.missing", f"数据库 {sqlite_path(parsed)} 不存在，请先运行 hcrm init")
     with _connection(url) as connection:
         script = ScriptDirectory.from_config(_config(connection))
         return MigrationContext.configure(connection).get_current_revision(), str(script.get_current_head())
@@ -50,10 +53,14 @@ def schema_differences(url: str | sa.URL) -> list[object]:
     with _connection(url) as connection:
         context = MigrationContext.configure(
             connection,
-            opts={"include_schemas": True, "compare_type": False,
-                  "include_name": lambda name, kind, _p: name in (None, "main", INBOX_SCHEMA) if kind == "schema" else True},
-        )  # fmt: skip
+            opts={"include_schemas": True, "compare_type": False, "include_name": is_ours},
+        )
         return list(compare_metadata(context, Base.metadata))
+
+
+def is_ours(name: str | None, kind: str, _parent: object) -> bool:
+    """Whether Alembic looks at it: our two schemas only."""
+    return kind != "schema" or name in (None, "main", INBOX_SCHEMA)
 
 
 def new_revision(url: str | sa.URL, words: str, *, revision: str) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hcrm.core.clock import zone_named
 from hcrm.core.errors import HcrmError
@@ -65,7 +65,7 @@ class Source(BaseModel):
     region_from: tuple[str, ...] = Field(
         default=("PID-11.9",), description="six-digit region code of the address"
     )
-    follow_up_from: str | None = Field(
+    follow_up_from: AwareDatetime | None = Field(
         default=None, description="cut-over: stays before this instant issue nothing"
     )
 

@@ -8,10 +8,10 @@ import phonenumbers
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK = "10X98765432"
-_COMPOUND_SURNAMES = frozenset(
-    ["欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙"]
-    + ["慕容", "令狐", "司徒", "夏侯", "南宫", "独孤", "长孙", "宇文"]
-)
+_COMPOUND_SURNAMES = frozenset((
+    "欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "司徒", "夏侯", "南宫", "独孤",
+    "长孙", "宇文",
+))  # fmt: skip
 # Most numbers are these; the library decides about the rest, forty times slower.
 _MOBILE = re.compile(r"(?:13\d|14[5-9]|15[0-35-9]|16[2567]|17[0-8]|18\d|19\d)\d{8}", re.ASCII)
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")

@@ -18,6 +18,7 @@ from hcrm.centre.models import Instruction
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.contact_log.models import ContactEntry
 from hcrm.core import limits
+from hcrm.core.clock import local_date
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
 from hcrm.forms.models import Response
@@ -107,13 +108,16 @@ def _of_visits(work: Work, model: Any, patient_id: str, key: str | None) -> Page
 
 
 def list_followups(work: Work, *, patient_id: str, key: str | None = None) -> Page[FollowUp]:
-    """Instructions of the patient with their answers, the one due last first."""
+    """Instructions of the patient with their answers: the latest first, those whose window has not begun after them."""
+    lies_ahead = sa.case((Instruction.opens_on > local_date(work.clock.now()), 1), else_=0)
     statement = (
         sa.select(Instruction, Practitioner.name.label("assignee_name"))
         .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
         .where(Instruction.patient_id == patient_id, instructions_in_scope(work.actor))
     )
-    page = keyset_page(work, statement, order=[Instruction.due_on.desc(), Instruction.id.desc()], key=key)
+    page = keyset_page(
+        work, statement, order=[lies_ahead, Instruction.due_on.desc(), Instruction.id.desc()], key=key
+    )
     forms = filled_forms(work, [row.Instruction.id for row in page.items])
     return Page(
         [

@@ -1,17 +1,18 @@
 """Storing what arrives, durably, before anybody is told so: one transaction for whatever waits (group commit).
 
-Nothing else is on the way to an acknowledgement (assurance, design rule 1). There is no collection timer: the
-next transaction begins when the last one ends and takes what came meanwhile, which is faster at every load.
+Nothing else is on the way to an acknowledgement (assurance, design rule 1). There is no collection timer: a
+transaction takes what came while the one before it ran, which is faster at every load.
 """
 
 import asyncio
+import contextlib
 import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -19,19 +20,26 @@ import structlog
 
 from hcrm.core import limits
 from hcrm.core.db import Database, sqlite_path
+from hcrm.core.errors import HcrmError
 from hcrm.core.faults import fault
-from hcrm.inbox.models import RefusedMessage
 from hcrm.inbox.records import Incoming, Refused, Stored
 from hcrm.inbox.statements import PostgresqlStatements, SqliteStatements, Statements, Values
 
 Arriving = Incoming | Refused
 
-_TURNS = int(__import__("os").environ.get("TURNS", "2"))
 _REUSED = "control_id_reused"
+_TURNS = 3
 _ONE_WRITER = (
     threading.Lock()
 )  # SQLite has one inbox connection in a process, several threads may call store_now
 log = structlog.get_logger(__name__)
+
+
+class StoreUnavailable(HcrmError):
+    """The database is away, busy or full: nothing was stored, nobody may be told so, the sender asks again."""
+
+    def __init__(self) -> None:
+        super().__init__("inbox.unavailable", "暂时无法保存消息，请稍后重发", status=503)
 
 
 def store_now(database: Database, arriving: Sequence[Arriving]) -> list[Stored]:
@@ -42,33 +50,52 @@ def store_now(database: Database, arriving: Sequence[Arriving]) -> list[Stored]:
     """
     rows = [_message_values(database, item) for item in arriving if isinstance(item, Incoming)]
     refusals = [_refusal_values(database, item) for item in arriving if isinstance(item, Refused)]
-    if database.is_sqlite:
-        with _ONE_WRITER:
-            outcome = _write(database, rows, refusals)
-    else:
-        outcome = _write(database, rows, refusals)
+    driver = database.inbox.dialect.loaded_dbapi
+    try:
+        if database.is_sqlite:
+            with _ONE_WRITER:
+                outcome = _write(database, SqliteStatements(), rows, refusals)
+        else:
+            outcome = _write(database, PostgresqlStatements(), rows, refusals)
+    except (sa.exc.OperationalError, driver.OperationalError, driver.InterfaceError) as error:
+        log.error("inbox.store_unavailable", error=type(error).__name__, messages=len(rows))
+        raise StoreUnavailable from error
     fault("after_commit_before_ack")
     stored = iter(outcome)
     return [next(stored) if isinstance(item, Incoming) else Stored(0, item.ack) for item in arriving]
 
 
-def _write(database: Database, rows: list[list[Any]], refusals: list[dict[str, Any]]) -> list[Stored]:
-    statements: Statements = SqliteStatements() if database.is_sqlite else PostgresqlStatements()
+def _write(
+    database: Database, statements: Statements, rows: list[list[Any]], refusals: list[Values]
+) -> list[Stored]:
+    """One transaction on the driver's connection; whatever goes wrong, the next one begins on a new connection."""
     stored: list[Stored] = []
-    with database.inbox.begin() as connection:
+    connection = database.inbox.raw_connection()
+    try:
+        cursor = connection.cursor()
+        statements.begin(cursor)
         for start in range(0, len(rows), limits.COMMIT_BATCH):
-            stored += _store_rows(statements, connection, rows[start : start + limits.COMMIT_BATCH])
+            stored += _store_rows(statements, cursor, rows[start : start + limits.COMMIT_BATCH])
         if refusals:
-            connection.execute(sa.insert(RefusedMessage), refusals)
+            statements.refuse(cursor, refusals)
+        cursor.close()
         fault("before_commit")
+        connection.commit()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            connection.rollback()  # a closed SQLite connection keeps its lock while a cursor of it is alive
+        connection.invalidate()
+        raise
+    finally:
+        connection.close()
     return stored
 
 
-def _store_rows(statements: Statements, connection: sa.Connection, rows: list[list[Any]]) -> list[Stored]:
+def _store_rows(statements: Statements, cursor: Any, rows: list[list[Any]]) -> list[Stored]:
     """Sort out what is new, what is a duplicate of a stored row or of one further up, and insert the new."""
     outcome: list[Stored | None] = [None] * len(rows)
     seen: set[tuple[str, ...]] = set()
-    for n, seq, ack in statements.known(connection, rows):
+    for n, seq, ack in statements.known(cursor, rows):
         if seq is None:
             seen.add(tuple(rows[n][:3]))
         else:
@@ -82,20 +109,18 @@ def _store_rows(statements: Statements, connection: sa.Connection, rows: list[li
             seen.add(name)
     fresh = list(first.values())
     if fresh:
-        seqs = statements.insert(connection, [rows[n] for n in fresh])
+        seqs = statements.insert(cursor, [rows[n] for n in fresh])
         for n, seq in zip(fresh, seqs, strict=True):
-            outcome[n] = (
-                _overtaken(statements, connection, rows[n]) if seq is None else Stored(seq, rows[n][7])
-            )
+            outcome[n] = _overtaken(statements, cursor, rows[n]) if seq is None else Stored(seq, rows[n][7])
     for n, row in enumerate(rows):
         if outcome[n] is None:
             outcome[n] = cast(Stored, outcome[first[tuple(row[:4])]])._replace(is_duplicate=True)
     return cast(list[Stored], outcome)
 
 
-def _overtaken(statements: Statements, connection: sa.Connection, row: Values) -> Stored:
+def _overtaken(statements: Statements, cursor: Any, row: Values) -> Stored:
     """The row another listener committed between our search and our insert."""
-    ((_, seq, ack),) = statements.known(connection, [row])
+    ((_, seq, ack),) = statements.known(cursor, [row])
     return Stored(cast(int, seq), cast(bytes, ack), is_duplicate=True)
 
 
@@ -104,11 +129,9 @@ def _message_values(database: Database, item: Incoming) -> list[Any]:
     return [*item[:6], sealed, item.ack, item.peer, " ".join(item.flags), moment]
 
 
-def _refusal_values(database: Database, item: Refused) -> dict[str, Any]:
-    return {
-        "received_at": item.received_at, "peer": item.peer, "reason": item.reason, "size": item.size,
-        "sha256": item.sha256, "head": database.keys.seal(item.head),
-    }  # fmt: skip
+def _refusal_values(database: Database, item: Refused) -> Values:
+    sealed, moment = database.keys.seal(item.head), _stored_moment(database, item.received_at)
+    return moment, item.peer, item.reason, item.size, item.sha256, sealed
 
 
 def _stored_moment(database: Database, moment: datetime) -> Any:
@@ -119,18 +142,20 @@ def _stored_moment(database: Database, moment: datetime) -> Any:
 class Committer:
     """Group commit for an event loop: commits in one thread of its own, so that the loop goes on reading.
 
-    `pending` says how many messages wait for the worker; it is asked in that thread by `refresh`.
+    `pending` says how many messages wait for the worker; `refresh` asks it.
     """
 
     def __init__(self, database: Database, *, pending: Callable[[], int] | None = None) -> None:
         self.database = database
         self.is_full = False
         self._pending = pending
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inbox-commit")
         self._waiting: deque[_Order] = deque()
         self._is_busy = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._handed_over: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[_Order]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._commit_orders, name="inbox-commit", daemon=True)
+        self._thread.start()
 
     def store(self, arriving: Sequence[Arriving]) -> "asyncio.Future[list[Stored]]":
         """Await the commit; the outcome comes in the order handed over. If it fails, answer nothing (A1)."""
@@ -146,12 +171,12 @@ class Committer:
     async def refresh(self) -> None:
         """See whether messages may go on arriving: not above PENDING_LIMIT, not on a full disk (A8)."""
         try:
-            self.is_full = await asyncio.get_running_loop().run_in_executor(self._thread, self._must_stop)
+            self.is_full = await asyncio.to_thread(self._must_stop)
         except sa.exc.SQLAlchemyError as error:
             log.warning("inbox.pending_unknown", error=type(error).__name__)
 
     async def close(self) -> None:
-        """Finish what waits, for STOP_SECONDS at most, then let go of the thread."""
+        """Finish what waits, for STOP_SECONDS at most, then let the thread end."""
         try:
             async with asyncio.timeout(limits.STOP_SECONDS):
                 await self._idle.wait()
@@ -159,8 +184,7 @@ class Committer:
             log.error(
                 "inbox.commits_unfinished", orders=len(self._waiting)
             )  # nobody was told they are stored
-        finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+        self._handed_over.put(None)
 
     def _must_stop(self) -> bool:
         if self.database.is_sqlite:
@@ -171,12 +195,11 @@ class Committer:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         orders = self._take()
-        if not orders:
+        if orders:
+            self._handed_over.put((loop, orders))
+        else:
             self._is_busy = False
             self._idle.set()
-            return
-        done = loop.run_in_executor(self._thread, _store_orders, self.database, orders)
-        done.add_done_callback(lambda finished: self._finish(loop, orders, finished.result()))
 
     def _take(self) -> list["_Order"]:
         """Whole orders up to the size of one transaction, one at least."""
@@ -191,6 +214,13 @@ class Committer:
             orders.append(self._waiting.popleft())
         return orders
 
+    def _commit_orders(self) -> None:
+        """The thread."""
+        while handed_over := self._handed_over.get():
+            loop, orders = handed_over
+            outcomes = _store_orders(self.database, orders)
+            loop.call_soon_threadsafe(self._finish, loop, orders, outcomes)
+
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -204,15 +234,16 @@ class Committer:
                 order.future.set_exception(outcome)
             else:
                 order.future.set_result(outcome)
-        self._begin_after(loop, turns=_TURNS)
+        self._begin_after(loop, _TURNS)
 
-    def _begin_after(self, loop: asyncio.AbstractEventLoop, *, turns: int) -> None:
-        """Let the loop send the answers and read what they bring: those senders come along in this transaction.
+    def _begin_after(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        """Let the loop send the answers and read what they bring, so that those senders come along at once.
 
-        Begun at once, it would take only the other half of the senders, and so for ever, with twice the commits.
+        Begun earlier, a transaction finds only the other half of the senders waiting, and so for ever: twice the
+        commits for the same messages.
         """
         if turns:
-            loop.call_soon(partial(self._begin_after, loop, turns=turns - 1))
+            loop.call_soon(partial(self._begin_after, loop, turns - 1))
         else:
             self._begin(loop)
 
@@ -233,8 +264,10 @@ def _store_orders(database: Database, orders: list[_Order]) -> "list[list[Stored
     try:
         stored = iter(store_now(database, [item for order in orders for item in order.arriving]))
         return [[next(stored) for _ in order.arriving] for order in orders]
+    except StoreUnavailable as error:
+        return [error] * len(orders)
     except Exception as error:  # noqa: BLE001  whatever it is: nobody may be told his message is stored
         log.error("inbox.commit_failed", error=type(error).__name__, orders=len(orders))
-        if len(orders) == 1 or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)):
-            return [error] * len(orders)
+        if len(orders) == 1:
+            return [error]
     return [_store_orders(database, [order])[0] for order in orders]

@@ -36,15 +36,26 @@ FLAGS = {
     "replacement_character": "含无法还原的字符",
     "unexpected_ack": "应答消息",
     "batch_count": "批次条数不符",
+    "batch_cut": "批次不完整",
+    "verified_contact_kept": "已核实的联系方式未被覆盖",
+    "died": "离院方式为死亡",
 }
 """Flag: its word; flags with a place after a colon are `bad_time`, `clock_ahead`, `unmapped`."""
 
 _PLACED = {"bad_time": "时间无法识别", "clock_ahead": "时间超前，按收到时间计", "unmapped": "代码未对照"}
 
 REFUSALS = {
-    "half_frame": "帧不完整", "no_msh": "没有可读的 MSH", "oversize": "超过大小上限", "header": "消息头不可用",
-    "version": "不支持的版本", "processing_id": "处理标识不接受", "sender_unknown": "发送方未登记", "timeout": "超时",
-}  # fmt: skip
+    "half_frame": "帧不完整",
+    "no_msh": "没有可读的 MSH",
+    "oversize": "超过大小上限",
+    "header": "消息头不可用",
+    "version": "不支持的版本",
+    "processing_id": "处理标识不接受",
+    "sender_unknown": "发送方未登记",
+    "timeout": "超时",
+    "junk": "帧外的字节",
+    "too_many_connections": "连接数超限",
+}
 """Why something was refused at the door."""
 
 

@@ -4,15 +4,11 @@ from typing import Any
 
 from alembic import context
 
-from hcrm.core.db import INBOX_SCHEMA, Base, Json, UtcDateTime
+from hcrm.core.db import Base, Json, UtcDateTime
+from hcrm.core.migrate import is_ours
 from hcrm.core.tables import load_tables
 
 load_tables()
-
-
-def include_name(name: str | None, kind: str, _parent: Any) -> bool:
-    """Our two schemas only."""
-    return name in (None, "main", INBOX_SCHEMA) if kind == "schema" else True
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> Any:
@@ -30,7 +26,7 @@ context.configure(
     connection=connection,
     target_metadata=Base.metadata,
     include_schemas=True,
-    include_name=include_name,
+    include_name=is_ours,
     render_item=render_item,
     render_as_batch=True,
     compare_type=False,

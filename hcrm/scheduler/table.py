@@ -10,7 +10,7 @@ from hcrm.inbox.service import park_expired_holds
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A function that is run at certain times in a work of its own and says how many it touched.
+    """A function that is run at certain times, again and again until it says that it touched none.
 
     `cron` is (minute, hour, day, month, weekday by name) on the hospital's clock. Every job here goes by what stands
     in the database, not by when it runs, so after downtime only its latest due instant is caught up.

@@ -36,7 +36,7 @@ def overview() -> ResponseReturnValue:
 
 
 @bp.get("/<code>/rows")
-@require("statistics.read", audit="statistics.open")
+@require("patient.read", audit="statistics.open")
 def list_rows(code: str) -> ResponseReturnValue:
     """What one figure counted."""
     measure = _measure(code)

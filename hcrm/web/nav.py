@@ -39,6 +39,8 @@ _INSTRUCTIONS = MenuEntry(
 )
 _MESSAGES = MenuEntry("inbox.list_messages", "接口消息", "arrow-left-right", "message.read")
 _STATISTICS = MenuEntry("statistics.overview", "统计", "bar-chart", "statistics.read")
+_SYSTEM = MenuEntry("desk.system", "系统", "gear", "system.read")
+_AUDIT = MenuEntry("audit.list_audit", "审计", "shield-lock", "audit.read")
 
 MENUS: dict[str, tuple[MenuEntry, ...]] = {
     "service_centre": (
@@ -63,8 +65,16 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
     "sysadmin": (
         _MESSAGES,
         MenuEntry("accounts.list_accounts", "账号", "person-gear", "account.manage"),
-        MenuEntry("desk.system", "系统", "gear", "system.read"),
+        _SYSTEM,
     ),
+    # Roles whose own desks come with their wings: until then what their permissions already open.
+    "agent": (_PATIENTS, _INSTRUCTIONS),
+    "community": (_PATIENTS, _INSTRUCTIONS),
+    "tcm_care": (_PATIENTS,),
+    "medical_office": (_INSTRUCTIONS, _PATIENTS, _STATISTICS),
+    "director": (_STATISTICS,),
+    "secadmin": (_SYSTEM,),
+    "auditor": (MenuEntry("audit.list_audit", "审计日志", "shield-lock", "audit.read"),),
 }
 """At most seven entries a role, its home first (console.md)."""
 
@@ -72,9 +82,14 @@ CREATE_MENU: tuple[MenuEntry, ...] = ()
 """What 新建 offers: intake, inquiry, complaint, booking come with their parts; while empty, no menu is shown."""
 
 
+_ANY_ROLE = (_PATIENTS, _INSTRUCTIONS, _MESSAGES, _STATISTICS, _AUDIT, _SYSTEM)
+"""For roles whose own desk comes with a later part: what their permissions open."""
+
+
 def menu_of(actor: Actor) -> tuple[MenuEntry, ...]:
-    """The map of the actor's first role that has one."""
-    return next((MENUS[role] for role in actor.roles if role in MENUS), ())
+    """The map of the actor's first role that has one; others get what they may open."""
+    own = next((MENUS[role] for role in actor.roles if role in MENUS), None)
+    return own or tuple(entry for entry in _ANY_ROLE if actor.may(entry.permission or ""))
 
 
 def home_endpoint(actor: Actor) -> str | None:

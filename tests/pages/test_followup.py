@@ -48,19 +48,21 @@ def test_a_patient_is_followed_up_with_the_keyboard_alone(page_of, ward, databas
     ]
 
 
-def test_a_draft_is_saved_while_typing_and_submitting_does_not_collide_with_it(page_of, ward, database):
+def test_a_submit_waits_for_the_draft_that_is_on_its_way(page_of, ward, database):
     page = page_of("li")
+    held = []
+    page.route("**/draft", lambda route: held.append((route, route.fetch())))
     page.goto(f"/instructions/{ward.first}/form")
     page.locator("[name=a-pain][value='2']").check()
-    page.get_by_text("草稿已保存").wait_for()
     page.fill("#f-a-temperature", "36.5")
     page.locator("[name=a-wound][value=no]").check()
-    # The draft is on its way while Ctrl+Enter is pressed: the submit waits for it.
-    page.evaluate(
-        "document.querySelector('#followup-form').dispatchEvent(new Event('input', {bubbles: true}))"
-    )
-    page.wait_for_timeout(2_950)
+    while not held:  # the server has the draft, the page does not know yet
+        page.wait_for_timeout(100)
     page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(300)
+    assert read(database, sa.select(Response.state)) == [ResponseState.DRAFT]
+    route, answer = held[0]
+    route.fulfill(response=answer)
 
     page.wait_for_url(f"**/{ward.second}/form")
     assert read(database, sa.select(Response.state)) == [ResponseState.SUBMITTED]

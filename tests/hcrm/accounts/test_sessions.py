@@ -49,6 +49,15 @@ def test_a_session_ends_after_a_quarter_of_an_hour_without_a_click(browser_of, w
     assert not is_signed_in(browser)
 
 
+def test_a_page_that_asks_for_itself_does_not_keep_a_session_alive(browser_of, wang, clock):
+    browser = browser_of("wang")
+    for _ in range(3):
+        clock.move(minutes=5)
+        status = browser.get(PAGE, headers={"X-Refresh": "1"}).status_code
+
+    assert status == 303
+
+
 def test_a_session_ends_after_twelve_hours_however_busy_it_is(browser_of, wang, clock):
     browser = browser_of("wang")
     for _ in range(12 * 6 - 1):

@@ -9,6 +9,7 @@ from hcrm.app import factory
 from hcrm.app.blueprints import OFF_MENU
 from hcrm.archive.queries import get_patient
 from hcrm.audit.models import AuditEvent, AuditOutcome, AuditSubject
+from hcrm.audit.queries import ACTIONS
 from hcrm.core.access import Caller, rule_of
 from hcrm.core.actor import system_actor
 from hcrm.core.errors import ConflictError, HcrmError, InvalidInput
@@ -157,6 +158,13 @@ def test_the_system_administrator_holds_no_permission_on_patients():
 
 def test_every_permission_is_held_by_some_role():
     assert set().union(*(role.words for role in roles().values())) == set(PERMISSIONS)
+
+
+def test_whatever_a_route_notes_has_a_name_on_the_audit_page(app):
+    rules = [rule_of(view) for view in app.view_functions.values()]
+    words = {word for rule in rules if rule for word in (rule.audit, rule.needs) if word and ":" not in word}
+
+    assert words - {"account.self"} <= set(ACTIONS)
 
 
 # ── the build ───────────────────────────────────────────────────────────────

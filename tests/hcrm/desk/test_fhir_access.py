@@ -2,7 +2,13 @@
 
 import sqlalchemy as sa
 
+from hcrm.app.factory import create_app
 from hcrm.audit.models import AuditEvent, AuditSubject
+from hcrm.core.clock import FixedClock
+from hcrm.core.crypto import KeyRing
+from hcrm.core.db import Database
+from hcrm.core.migrate import migrate
+from hcrm.core.settings import Settings
 from tests.support.fhir import FhirClient, Hospital, make_response, make_task, person, token_of
 
 
@@ -60,15 +66,25 @@ def test_a_search_is_one_event_with_a_row_for_each_patient_and_no_value(fhir: Fh
     assert "13800138000" not in str(nobody.detail)
 
 
-def test_what_audit_cannot_note_does_not_leave(fhir: FhirClient, hospital: Hospital):
-    """W4: no audit, no data."""
+def test_what_audit_cannot_note_does_not_leave(
+    blank_database_url: str, settings: Settings, keys: KeyRing, clock: FixedClock
+):
+    """W4: no audit, no data. A database of its own, since a table of it is dropped."""
+    migrate(blank_database_url)
+    database = Database(blank_database_url, keys)
+    hospital = Hospital(database, clock)
     hospital.tell(person("M1"))
+    with hospital.work() as work:
+        client = FhirClient(
+            create_app(settings, database, clock=clock).test_client(), token_of(work, "fhir.read")
+        )
     with hospital.work() as work:
         work.execute(sa.text("DROP TABLE audit_subject"))
 
-    outcome = fhir.refusal(f"Patient/{hospital.patients['M1']}", 503)
+    outcome = client.refusal(f"Patient/{hospital.patients['M1']}", 503)
 
     assert "张建国" not in str(outcome)
+    database.dispose()
 
 
 # ── cost ────────────────────────────────────────────────────────────────────

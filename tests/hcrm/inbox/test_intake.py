@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from hcrm.core import limits
 from hcrm.core.db import Database
-from hcrm.inbox.intake import Committer, store_now
+from hcrm.inbox import intake
+from hcrm.inbox.intake import Committer, StoreUnavailable, store_now
 from hcrm.inbox.models import InboxMessage, RefusedMessage
 from hcrm.inbox.records import Incoming, Refused, Stored
+from hcrm.inbox.statements import PostgresqlStatements, SqliteStatements
 
 AT = datetime(2026, 11, 22, 2, 0, 0, 123456, tzinfo=UTC)
 
@@ -152,17 +154,18 @@ def test_a_control_id_used_ten_thousand_times_costs_no_more_than_another(databas
     """A sender that never counts: its rows are probed for, not fetched."""
     store_now(database, [incoming("1", str(n)) for n in range(2_000)])
 
-    with database.inbox.connect() as connection:
-        fetched = _known(database, connection, [incoming("1", "new")])
+    fetched = _known(database, [incoming("1", "new")])
 
     assert fetched == [(0, None, None)]
 
 
-def _known(database: Database, connection: sa.Connection, items: list[Incoming]) -> list[Any]:
-    from hcrm.inbox.statements import PostgresqlStatements, SqliteStatements
-
+def _known(database: Database, items: list[Incoming]) -> list[Any]:
     statements = SqliteStatements() if database.is_sqlite else PostgresqlStatements()
-    return statements.known(connection, [item[:4] for item in items])
+    connection = database.inbox.raw_connection()
+    try:
+        return [tuple(row) for row in statements.known(connection.cursor(), [item[:4] for item in items])]
+    finally:
+        connection.close()
 
 
 def test_refusals_are_logged_in_the_same_transaction_and_carry_their_own_answer(database):
@@ -197,9 +200,16 @@ def test_several_threads_may_store_at_once(database):
 # ── the committer ───────────────────────────────────────────────────────────
 
 
-def test_what_waits_is_committed_together_and_answered_in_order(database):
-    commits = []
-    sa.event.listen(database.inbox, "commit", lambda connection: commits.append(1))
+def count_commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    points: list[str] = []
+    monkeypatch.setattr(
+        intake, "fault", lambda point: points.append(point) if point == "before_commit" else None
+    )
+    return points
+
+
+def test_what_waits_is_committed_together_and_answered_in_order(database, monkeypatch):
+    commits = count_commits(monkeypatch)
 
     async def act(committer: Committer) -> list[list[Stored]]:
         return await asyncio.gather(
@@ -219,8 +229,7 @@ def test_what_waits_is_committed_together_and_answered_in_order(database):
 
 def test_a_transaction_is_cut_at_its_limits_but_never_inside_one_order(database, monkeypatch):
     monkeypatch.setattr(limits, "COMMIT_BATCH", 3)
-    commits = []
-    sa.event.listen(database.inbox, "commit", lambda connection: commits.append(1))
+    commits = count_commits(monkeypatch)
 
     async def act(committer: Committer) -> None:
         await asyncio.gather(*(committer.store([incoming(f"{n}-{k}") for k in range(2)]) for n in range(4)))
@@ -266,7 +275,7 @@ def test_while_the_database_is_away_every_order_fails_and_afterwards_all_goes_on
 
     failed, stored = committing(database, act)
 
-    assert isinstance(failed, sa.exc.OperationalError)
+    assert isinstance(failed, StoreUnavailable)
     assert [row.control_id for row in rows(database)] == ["2"]
     assert not stored[0].is_duplicate
     database.dispose()
