@@ -216,13 +216,13 @@ def _begins(mark: str) -> Callable[[str], object]:
 
 
 def _joined(lines: list[str], begins: Callable[[str], object]) -> list[str]:
-    segments: list[str] = []
+    segments: list[list[str]] = []
     for line in lines:
         if begins(line):
-            segments.append(line)
+            segments.append([line])
         elif line and not line.isspace():
-            segments[-1] += "\n" + line
-    return segments
+            segments[-1].append(line)
+    return ["\n".join(parts) for parts in segments]
 
 
 @lru_cache(maxsize=256)

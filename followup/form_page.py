@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from followup import alerts, review, worklist
 from followup.models import Alert, Review
-from followup.queries import CallFacts, find_last_response, load_facts
+from followup.queries import CallFacts, find_last_response, get_response, get_review, load_facts
 from followup.station import SUBJECT
 from hcrm.centre.instructions import RECORDABLE_STATES
 from hcrm.centre.models import Instruction, Outcome
@@ -75,6 +75,7 @@ class FormPage:
     typed: Typed | None
     fields: Sequence[FormField]
     flags: Mapping[str, Sequence[RaisedFlag]]
+    standing_note: str  # what somebody else noted meanwhile
 
     @property
     def instruction(self) -> Instruction:
@@ -118,6 +119,7 @@ def load_form_page(
         typed=typed,
         fields=form_fields(form, answers, errors or {}, standing) if typed else (),
         flags=flags_by_code(judge(form, answers)),
+        standing_note=_standing_note(work, instruction, typed) if standing is not None else "",
     )
 
 
@@ -135,6 +137,48 @@ def is_mine(work: Work, instruction: Instruction) -> bool:
 def contact_channel(step_channel: str) -> Channel:
     """How the contact of a step is logged unless somebody says otherwise."""
     return _CHANNELS.get(StepChannel(step_channel), Channel.VISIT)
+
+
+def contact_result(outcome: str, *, heard: str, missed: str) -> str:
+    """What kind of contact it was: it follows from the outcome, or from the choice beside it."""
+    results: dict[str, str] = {
+        Outcome.REACHED: heard,
+        Outcome.LOST: missed,
+        Outcome.REFUSED: ContactResult.REFUSED,
+        Outcome.DIED: ContactResult.DECEASED,
+    }
+    return results.get(outcome, "")
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPage:
+    """One record before the department head. `told` is None where nothing was answered."""
+
+    review: Review
+    found: sa.Row[Any]
+    told: Told | None
+    attempts: Sequence[ContactEntry]
+    alerts: Sequence[Alert]
+
+
+def load_review_page(work: Work, *, review_id: str) -> ReviewPage:
+    """The record, why it was chosen, and what else was found."""
+    asked, found = get_review(work, review_id=review_id)
+    key = asked.instruction_id
+    response = get_response(work, instruction_id=key, response_id=asked.response_id)
+    return ReviewPage(
+        review=asked,
+        found=found,
+        told=_tell(work, response) if response else None,
+        attempts=list_attempts(work, subject_type=SUBJECT, subject_id=key),
+        alerts=alerts.list_for_instruction(work, instruction_id=key),
+    )
+
+
+def _standing_note(work: Work, instruction: Instruction, typed: Typed | None) -> str:
+    draft = find_draft(work, subject_type=SUBJECT, subject_id=instruction.id)
+    note = (draft.note if draft else None) or ""
+    return "" if typed is None or note == typed.note.strip() else note or "未填写"
 
 
 def _from_draft(work: Work, instruction: Instruction) -> Typed:

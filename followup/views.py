@@ -1,60 +1,54 @@
 """Pages of the station: today's list, the form of one patient, red flags, reviews."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from jinja2_fragments.flask import render_block
 
-from followup import alerts, queries, review, station, worklist
-from followup.form_page import Typed, contact_channel, is_mine, judge, load_form_page
+from followup import alerts, queries, review, station, words, worklist
+from followup.form_page import (
+    Typed,
+    contact_channel,
+    contact_result,
+    is_mine,
+    judge,
+    load_form_page,
+    load_review_page,
+)
 from followup.inputs import AttemptInput, DraftInput, FollowupInput, HandlingInput, ReviewInput
-from followup.models import AlertState, ReviewState
 from followup.worklist import Section
 from hcrm.archive.queries import masked_phones
-from hcrm.centre.models import Instruction, InstructionState, Outcome
+from hcrm.centre.models import Instruction, Outcome
 from hcrm.centre.protocols import StepChannel
 from hcrm.centre.queries import get_instruction
-from hcrm.contact_log.models import Channel, ContactResult
+from hcrm.contact_log.models import Channel
 from hcrm.contact_log.queries import list_attempts
 from hcrm.core.clock import local_time
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.inputs import read_input
-from hcrm.core.labels import LabelledEnum
+from hcrm.core.work import Work
 from hcrm.forms.answers import Answered
-from hcrm.forms.definition import FlagLevel
 from hcrm.forms.queries import load_form
 from hcrm.forms.render import (
     PREFIX,
-    answer_lines,
     field_labels,
     flagged_codes,
     flags_by_code,
     sent_answers,
+    typed_lines,
 )
 from hcrm.forms.service import DraftConflictError
 from hcrm.web.shell import console_work, flash, form_errors, require
 
 bp = Blueprint("followup", __name__)
 
-STATE_TONES = {
-    InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
-    InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
-    InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
-}  # fmt: skip
-ALERT_TONES = {AlertState.OPEN: "late", AlertState.ACKNOWLEDGED: "near", AlertState.CLOSED: "done"}
-REVIEW_TONES = {ReviewState.WAITING: "near", ReviewState.APPROVED: "done", ReviewState.SENT_BACK: "late"}
-LEVEL_TONES = {FlagLevel.R1: "late", FlagLevel.R2: "near", FlagLevel.R3: "info"}
-SECTION_TONES = {Section.RED: "late", Section.OVERDUE: "late", Section.DUE: "near", Section.MISSED: ""}
-LABELS = {"outcome": "随访结果", "result": "联系情况", "channel": "联系方式", "note": "备注"}
-
 
 @bp.app_context_processor
 def station_words() -> dict[str, Any]:
     """Tones and words the station's templates share."""
-    return {"alert_tones": ALERT_TONES, "review_tones": REVIEW_TONES, "level_tones": LEVEL_TONES,
-            "levels": FlagLevel}  # fmt: skip
+    return words.SHARED
 
 
 # ── today ───────────────────────────────────────────────────────────────────
@@ -72,7 +66,7 @@ def today() -> ResponseReturnValue:
         phones = masked_phones(work, [row.Instruction.patient_id for row in page.items])
     return render_template(
         "followup/today.html", page=page, counts=counts, phones=phones, mine=mine, section=section,
-        sections=Section, tones=SECTION_TONES, channels=StepChannel,
+        sections=Section, tones=words.SECTION_TONES, channels=StepChannel,
     )  # fmt: skip
 
 
@@ -99,15 +93,9 @@ def record_followup(instruction_id: str) -> ResponseReturnValue:
                 instruction_id=instruction_id,
                 **{name: getattr(entered, name) for name in type(entered).model_fields},
             )
-    except DraftConflictError as error:
-        return _conflict_page(instruction_id, error)
-    except ConflictError as error:
-        return _form_page(instruction_id, notice=error.message, kept=_kept(instruction_id), status=409)
     except HcrmError as error:
-        if error.status != 422:
-            raise
-        return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
-    flash(*_recorded_words(recorded))
+        return _refused(instruction_id, error)
+    flash(*words.recorded_words(recorded))
     if following is None:
         flash("今天的随访都做完了", "success")
         return redirect(url_for("followup.today"), 303)
@@ -127,22 +115,17 @@ def save_draft(instruction_id: str) -> ResponseReturnValue:
                 answers=entered.answers, note=entered.note,
             )  # fmt: skip
             at = local_time(work.clock.now())
-    except ConflictError as error:
-        if quiet:
-            return render_template("followup/_draft.html", refusal=error.message), 409
-        if isinstance(error, DraftConflictError):
-            return _conflict_page(instruction_id, error)
-        return _form_page(instruction_id, notice=error.message, kept=_kept(instruction_id), status=409)
     except HcrmError as error:
-        if quiet or error.status != 422:
-            raise
-        return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
+        if quiet and error.status in (409, 422):
+            return render_template("followup/_draft.html", refusal=error.message), error.status
+        return _refused(instruction_id, error)
     if quiet:
         return render_template("followup/_draft.html", saved=saved, at=at)
     if saved.answers.errors:
-        typed = _typed(version=saved.version)
         notice = "草稿已保存，标出的答案读不懂，没有保存"
-        return _form_page(instruction_id, typed=typed, errors=saved.answers.errors, notice=notice, status=422)
+        return _form_page(
+            instruction_id, typed=_typed(version=saved.version), errors=saved.answers.errors, notice=notice, status=422,
+        )  # fmt: skip
     flash(f"草稿已保存 {at:%H:%M}", "success")
     return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
 
@@ -268,14 +251,14 @@ def show_findings(instruction_id: str) -> ResponseReturnValue:
     """Red flags and reviews of an instruction: a part of its page, or a page of its own."""
     with console_work() as work:
         found = get_instruction(work, instruction_id=instruction_id)
-        words = {
+        parts = {
             "instruction": found.Instruction,
             "alerts_of": alerts.list_for_instruction(work, instruction_id=instruction_id),
             "reviews": review.list_reviews(work, instruction_id=instruction_id),
         }
     if request.headers.get("HX-Request") == "true":
-        return render_block("followup/findings.html", "content", **words)
-    return render_template("followup/findings.html", **words)
+        return render_block("followup/findings.html", "content", **parts)
+    return render_template("followup/findings.html", **parts)
 
 
 # ── the common steps ────────────────────────────────────────────────────────
@@ -301,17 +284,29 @@ def _form_page(
         "followup/form.html", page=page, found=page.found, instruction=page.instruction,
         patient=page.found.Patient, typed=page.typed,
         errors={PREFIX + name if name in codes else name: text for name, text in errors.items()},
-        labels={**LABELS, **field_labels(page.form)}, notice=notice, kept=kept or [],
-        is_conflict=standing is not None, channels=_pairs(Channel), outcomes=Outcome, results=station.UNREACHED,
-        heard=_pairs(station.RESULTS[Outcome.REACHED]), missed=_pairs(station.UNREACHED),
-        channel=contact_channel(page.instruction.channel), tones=STATE_TONES,
+        labels={**words.LABELS, **field_labels(page.form)}, notice=notice, kept=kept or [],
+        is_conflict=standing is not None, channels=words.pairs(Channel), outcomes=Outcome, results=station.UNREACHED,
+        heard=words.pairs(station.RESULTS[Outcome.REACHED]), missed=words.pairs(station.UNREACHED),
+        channel=contact_channel(page.instruction.channel), tones=words.STATE_TONES,
     ), status  # fmt: skip
 
 
-def _conflict_page(instruction_id: str, error: DraftConflictError) -> ResponseReturnValue:
-    """Both texts side by side: mine in the fields, the other beside each that differs; the next save is knowing."""
-    typed = _typed(record_id=error.response_id, version=error.version)
-    return _form_page(instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409)
+def _refused(instruction_id: str, error: HcrmError) -> ResponseReturnValue:
+    """The page again with everything that was typed.
+
+    Another draft: both texts side by side, mine in the fields, so that the next save is a knowing one. Finished by
+    somebody else: what stands, and mine to be copied. Otherwise every mistake at its field.
+    """
+    if isinstance(error, DraftConflictError):
+        typed = _typed(record_id=error.response_id, version=error.version)
+        return _form_page(
+            instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409
+        )
+    if isinstance(error, ConflictError):
+        return _form_page(instruction_id, notice=error.message, kept=_kept(instruction_id), status=409)
+    if error.status != 422:
+        raise error
+    return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
 
 
 def _draft_values() -> dict[str, Any]:
@@ -325,15 +320,10 @@ def _draft_values() -> dict[str, Any]:
 
 
 def _outcome_values() -> dict[str, str]:
-    """How it ended. What kind of contact that was follows from the outcome, or from the choice beside it."""
-    outcome = request.form.get("outcome", "")
-    result = {
-        Outcome.REACHED: request.form.get("heard", ""),
-        Outcome.LOST: request.form.get("missed", ""),
-        Outcome.REFUSED: ContactResult.REFUSED.value,
-        Outcome.DIED: ContactResult.DECEASED.value,
-    }.get(outcome, "")  # type: ignore[call-overload]  # a StrEnum is its text
-    return {"outcome": outcome, "result": result, "channel": request.form.get("channel", "")}
+    sent = request.form
+    outcome = sent.get("outcome", "")
+    result = contact_result(outcome, heard=sent.get("heard", ""), missed=sent.get("missed", ""))
+    return {"outcome": outcome, "result": result, "channel": sent.get("channel", "")}
 
 
 def _typed(*, record_id: str | None = None, version: int | None = None) -> Typed:
@@ -349,34 +339,18 @@ def _typed(*, record_id: str | None = None, version: int | None = None) -> Typed
 
 
 def _kept(instruction_id: str) -> list[tuple[str, str]]:
-    """What was typed into a form that is closed by now, in words, to be copied."""
+    """What was typed, in words."""
     with console_work(write=False) as work:
         instruction = get_instruction(work, instruction_id=instruction_id).Instruction
         form = load_form(work, code=instruction.form_code, version=instruction.form_version)
-    answers = sent_answers(request.form.lists())
-    lines = [
-        (item.name, value if isinstance(value, str) else "、".join(value))
-        for item in form.questions
-        if (value := answers.get(item.code))
-    ]
-    return [*lines, *([("备注", note)] if (note := request.form.get("note", "").strip()) else [])]
+    lines = typed_lines(form, sent_answers(request.form.lists()))
+    note = request.form.get("note", "").strip()
+    return [*lines, ("备注", note)] if note else lines
 
 
-def _next_of(work: Any, instruction_id: str) -> str | None:
-    instruction = work.get(Instruction, instruction_id)
-    return worklist.find_next(work, after=instruction_id, mine=is_mine(work, instruction))
-
-
-def _recorded_words(recorded: station.Recorded) -> tuple[str, str]:
-    words = [
-        f"随访已登记：{recorded.instruction.outcome.label}" if recorded.instruction.outcome else "已登记"
-    ]
-    if recorded.review is not None:
-        words.append(f"已转科主任审核（{recorded.review.label}）")
-    if recorded.flags:
-        urgent = recorded.flags[0].flag.level
-        words.append(f"产生红旗预警 {len(recorded.flags)} 条，最高为{urgent.label}")
-    return "；".join(words), "warning" if recorded.flags else "success"
+def _next_of(work: Work, instruction_id: str) -> str | None:
+    mine = is_mine(work, work.get(Instruction, instruction_id))
+    return worklist.find_next(work, after=instruction_id, mine=mine)
 
 
 def _alert_page(
@@ -396,21 +370,11 @@ def _review_page(
     review_id: str, *, text: str = "", errors: Mapping[str, str] | None = None, status: int = 200
 ) -> ResponseReturnValue:
     with console_work(write=False) as work:
-        asked, found = queries.get_review(work, review_id=review_id)
-        instruction = found.Instruction
-        response = queries.get_response(work, instruction_id=instruction.id, response_id=asked.response_id)
-        lines = (
-            answer_lines(
-                load_form(work, code=response.form_code, version=response.form_version), response.answers
-            )
-            if response
-            else []
-        )
-        attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=instruction.id)
-        waiting = alerts.list_for_instruction(work, instruction_id=instruction.id)
+        page = load_review_page(work, review_id=review_id)
     return render_template(
-        "followup/review.html", review=asked, found=found, instruction=instruction, patient=found.Patient,
-        response=response, lines=lines, attempts=attempts, alerts_of=waiting, text=text, errors=errors or {},
+        "followup/review.html", review=page.review, found=page.found, instruction=page.found.Instruction,
+        patient=page.found.Patient, told=page.told, attempts=page.attempts, alerts_of=page.alerts, text=text,
+        errors=errors or {},
     ), status  # fmt: skip
 
 
@@ -431,11 +395,6 @@ def _decide(review_id: str, decision: Any, words: str) -> ResponseReturnValue:
 def _mine(default: bool) -> bool:
     """Own rows or everybody's: the address says, else the person's usual way."""
     return {"mine": True, "all": False}.get(request.args.get("whose", ""), default)
-
-
-def _pairs(members: Iterable[LabelledEnum]) -> list[tuple[str, str]]:
-    """What `ui.select` and `ui.choice` take."""
-    return [(member.value, member.label) for member in members]
 
 
 def _member(kind: Any, name: str) -> Any:

@@ -108,10 +108,12 @@ def find_next(work: Work, *, after: str, mine: bool = True) -> str | None:
     """
     today = local_date(work.clock.now())
     place = [_rank(today), Instruction.due_on, Instruction.id]
-    here = work.execute(sa.select(*place).where(Instruction.id == after)).one_or_none()
+    here = work.execute(
+        sa.select(place[0].label("rank"), Instruction.due_on, Instruction.id).where(Instruction.id == after)
+    ).one_or_none()
     order: list[sa.ColumnElement[Any]] = [column.asc() for column in place]
     if here is not None:
-        rank, due_on, key = here
+        rank, due_on, key = here.rank, here.due_on, here.id
         below = sa.or_(
             place[0] > rank,
             sa.and_(place[0] == rank, sa.tuple_(Instruction.due_on, Instruction.id) > sa.tuple_(due_on, key)),

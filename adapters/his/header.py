@@ -46,9 +46,11 @@ def is_delimiter(char: str) -> bool:
     return "!" <= char <= "~" and not char.isalnum()
 
 
-def split_written_ends(text: str) -> list[str]:
+def split_written_ends(text: str, *, at_most: int = 0) -> list[str]:
     r"""Segments of a message whose line ends arrived written out as `\r`, `\n` or `<CR>` (domain.md 3.1)."""
-    return re.split(rf"(?:\\r\\n|\\r|\\n|<CR>)(?:(?=[A-Z][A-Z0-9]{{2}}{re.escape(text[3:4])})|$)", text)
+    return re.split(
+        rf"(?:\\r\\n|\\r|\\n|<CR>)(?:(?=[A-Z][A-Z0-9]{{2}}{re.escape(text[3:4])})|$)", text, maxsplit=at_most
+    )
 
 
 @dataclass(slots=True)
@@ -94,8 +96,8 @@ def read_header(raw: bytes) -> Header | None:
     if not is_delimiter(mark):
         return None
     if len(line) == len(raw):  # no line end at all: it may be written out
-        text = split_written_ends(text)[0]
-    fields = text.split(mark)
+        text = split_written_ends(text, at_most=1)[0]
+    fields = text.split(mark, 20)
     fields.insert(1, mark)
     if len(fields) < 20:
         fields += [""] * (20 - len(fields))
@@ -112,7 +114,10 @@ def read_header(raw: bytes) -> Header | None:
 
 
 def _first(value: str, component: str) -> str:
-    return value.split(component, 1)[0].strip("\x00 \t") if value else ""
+    if not value:
+        return ""
+    value = value.split(component, 1)[0].strip()
+    return value.replace("\x00", "") if "\x00" in value else value
 
 
 def _charset_word(fields: list[str], separators: Separators) -> str:
@@ -132,7 +137,9 @@ def _decode_line(line: bytes) -> tuple[str, str]:
     Bytes cannot be split first, since a GB18030 trail byte may be a delimiter. What comes out only names the
     sender; how the message is read is decided by `charset.decode` alone.
     """
-    words = (charset_named(word.decode("ascii", "replace")) for word in line.split(line[3:4] or b"|")[12:])
+    words = (
+        charset_named(word.decode("ascii", "replace")) for word in line.split(line[3:4] or b"|", 40)[12:]
+    )
     for codec in dict.fromkeys([*(word for word in words if word), "utf-8", "gb18030"]):
         try:
             return line.decode(codec), codec

@@ -16,9 +16,10 @@ def map_encounter(message: Message, source: Source, authority: str, flags: list[
     pv1 = message.segment("PV1")
     encounter_class, class_text = _class(pv1, source, flags)
     way, way_text = _discharge_way(pv1, source, flags)
+    visit_authority, visit_no = _visit_number(message, source)
     return r.EncounterRecord(
-        authority=pv1.text(19, 4) or authority,
-        visit_no=pv1.text(19) or None,
+        authority=visit_authority or authority,
+        visit_no=visit_no or None,
         encounter_class=encounter_class,
         class_text=class_text,
         department=_department(message, source),
@@ -31,6 +32,15 @@ def map_encounter(message: Message, source: Source, authority: str, flags: list[
         diagnoses=_diagnoses(message),
         procedures=_procedures(message, source, flags),
     )
+
+
+def _visit_number(message: Message, source: Source) -> tuple[str, str]:
+    """Authority and number of the first CX that is filled."""
+    for place in source.visit_number_from:
+        number = message.at(place)
+        if number:
+            return message.at(f"{place}.4"), number
+    return "", ""
 
 
 def _class(pv1: Segment, source: Source, flags: list[str]) -> tuple[EncounterClass | None, str | None]:

@@ -36,6 +36,7 @@ EVENTS: dict[str, VisitEventKind | None] = {
 """ADT events that speak of a visit, and what they do to it."""
 PERSON_EVENTS = frozenset({"A28", "A31"})
 MERGE_EVENTS = frozenset({"A40"})
+_BATCH_SEGMENTS = ("BHS", "FHS", "BTS", "FTS")
 _AHEAD = timedelta(seconds=limits.FUTURE_TOLERANCE_SECONDS)
 
 
@@ -62,6 +63,8 @@ def _map(
         event not in EVENTS and event not in PERSON_EVENTS and event not in MERGE_EVENTS
     ):
         return r.Unmapped("event_not_supported", f"MSH-9 {header.type}^{event}"[:60])
+    if any(message.count(name) for name in _BATCH_SEGMENTS):
+        return r.Unmapped("batch_cut", "BHS")  # two messages in one: whose the segments are is anyone's guess
     if not message.segment("PID"):
         return r.Unmapped("no_pid", "PID")
     authority = source.default_authority or header.facility or "local"

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.his.ack import HeaderProblem, answer_code, check_header, is_acknowledgement, make_ack
-from adapters.his.batch import Part, split_batch
+from adapters.his.batch import BatchTooLong, Part, split_batch
 from adapters.his.header import read_header
 from hcrm.core import limits
 from hcrm.core.sources import Sources
@@ -22,8 +22,9 @@ def receive(raw: bytes, *, sources: Sources, peer: str, at: datetime) -> list[In
     A frame without a readable MSH gives one fatal refusal (the connection is closed); inside a batch it only
     concerns itself.
     """
-    parts = split_batch(raw)
-    if len(parts) > limits.MAX_BATCH_MESSAGES:
+    try:
+        parts = split_batch(raw)
+    except BatchTooLong:
         return [refuse_oversize(raw, limit=limits.MAX_FRAME_BYTES, sources=sources, peer=peer, at=at)]
     return [_receive_part(part, sources, peer, at, alone=len(parts) == 1) for part in parts]
 

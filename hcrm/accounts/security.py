@@ -119,6 +119,7 @@ def load_person() -> SignedIn | None:
 
 
 def _person_of_cookie() -> SignedIn | None:
+    g.pop("_login_user", None)  # Flask-Principal may have asked before there was a work, and heard: nobody
     with accounts_work(visitor(), write=False) as work:
         account = current_user._get_current_object()  # noqa: SLF001  werkzeug's name for "not the proxy"
         if not isinstance(account, Account):

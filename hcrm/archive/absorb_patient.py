@@ -10,6 +10,7 @@ from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
 from hcrm.archive.events import PatientDied
 from hcrm.archive.matching import PatientIndex, record_numbers
 from hcrm.archive.models import (
+    BUSINESS_RANKS,
     Address,
     Allergy,
     ContactPoint,
@@ -26,8 +27,6 @@ from hcrm.core.text import clean_id_number, clean_phone
 from hcrm.core.work import Work
 
 LISTS = (ContactPoint, Address, RelatedPerson, Allergy)
-_BUSINESS = 100
-"""Numbers of the business field are ranked above this, so that each field's list replaces its own rows only."""
 
 
 class PatientSide:
@@ -201,7 +200,7 @@ class PatientSide:
         same = ("value_index", "use", "rank")
         for name, told, above in (
             ("contacts", record.contacts, 0),
-            ("business_contacts", record.business_contacts, _BUSINESS),
+            ("business_contacts", record.business_contacts, BUSINESS_RANKS),
         ):
             if told is None:
                 continue
@@ -282,7 +281,7 @@ class PatientSide:
 
 
 def _business(row: Row) -> bool:
-    return bool(row["rank"] > _BUSINESS)
+    return bool(row["rank"] > BUSINESS_RANKS)
 
 
 def _personal(row: Row) -> bool:

@@ -55,6 +55,7 @@ _STANDARD_TYPES = frozenset(
     {"MR", "PI", "PT", "PN", "NI", "PPN", "DL", "SS", "HC", "MC", "JHN", "AN", "VN", "XX"}
 )
 _ADDRESS_USE = frozenset({"home", "work"})
+_COLUMNS = [column for column in Patient.__table__.columns if column.name != "provenance"]  # never shown
 _TELECOM_USE = frozenset({"home", "work", "mobile"})
 
 
@@ -112,7 +113,7 @@ class PatientType(ResourceType):
 
     def rows(self, work: Work) -> sa.Select[Any]:
         """Patients in scope that are neither merged nor nullified."""
-        statement = sa.select(*Patient.__table__.columns)
+        statement = sa.select(*_COLUMNS)
         statement = statement.where(Patient.merged_into_id.is_(None), ~Patient.is_nullified)
         return scope_patients(statement, work.actor)
 
@@ -249,7 +250,7 @@ def patient_resource(
             "identifier": [_identifier(item, systems, keys) for item in identifiers],
             "active": not row["is_nullified"],
             "name": [{"use": "official", "text": row["name"]}] if row["name"] else None,
-            "telecom": [_telecom(item, keys) for item in contacts],
+            "telecom": [_telecom(item, rank, keys) for rank, item in enumerate(contacts, start=1)],
             "gender": row["sex"].value,
             "birthDate": row["birth_date"].isoformat() if row["birth_date"] else None,
             **_deceased(row),
@@ -284,14 +285,14 @@ def _identifier(row: sa.RowMapping, systems: Systems, keys: KeyRing) -> Json:
     return compact({"use": use, "type": concept(*types, text=kind), "system": system, "value": value})
 
 
-def _telecom(row: sa.RowMapping, keys: KeyRing) -> Json:
+def _telecom(row: sa.RowMapping, rank: int, keys: KeyRing) -> Json:
     value = keys.open_text(row["value_sealed"])
     return compact(
         {
             "system": row["system"],
             "value": national_phone(value) if row["system"] == "phone" else value,
             "use": row["use"] if row["use"] in _TELECOM_USE else None,
-            "rank": row["rank"],
+            "rank": rank,
         }
     )
 

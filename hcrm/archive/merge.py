@@ -8,7 +8,16 @@ import sqlalchemy as sa
 from hcrm.archive.batch import is_older, stamp
 from hcrm.archive.events import PatientsMerged
 from hcrm.archive.matching import deceased_after_merge
-from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
+from hcrm.archive.models import (
+    BUSINESS_RANKS,
+    Address,
+    Allergy,
+    ContactPoint,
+    Patient,
+    PatientIdentifier,
+    PatientMerge,
+    RelatedPerson,
+)
 from hcrm.archive.timeline import add_entry
 from hcrm.audit.service import record_audit
 from hcrm.core.db import Base, table_of
@@ -17,8 +26,15 @@ from hcrm.core.work import Work
 
 STAYS_BEHIND = frozenset({"patient_merge"})
 """Logs that keep the id as it was then."""
-LIST_FIELDS = ("contacts", "business_contacts", "addresses", "related", "allergies")
-"""What `provenance` calls the lists of a patient."""
+_IS_BUSINESS = ContactPoint.rank > BUSINESS_RANKS
+PATIENT_LISTS: dict[str, tuple[type[Base], sa.ColumnElement[bool]]] = {
+    "contacts": (ContactPoint, sa.and_(~_IS_BUSINESS, ~ContactPoint.is_verified)),
+    "business_contacts": (ContactPoint, sa.and_(_IS_BUSINESS, ~ContactPoint.is_verified)),
+    "addresses": (Address, sa.true()),
+    "related": (RelatedPerson, sa.true()),
+    "allergies": (Allergy, sa.true()),
+}
+"""The lists of a patient as `provenance` names them, and which rows of which table they are."""
 
 
 def patient_columns() -> list[sa.Column[Any]]:
@@ -56,20 +72,24 @@ def merge_patients(
         .execution_options(synchronize_session=False)
     )
     merge_id = work.new_id()
+    moved = _move(work, merged_id, survivor_id)
     work.insert(
         PatientMerge,
         [
             {"id": merge_id, "survivor_id": survivor_id, "merged_id": merged_id, "before": _snapshot(rows),
-             "moved": _move(work, merged_id, survivor_id), "source": source, "seq": seq, "merged_at": now,
-             "undone_at": None}
+             "moved": moved, "source": source, "seq": seq, "merged_at": now, "undone_at": None}
         ],
     )  # fmt: skip
+    told = stamp(as_of or now, source, seq or 0)
+    provenance = _unite_lists(work, survivor, moved, told)
+    deceased = deceased_after_merge(survivor, merged)
+    if deceased != survivor["deceased"]:
+        provenance["deceased"] = told
     work.update_rows(
         Patient,
         [
             {"id": survivor_id, "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
-             "deceased": deceased_after_merge(survivor, merged),
-             "provenance": _united(survivor["provenance"], stamp(as_of or now, source, seq or 0))},
+             "deceased": deceased, "provenance": provenance},
             {"id": merged_id, "merged_into_id": survivor_id, "updated_at": now, "version": merged["version"] + 1,
              "deceased": merged["deceased"], "provenance": merged["provenance"]},
         ],
@@ -100,14 +120,28 @@ def _move(work: Work, merged_id: str, survivor_id: str) -> dict[str, list[Any]]:
     return moved
 
 
-def _united(provenance: dict[str, Any], merged: list[Any]) -> dict[str, Any]:
-    """The survivor has both lists as of the merge: what was told of one of them before must not empty the other."""
-    as_of, _, seq = merged
-    return provenance | {
-        name: merged
-        for name in LIST_FIELDS
-        if not is_older(datetime.fromisoformat(as_of), seq, provenance.get(name))
-    }
+def _unite_lists(
+    work: Work, survivor: dict[str, Any], moved: dict[str, list[Any]], told: list[Any]
+) -> dict[str, Any]:
+    """From the merge on the survivor has both lists, and what was told of one of them before must not empty the other.
+
+    A list told after the merge, though it arrived before, is that of both already: what moved to it ends.
+    """
+    as_of, _, seq = told
+    provenance = {**survivor["provenance"]}
+    for name, (model, is_part) in PATIENT_LISTS.items():
+        if not is_older(datetime.fromisoformat(as_of), seq, provenance.get(name)):
+            provenance[name] = told
+            continue
+        table = table_of(model)
+        work.execute(
+            sa.update(table)
+            .where(
+                table.c.id.in_(moved.get(f"{table.name}.patient_id", ())), table.c.ended_at.is_(None), is_part
+            )
+            .values(ended_at=work.clock.now())
+        )
+    return provenance
 
 
 def _snapshot(rows: dict[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,10 @@ class PatientIdentifier(Base):
     ended_at: Mapped[datetime | None]
 
 
+BUSINESS_RANKS = 100
+"""Numbers of the business list are ranked above this, so that each list replaces its own rows only."""
+
+
 class ContactPoint(Base):
     """A phone number or address of e-mail (联系方式). FHIR: ContactPoint."""
 
@@ -119,7 +123,7 @@ class ContactPoint(Base):
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
     system: Mapped[str]  # phone, email
     use: Mapped[str]  # mobile, home, work
-    rank: Mapped[int]  # order of the message
+    rank: Mapped[int]  # order of the message; above BUSINESS_RANKS: of its business numbers
     value_sealed: Mapped[bytes]
     value_index: Mapped[str]
     last4_index: Mapped[str]

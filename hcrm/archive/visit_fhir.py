@@ -60,6 +60,7 @@ _ROLES = {
 }
 _CERTAINTY = {"A": "provisional", "W": "provisional", "F": "confirmed"}
 """DG1-6 (HL7 table 0052) to Condition.verificationStatus; elsewhere nothing was said."""
+_COLUMNS = [column for column in Encounter.__table__.columns if column.name != "provenance"]  # never shown
 _ICD10_NAMES = ("ICD10", "I10")
 _CODE_SYSTEM = "urn:hcrm:code-system:"
 
@@ -99,7 +100,7 @@ class EncounterType(ResourceType):
         """Visits in scope, with department and attending physician."""
         statement = (
             sa.select(
-                *Encounter.__table__.columns,
+                *_COLUMNS,
                 Department.code.label("department_code"), Department.name.label("department_name"),
                 Practitioner.code.label("attending_code"), Practitioner.name.label("attending_name"),
             )

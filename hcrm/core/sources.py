@@ -38,6 +38,9 @@ class Source(BaseModel):
     )
     id_number_types: tuple[str, ...] = Field(default=("NI", "NNCHN", "IdentifyNO"), description="citizen ID")
     authority_uris: dict[str, str] = Field(default_factory=dict, description="FHIR system of an authority")
+    visit_number_from: tuple[str, ...] = Field(
+        default=("PV1-19", "PID-18"), description="visit number, else the account of the stay"
+    )
     department_from: tuple[str, ...] = Field(
         default=("PV1-3.1",), description="first non-empty position wins"
     )
@@ -48,6 +51,7 @@ class Source(BaseModel):
             "I": "inpatient", "住院": "inpatient", "O": "outpatient", "门诊": "outpatient",
             "E": "emergency", "急诊": "emergency", "P": "preadmit", "T": "checkup", "体检": "checkup",
             "R": "outpatient", "D": "inpatient",
+            "INPATIENT": "inpatient", "OUTPATIENT": "outpatient", "EMERGENCY": "emergency", "PREADMIT": "preadmit",
         },
         description="PV1-2 to our encounter class",
     )  # fmt: skip

@@ -104,6 +104,19 @@ def sent_answers(fields: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Raw]:
     }
 
 
+def typed_lines(form: Questionnaire, typed: Mapping[str, Raw]) -> list[tuple[str, str]]:
+    """What was typed under each item's short name, to be copied where it could not be saved."""
+    lines: list[tuple[str, str]] = []
+    for item in form.questions:
+        given = typed.get(item.code, "")
+        words = [
+            item.labels.get(one, one) for one in ([given] if isinstance(given, str) else given) if one.strip()
+        ]
+        if words:
+            lines.append((item.name, "、".join(words)))
+    return lines
+
+
 def field_labels(form: Questionnaire) -> dict[str, str]:
     """Name of the input to the item's short name, for the summary of errors."""
     return {PREFIX + item.code: item.name for item in form.questions}

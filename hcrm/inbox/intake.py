@@ -219,7 +219,8 @@ class Committer:
         while handed_over := self._handed_over.get():
             loop, orders = handed_over
             outcomes = _store_orders(self.database, orders)
-            loop.call_soon_threadsafe(self._finish, loop, orders, outcomes)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._finish, loop, orders, outcomes)
 
     def _finish(
         self,

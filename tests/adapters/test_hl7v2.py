@@ -1,5 +1,6 @@
 """The ER7 reader: what it makes of delimiters, escapes, nulls, line ends, charsets and times."""
 
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -164,6 +165,19 @@ def test_no_text_after_an_msh_breaks_the_reader(rest, mark):
         one.text(1)
         one.value(2, 3)
         [field.value(1, 2) for field in one.repeats(5)]
+
+
+@pytest.mark.parametrize("filling", ["A~" * 500_000, "x\n" * 500_000, "\rOBX|2|NM|a||1" * 50_000, "\\T\\" * 300_000,
+                                     "\\Z" * 500_000, "^" * 1_000_000, "\r" * 1_000_000])  # fmt: skip
+def test_a_megabyte_of_anything_is_read_without_delay(filling):
+    began = time.process_time()
+
+    read = read_message(message(f"OBX|1|TX|a||{filling}"))
+
+    for obx in read.segments("OBX"):
+        obx.text(5)
+        [field.text(1) for field in obx.repeats(5)]
+    assert time.process_time() - began < 10
 
 
 # ── header ──────────────────────────────────────────────────────────────────

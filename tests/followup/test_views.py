@@ -14,7 +14,10 @@ from hcrm.core.actor import system_actor
 from hcrm.core.work import open_work
 from hcrm.forms.models import Response, ResponseState
 from tests.support.builders import make_instruction
-from tests.support.station import PHONE
+from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
+from tests.support.station import PHONE, ward
+
+__all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings", "ward"]
 
 GOOD = {"a-pain": "2", "a-temperature": "36.5", "a-wound": "no", "a-drugs": ["a", "b"], "a-remark": "都好"}
 QUIET = {"Origin": "http://localhost", "HX-Request": "true"}
@@ -150,7 +153,10 @@ def test_the_button_saves_a_draft_and_shows_what_could_not_be_read(physician, wa
 def test_two_people_with_one_form_overwrite_nothing_unseen(physician, ward, browser_of, database):
     mine, head = form_of(physician, ward.first), browser_of("zhao")
     theirs = form_of(head, ward.first)
-    head.post(f"/instructions/{ward.first}/draft", filled(theirs, **{"a-pain": "9", "a-remark": "家属代答"}))
+    head.post(
+        f"/instructions/{ward.first}/draft",
+        filled(theirs, note="女儿接听", **{"a-pain": "9", "a-remark": "家属代答"}),
+    )
 
     refused = physician.post(f"/instructions/{ward.first}/form", filled(mine, **{"a-pain": "1"}))
 
@@ -158,6 +164,7 @@ def test_two_people_with_one_form_overwrite_nothing_unseen(physician, ward, brow
     assert "赵主任 已于 11-22 10:00 保存了另一份草稿" in refused.text
     assert "现有：9 分" in refused.text
     assert "现有：家属代答" in refused.text
+    assert "现有：女儿接听" in refused.text
     assert "都好" in refused.text, "what I typed stays in its field"
     assert read(database, sa.select(Response.state)) == [ResponseState.DRAFT]
     knowing = physician.post(f"/instructions/{ward.first}/form", filled(refused, **{"a-pain": "1"}))

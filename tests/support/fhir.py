@@ -228,3 +228,16 @@ def fhir(app: Flask, hospital: Hospital) -> FhirClient:
     with hospital.work() as work:
         token = token_of(work, "fhir.read")
     return FhirClient(app.test_client(), token)
+
+
+@pytest.fixture
+def town(hospital: Hospital) -> Hospital:
+    """Three patients who differ in everything one can search by."""
+    hospital.tell(
+        person(
+            "M1", id_number=ID_NUMBER, contacts=(r.ContactRecord("phone", "mobile", "13800138000"),)
+        )
+    )  # fmt: skip
+    hospital.tell(person("M2", name="张建军", birth_date=date(1980, 5, 3)))
+    hospital.tell(person("100%", name="Smith John", birth_date=None))
+    return hospital

@@ -1,5 +1,7 @@
 """What a frame becomes: acceptance of headers, batches, and the bytes of the answer."""
 
+import random
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.his.reception import receive
+from adapters.hl7v2 import CharsetError, decode, read_header, read_message
+from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.records import Incoming, Refused
 
@@ -191,6 +195,59 @@ def test_a_mutated_message_is_stored_or_refused_and_never_crashes(data):
     )
 
 
+def test_ten_thousand_damaged_messages_are_stored_or_refused_and_read():
+    chance = random.Random(20261122)
+    pieces = [
+        b"|",
+        b"^",
+        b"~",
+        b"\\",
+        b"&",
+        b"\r",
+        b"\n",
+        b"MSH",
+        b"BHS|",
+        b"\x00",
+        b"\xff",
+        b'""',
+        "张".encode("gb18030"),
+    ]
+    outcomes = set()
+    for _ in range(10_000):
+        raw = bytearray(message(acks="AL|NE", body="PID|1||100^^^H1^MR||张^三\\T\\||19900307"))
+        for _ in range(chance.randint(1, 5)):
+            at = chance.randrange(len(raw))
+            raw[at : at + chance.randint(0, 4)] = chance.choice(pieces)
+        for item in receive(bytes(raw), sources=SOURCES, peer="", at=AT):
+            outcomes.add(read(item) if isinstance(item, Incoming) else item.reason)
+    assert outcomes >= {"read", "charset", "no_msh", "header", "processing_id", "version"}
+
+
+def read(item: Incoming) -> str:
+    header = read_header(item.raw)
+    assert header is not None
+    try:
+        text, _ = decode(item.raw, header, SOURCES.default)
+    except CharsetError:
+        return "charset"
+    for segment in read_message(text):
+        for number in range(1, 10):
+            segment.value(number, 2)
+            assert [field.text(1) for field in segment.repeats(number)][:1] in ([], [segment.text(number)])
+    return "read"
+
+
+@pytest.mark.parametrize(
+    "filling", [b"\r", b"|", b"MSH|\r", b"BHS|\r", b"MSH|\rFTS|1\r", b"\rPID", b"x\n", b"\xff", b"\\r"]
+)
+def test_four_megabytes_of_anything_are_sorted_out_without_delay(filling):
+    raw = message() + filling * (limits.MAX_FRAME_BYTES // len(filling) - 100)
+    for whole in (raw, raw.lstrip(b"MSH"), raw.replace(b"\r", b"")):
+        began = time.process_time()
+        receive(whole, sources=SOURCES, peer="", at=AT)
+        assert time.process_time() - began < 10
+
+
 # ── batches ─────────────────────────────────────────────────────────────────
 
 
@@ -223,6 +280,7 @@ def test_a_batch_is_split_and_each_message_answered_in_order():
     [(batch(ONE, TWO, tail=b"BTS|3\r"), ["1 batch_count", "2 batch_count"]),
      (batch(ONE, TWO, tail=b"BTS\rFTS|1\r"), ["1", "2"]),
      (batch(batch(ONE, TWO), head=b"FHS|^~\\&\r", tail=b"FTS|2\r"), ["1 batch_count", "2 batch_count"]),
+     (batch(b"", tail=b"FTS|1\r").join([ONE, TWO]), ["1", "2"]),
      (batch(batch(ONE, tail=b"BTS|1\r"), batch(TWO, tail=b""), head=b"FHS|^~\\&\r", tail=b"FTS|2\r"), ["1", "2"]),
      (batch(ONE, b"BHS|^~\\&\r", b"PID|2\r", TWO, tail=b""), ["1 batch_cut", "2"]),
      (batch(b"PID|1||orphan\r", TWO, tail=b""), ["no_msh", "2"]),

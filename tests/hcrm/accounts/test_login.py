@@ -1,9 +1,11 @@
 """Signing in: one answer to everything wrong, delays before hashing, audit in the same breath."""
 
+import pytest
 import sqlalchemy as sa
+from flask_security.utils import verify_password
 
-from hcrm.accounts import security
-from hcrm.accounts.models import AccountSession, LoginAttempt
+from hcrm.accounts import passwords, security
+from hcrm.accounts.models import Account, AccountSession, LoginAttempt
 from hcrm.accounts.service import disable_account
 from hcrm.audit.models import AuditEvent, AuditOutcome
 from hcrm.core import limits
@@ -151,6 +153,51 @@ def test_old_tries_are_swept(browser_of, make_person, database, clock):
     wrong(browser_of(), "two")
 
     assert len(read(database, clock, sa.select(LoginAttempt))) == 1
+
+
+def test_the_login_page_sends_somebody_signed_in_home_and_leaves_them_signed_in(browser_of, make_person):
+    make_person("wang")
+    browser = browser_of("wang")
+
+    assert browser.get("/login").headers["Location"] == "/"
+    assert browser.get("/account/password").status_code == 200
+
+
+def test_every_try_hashes_once_whoever_is_named(browser_of, make_person, monkeypatch):
+    make_person("wang")
+    passwords.verify_password("", None)  # the hash of nobody is made once in a process
+    hashed = []
+    verify = passwords.HASHER.verify
+
+    class Counting:
+        def verify(self, *words):
+            hashed.append(1)
+            return verify(*words)
+
+    monkeypatch.setattr(passwords, "HASHER", Counting())
+
+    for username, password in (("wang", "wrong one"), ("nobody", "wrong one"), ("wang", PASSWORD)):
+        hashed.clear()
+        wrong(browser_of(), username, password)
+        assert hashed == [1]
+
+
+def test_flask_security_reads_our_hashes_and_its_commit_only_flushes(app, make_person, database, clock):
+    account = make_person("wang")
+    with app.test_request_context("/"):
+        assert verify_password(PASSWORD, account.password)
+        datastore = app.extensions["security"].datastore
+
+        def close_the_account_and_fail():
+            with security.accounts_work(security.visitor(), write=True):
+                datastore.deactivate_user(datastore.find_user(username="wang"))
+                datastore.commit()
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            close_the_account_and_fail()
+
+    assert read(database, clock, sa.select(Account.active)) == [True]
 
 
 def test_a_failed_audit_row_leaves_nobody_signed_in(browser_of, make_person, database, clock):

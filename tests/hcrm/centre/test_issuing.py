@@ -79,7 +79,10 @@ def test_every_step_is_issued_under_the_version_in_force(work: Work):
     publish_protocol(work, version=1)
     publish_protocol(
         work, version=3, title="出院随访",
-        steps=[{}, {"code": "day30", "title": "一个月", "due_after_days": 30, "review": "all", "channel": "home_visit"}],
+        steps=[
+            {},
+            {"code": "day30", "title": "一个月", "due_after_days": 30, "review": "all", "channel": "home_visit"},
+        ],
     )  # fmt: skip
 
     assert issue(work, make_encounter(work)) == 2

@@ -1,5 +1,8 @@
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from threading import Event
+from time import sleep
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +21,10 @@ from hcrm.centre.instructions import (
 )
 from hcrm.centre.models import Instruction, InstructionHistory, InstructionState, Outcome, Withdrawal
 from hcrm.centre.replanning import replan_instructions, withdraw_for_cancelled, withdraw_for_deceased
-from hcrm.core.work import Work
+from hcrm.core.actor import system_actor
+from hcrm.core.clock import FixedClock
+from hcrm.core.db import Database
+from hcrm.core.work import Work, open_work
 from tests.support.builders import (
     cancel_discharge,
     classified,
@@ -28,14 +34,14 @@ from tests.support.builders import (
     make_encounter,
     make_instruction,
     make_practitioner,
+    publish_form,
     publish_protocol,
+    publish_rules,
     step,
 )
 
-pytestmark = pytest.mark.usefixtures("definitions")
 
-
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def protocols(work: Work, definitions: None) -> None:
     publish_protocol(work)
     publish_protocol(
@@ -84,7 +90,7 @@ def states(work: Work) -> dict[str, list[str]]:
 # ── the record was corrected ────────────────────────────────────────────────
 
 
-def test_a_corrected_diagnosis_issues_the_new_protocol_and_withdraws_the_old(work: Work):
+def test_a_corrected_diagnosis_issues_the_new_protocol_and_withdraws_the_old(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["K35.9"])
     rediagnose(work, stay, "I63.9")
 
@@ -95,7 +101,7 @@ def test_a_corrected_diagnosis_issues_the_new_protocol_and_withdraws_the_old(wor
     assert gone.withdrawal is Withdrawal.NOT_APPLICABLE
 
 
-def test_correcting_it_back_restores_what_was_withdrawn(work: Work):
+def test_correcting_it_back_restores_what_was_withdrawn(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["K35.9"])
     rediagnose(work, stay, "I63.9")
     replan(work, stay)
@@ -107,7 +113,7 @@ def test_correcting_it_back_restores_what_was_withdrawn(work: Work):
     assert work.one(Instruction, Instruction.protocol_code == "test.discharge").withdrawal is None
 
 
-def test_what_a_physician_has_taken_up_goes_on(work: Work):
+def test_what_a_physician_has_taken_up_goes_on(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["I63.9"])
     first = instructions(work)[0]
     accept_instruction(work, instruction_id=first.id)
@@ -118,7 +124,7 @@ def test_what_a_physician_has_taken_up_goes_on(work: Work):
     assert states(work) == {"stroke.call": ["accepted", "withdrawn"], "test.discharge": ["issued"]}
 
 
-def test_what_a_person_withdrew_no_message_restores(work: Work):
+def test_what_a_person_withdrew_no_message_restores(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["K35.9"])
     withdraw_instruction(work, instruction_id=instructions(work)[0].id, reason="患者要求")
 
@@ -127,7 +133,7 @@ def test_what_a_person_withdrew_no_message_restores(work: Work):
     assert states(work) == {"test.discharge": ["withdrawn"]}
 
 
-def test_another_date_of_discharge_moves_the_windows_of_the_untouched(work: Work):
+def test_another_date_of_discharge_moves_the_windows_of_the_untouched(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["I63.9"], discharged_at=datetime(2026, 11, 20, 2, tzinfo=UTC))
     first = instructions(work)[0]
     accept_instruction(work, instruction_id=first.id)
@@ -145,7 +151,7 @@ def test_another_date_of_discharge_moves_the_windows_of_the_untouched(work: Work
     assert [row.instruction_id for row in work.all(InstructionHistory)].count(moved.id) == 1
 
 
-def test_the_window_moves_by_the_version_it_was_issued_under(work: Work):
+def test_the_window_moves_by_the_version_it_was_issued_under(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["K35.9"], discharged_at=datetime(2026, 11, 20, 2, tzinfo=UTC))
     publish_protocol(work, version=2, steps=[{"due_after_days": 10}])
     stay.discharged_at += timedelta(days=1)
@@ -157,7 +163,7 @@ def test_the_window_moves_by_the_version_it_was_issued_under(work: Work):
     assert (moved.protocol_version, moved.due_on) == (1, date(2026, 11, 28))
 
 
-def test_the_way_of_leaving_learned_later_clears_the_note(work: Work):
+def test_the_way_of_leaving_learned_later_clears_the_note(work: Work, protocols):
     stay = issued_stay(work, way=DischargeWay.UNKNOWN)
     assert instructions(work)[0].note == UNKNOWN_WAY
     stay.discharge_way = DischargeWay.BY_ORDER
@@ -168,7 +174,7 @@ def test_the_way_of_leaving_learned_later_clears_the_note(work: Work):
     assert instructions(work)[0].note is None
 
 
-def test_a_patient_who_died_after_all_is_not_called(work: Work):
+def test_a_patient_who_died_after_all_is_not_called(work: Work, protocols):
     stay = issued_stay(work, way=DischargeWay.UNKNOWN)
     stay.discharge_way = DischargeWay.DIED
     work.session.flush()
@@ -179,7 +185,7 @@ def test_a_patient_who_died_after_all_is_not_called(work: Work):
     assert (gone.state, gone.withdrawal) == (InstructionState.WITHDRAWN, Withdrawal.DIED)
 
 
-def test_another_department_takes_its_instructions_along(work: Work):
+def test_another_department_takes_its_instructions_along(work: Work, protocols):
     doctor, head = make_practitioner(work), make_practitioner(work, name="主任")
     stay = issued_stay(work, attending=doctor, department=make_department(work))
     ward = make_department(work, head=head)
@@ -192,7 +198,7 @@ def test_another_department_takes_its_instructions_along(work: Work):
     assert (moved.department_id, moved.assignee_id) == (ward.id, head.id)
 
 
-def test_a_hand_picked_owner_is_kept(work: Work):
+def test_a_hand_picked_owner_is_kept(work: Work, protocols):
     doctor, chosen = make_practitioner(work), make_practitioner(work, name="指定")
     stay = issued_stay(work, attending=doctor)
     reassign_instruction(work, instruction_id=instructions(work)[0].id, practitioner_id=chosen.id)
@@ -207,7 +213,7 @@ def test_a_hand_picked_owner_is_kept(work: Work):
     assert (moved.assignee_id, moved.due_on) == (chosen.id, date(2026, 11, 28))
 
 
-def test_a_correction_that_changes_nothing_leaves_no_trace(work: Work):
+def test_a_correction_that_changes_nothing_leaves_no_trace(work: Work, protocols):
     stay = issued_stay(work)
     before = instructions(work)[0].version
 
@@ -224,7 +230,7 @@ def cancelled(stay: Encounter, trigger_id: str) -> DischargeCancelled:
     return DischargeCancelled(encounter_id=stay.id, trigger_id=trigger_id)
 
 
-def test_a_cancelled_discharge_withdraws_what_is_not_done(work: Work):
+def test_a_cancelled_discharge_withdraws_what_is_not_done(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["I63.9"])
     accept_instruction(work, instruction_id=instructions(work)[0].id)
     trigger = cancel_discharge(work, stay)
@@ -243,7 +249,7 @@ def test_a_cancelled_discharge_withdraws_what_is_not_done(work: Work):
 
 
 @pytest.mark.parametrize("state", [InstructionState.COMPLETED, InstructionState.IN_REVIEW])
-def test_done_work_is_kept_when_the_discharge_is_cancelled(work: Work, state):
+def test_done_work_is_kept_when_the_discharge_is_cancelled(work: Work, protocols, state):
     stay = make_encounter(work)
     done = make_instruction(work, encounter=stay, state=state, outcome=Outcome.REACHED)
     trigger = cancel_discharge(work, stay)
@@ -255,7 +261,7 @@ def test_done_work_is_kept_when_the_discharge_is_cancelled(work: Work, state):
 
 
 @pytest.mark.parametrize("state", [InstructionState.RETURNED, InstructionState.EXPIRED])
-def test_what_was_returned_or_expired_is_withdrawn_too(work: Work, state):
+def test_what_was_returned_or_expired_is_withdrawn_too(work: Work, protocols, state):
     stay = make_encounter(work)
     make_instruction(work, encounter=stay, state=state)
     trigger = cancel_discharge(work, stay)
@@ -263,7 +269,7 @@ def test_what_was_returned_or_expired_is_withdrawn_too(work: Work, state):
     assert withdraw_for_cancelled(work, [cancelled(stay, trigger)]) == 1
 
 
-def test_a_second_discharge_gets_its_steps_anew(work: Work):
+def test_a_second_discharge_gets_its_steps_anew(work: Work, protocols):
     stay = issued_stay(work, discharged_at=datetime(2026, 11, 20, 2, tzinfo=UTC))
     trigger = cancel_discharge(work, stay)
     withdraw_for_cancelled(work, [cancelled(stay, trigger)])
@@ -277,7 +283,7 @@ def test_a_second_discharge_gets_its_steps_anew(work: Work):
     assert (new.state, new.due_on) == (InstructionState.ISSUED, date(2026, 11, 29))
 
 
-def test_the_same_discharge_standing_again_restores_its_steps(work: Work):
+def test_the_same_discharge_standing_again_restores_its_steps(work: Work, protocols):
     stay = issued_stay(work)
     at, trigger = stay.discharged_at, cancel_discharge(work, stay)
     withdraw_for_cancelled(work, [cancelled(stay, trigger)])
@@ -291,7 +297,7 @@ def test_the_same_discharge_standing_again_restores_its_steps(work: Work):
     assert states(work) == {"test.discharge": ["issued"]}
 
 
-def test_a_cancel_that_no_longer_holds_withdraws_nothing(work: Work):
+def test_a_cancel_that_no_longer_holds_withdraws_nothing(work: Work, protocols):
     stay = issued_stay(work)
 
     assert withdraw_for_cancelled(work, [cancelled(stay, stay.discharge_id)]) == 0
@@ -300,7 +306,7 @@ def test_a_cancel_that_no_longer_holds_withdraws_nothing(work: Work):
 # ── the patient died ────────────────────────────────────────────────────────
 
 
-def test_a_death_withdraws_everything_that_waits_for_the_patient(work: Work):
+def test_a_death_withdraws_everything_that_waits_for_the_patient(work: Work, protocols):
     stay = issued_stay(work, diagnoses=["I63.9"])
     make_instruction(work, encounter=stay, state=InstructionState.COMPLETED)
     work.get(Patient, stay.patient_id).deceased = DeceasedState.DECEASED
@@ -311,7 +317,38 @@ def test_a_death_withdraws_everything_that_waits_for_the_patient(work: Work):
     assert sorted(row.state.value for row in instructions(work)) == ["completed", "withdrawn", "withdrawn"]
 
 
-def test_a_death_that_was_taken_back_withdraws_nothing(work: Work):
+def test_a_death_that_was_taken_back_withdraws_nothing(work: Work, protocols):
     stay = issued_stay(work)
 
     assert withdraw_for_deceased(work, [PatientDied(patient_id=stay.patient_id)]) == 0
+
+
+# ── at the same time ────────────────────────────────────────────────────────
+
+
+def test_a_cancel_that_comes_while_instructions_are_issued_withdraws_them(
+    database: Database, clock: FixedClock
+):
+    actor = system_actor("worker")
+    with open_work(database, actor=actor, clock=clock) as work:
+        publish_rules(work)
+        publish_form(work)
+        publish_protocol(work)
+        stay = make_encounter(work)
+        fact, trigger = classified(stay), discharged(stay).trigger_id
+    issued = Event()
+
+    def cancel() -> int:
+        issued.wait()
+        with open_work(database, actor=actor, clock=clock) as work:  # the archive takes the A13 in
+            cancel_discharge(work, work.get(Encounter, fact.encounter_id))
+        with open_work(database, actor=actor, clock=clock) as work:
+            return withdraw_for_cancelled(work, [cancelled(stay, trigger)])
+
+    with ThreadPoolExecutor(1) as pool:
+        with open_work(database, actor=actor, clock=clock) as work:
+            issue_instructions(work, [fact])
+            withdrawn = pool.submit(cancel)
+            issued.set()
+            sleep(0.3)  # long enough for the cancel to reach the stay, were it not locked
+        assert withdrawn.result(timeout=10) == 1

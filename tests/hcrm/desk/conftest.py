@@ -1,6 +1,17 @@
-"""The application, a machine client, and an archive that messages filled."""
+"""The application, its people, a machine client, an archive that messages filled, and a ward with work to do."""
 
-from tests.support.console import app, settings
-from tests.support.fhir import fhir, hospital
+from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
+from tests.support.fhir import fhir, hospital, town
+from tests.support.station import ward
 
-__all__ = ["app", "fhir", "hospital", "settings"]
+__all__ = [
+    "app",
+    "browser_of",
+    "cheap_passwords",
+    "fhir",
+    "hospital",
+    "make_person",
+    "settings",
+    "town",
+    "ward",
+]

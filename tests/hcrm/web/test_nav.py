@@ -47,10 +47,16 @@ def test_home_is_the_first_entry_a_person_can_reach(as_actor):
     assert shell_context(person("department_head"), request.endpoint)["home_url"] == "/instructions"
 
 
-def test_nobody_and_an_unknown_role_get_an_empty_menu_and_no_fault(as_actor):
+def test_nobody_and_somebody_without_a_right_get_an_empty_menu_and_no_fault(as_actor):
     as_actor(None)
 
-    assert labels(None) == labels(person("nobody_knows")) == []
+    assert labels(None) == labels(person("nobody_knows", "account.self")) == []
+
+
+def test_a_role_without_a_desk_of_its_own_gets_what_it_may_open(as_actor):
+    as_actor(None)
+
+    assert labels(person("medical_office", "patient.read", "instruction.read")) == ["患者", "随访指令"]
 
 
 @pytest.mark.parametrize("role", MENUS)
