@@ -88,11 +88,8 @@ def record_followup(instruction_id: str) -> ResponseReturnValue:
         entered = read_input(FollowupInput, {**_draft_values(), **_outcome_values()})
         with console_work() as work:
             following = _next_of(work, instruction_id)
-            recorded = station.record_followup(
-                work,
-                instruction_id=instruction_id,
-                **{name: getattr(entered, name) for name in type(entered).model_fields},
-            )
+            values = {name: getattr(entered, name) for name in type(entered).model_fields}
+            recorded = station.record_followup(work, instruction_id=instruction_id, **values)
     except HcrmError as error:
         return _refused(instruction_id, error)
     flash(*words.recorded_words(recorded))
@@ -312,11 +309,9 @@ def _refused(instruction_id: str, error: HcrmError) -> ResponseReturnValue:
 def _draft_values() -> dict[str, Any]:
     sent = request.form
     return {
-        "record_id": sent.get("record_id", ""),
-        "version": sent.get("version", "0"),
-        "answers": sent_answers(sent.lists()),
-        "note": sent.get("note", ""),
-    }
+        "record_id": sent.get("record_id", ""), "version": sent.get("version", "0"),
+        "answers": sent_answers(sent.lists()), "note": sent.get("note", ""),
+    }  # fmt: skip
 
 
 def _outcome_values() -> dict[str, str]:

@@ -16,7 +16,7 @@ def map_encounter(message: Message, source: Source, authority: str, flags: list[
     pv1 = message.segment("PV1")
     encounter_class, class_text = _class(pv1, source, flags)
     way, way_text = _discharge_way(pv1, source, flags)
-    visit_authority, visit_no = _visit_number(message, source)
+    visit_authority, visit_no = visit_number(message, source)
     return r.EncounterRecord(
         authority=visit_authority or authority,
         visit_no=visit_no or None,
@@ -34,7 +34,7 @@ def map_encounter(message: Message, source: Source, authority: str, flags: list[
     )
 
 
-def _visit_number(message: Message, source: Source) -> tuple[str, str]:
+def visit_number(message: Message, source: Source) -> tuple[str, str]:
     """Authority and number of the first CX that is filled."""
     for place in source.visit_number_from:
         number = message.at(place)

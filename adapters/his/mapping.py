@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
 from adapters.his.map_patient import map_patient, ranked, read_identifiers
-from adapters.his.map_visit import map_encounter
+from adapters.his.map_visit import map_encounter, visit_number
 from adapters.hl7v2 import (
     BadTime,
     CharsetError,
@@ -78,7 +78,7 @@ def _map(
         merges = _merges(message, source, authority, flags)
         if not merges:
             return r.Unmapped("no_merge_number", "MRG-1")
-    elif event in EVENTS and message.segment("PV1"):
+    elif event in EVENTS and (message.segment("PV1") or (EVENTS[event] and visit_number(message, source)[1])):
         encounter = map_encounter(message, source, authority, flags)
         if encounter.discharge_way is DischargeWay.DIED and patient.deceased is DeceasedState.ALIVE:
             patient = replace(patient, deceased=None)  # PID-30 of senders that write N in every message

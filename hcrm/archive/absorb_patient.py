@@ -36,7 +36,7 @@ class PatientSide:
         self.work = work
         self.index = PatientIndex(work)
         self.patients = self.index.patients
-        self.history: list[Row] = []
+        self.history: list[tuple[Row, bool]] = []  # with whether it came late
         self.lists = {model: Rows(work, model, "patient_id") for model in LISTS}
 
     def gather(self, identifiers: list[IdentifierRecord]) -> set[str]:
@@ -88,7 +88,7 @@ class PatientSide:
         standing = patient["provenance"].get(field)
         if is_older(change.as_of, seq, standing):
             if value != patient[field]:
-                self._remember(patient, field, value, change.as_of, change.source, seq)
+                self._remember(patient, field, value, change.as_of, change.source, seq, is_late=True)
             return False
         if standing and patient[field] != value and patient[field] is not None:
             since, source, told_by = standing
@@ -100,24 +100,37 @@ class PatientSide:
         known = {**patient["provenance"], field: stamp(change.as_of, change.source, seq)}
         self.patients.change(patient, **{field: value, "provenance": known})
 
-    def _remember(self, patient: Row, field: str, value: Any, as_of: datetime, source: str, seq: int) -> None:
-        self.history.append(
-            {"patient_id": patient["id"], "field": field, "value": None if value is None else str(value),
-             "as_of": as_of, "source": source, "seq": seq, "replaced_at": self.work.clock.now()}
-        )  # fmt: skip
+    def _remember(
+        self, patient: Row, field: str, value: Any, as_of: datetime, source: str, seq: int, *, is_late: bool = False
+    ) -> None:  # fmt: skip
+        row = {
+            "patient_id": patient["id"], "field": field, "value": None if value is None else str(value),
+            "as_of": as_of, "source": source, "seq": seq, "replaced_at": self.work.clock.now(),
+        }  # fmt: skip
+        self.history.append((row, is_late))
 
     def _write_history(self) -> None:
-        """What a resent message says again is in the history already."""
+        """A value that was replaced, each time; one that came late only if it is not there already."""
         if not self.history:
             return
-        same = (PatientHistory.patient_id, PatientHistory.field, PatientHistory.value, PatientHistory.as_of)
-        owners = values_in(PatientHistory.patient_id, (row["patient_id"] for row in self.history))
-        known = {tuple(row) for row in self.work.execute(sa.select(*same).where(owners))}
-        new = {tuple(row[column.key] for column in same): row for row in self.history}
-        self.work.insert(
-            PatientHistory,
-            [{"id": self.work.new_id(), **row} for key, row in new.items() if key not in known],
+        owners = values_in(PatientHistory.patient_id, (row["patient_id"] for row, _ in self.history))
+        columns = (
+            PatientHistory.patient_id,
+            PatientHistory.field,
+            PatientHistory.value,
+            PatientHistory.as_of,
         )
+        known: set[tuple[Any, ...]] = set()
+        for found in self.work.execute(sa.select(*columns).where(owners)):
+            known |= {tuple(found), tuple(found[:3])}
+        new = []
+        for row, is_late in self.history:
+            value = (row["patient_id"], row["field"], row["value"])
+            since = (*value, row["as_of"])
+            if (value if is_late else since) not in known:
+                new.append({"id": self.work.new_id(), **row})
+                known |= {value, since}
+        self.work.insert(PatientHistory, new)
         self.history = []
 
     def _scalars(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:

@@ -7,9 +7,12 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+
+import sqlalchemy as sa
 
 from adapters.his.connection import MllpLimits
 from adapters.his.mllp import MllpServer, run_mllp, serve_mllp
@@ -20,12 +23,43 @@ from hcrm.core.db import Database
 from hcrm.core.logs import set_up_logging
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.intake import Committer
+from hcrm.inbox.models import InboxMessage, RefusedMessage
 
 PATIENCE = 10.0
 
 
 def default_sources(*sources: Source, known_senders_only: bool = False) -> Sources:
     return Sources([Source(code="default", title="default"), *sources], known_senders_only=known_senders_only)
+
+
+def adt(
+    control_id: str = "7",
+    kind: str = "ADT^A01",
+    version: str = "2.5.1",
+    acks: str = "|",
+    body: str = "PID|1||100",
+) -> bytes:
+    msh = f"MSH|^~\\&|HIS|H1|HCRM|H1|20261122||{kind}|{control_id}|P|{version}|||{acks}||UNICODE UTF-8"
+    return f"{msh}\r{body}\r".encode()
+
+
+def stored(database: Database) -> list[tuple[str, str]]:
+    with database.main.connect() as connection:
+        query = sa.select(InboxMessage.control_id, InboxMessage.flags).order_by(InboxMessage.seq)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def refusals(database: Database) -> list[str]:
+    with database.main.connect() as connection:
+        return list(connection.scalars(sa.select(RefusedMessage.reason).order_by(RefusedMessage.seq)))
+
+
+def eventually(found: Callable[[], object], expected: object) -> None:
+    """What happens behind a closed connection may take a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while found() != expected and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found() == expected
 
 
 class Peer:
@@ -127,6 +161,9 @@ class RunningListener:
 
     def connect(self) -> Peer:
         return Peer(self.server.address)
+
+
+Listen = Callable[..., RunningListener]
 
 
 def make_keys(path: Path) -> KeyRing:

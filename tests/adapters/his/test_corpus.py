@@ -92,7 +92,7 @@ def wire_code(raw: bytes) -> bytes | None:
     """The positive code MSH-15 and MSH-16 ask for, None where no answer is wanted (HL7 table 0155)."""
     line = re.split(rb"[\r\n]", raw[raw.index(b"MSH") :])[0]
     fields = [*line.split(line[3:4]), *[b""] * 20]
-    accept, application = fields[14], fields[15]
+    accept, application = fields[14].strip(), fields[15].strip()
     if not accept and not application:
         return b"AA"
     if (accept or application) in (b"NE", b"ER"):
@@ -139,7 +139,7 @@ def assert_facts(hospital: Hospital, path: str) -> None:
     application = hospital.application()
     assert application.state is ApplicationState.APPLIED, application.reason
     number, authority, _ = split_id(facts["patient_ids"][0])
-    patient = hospital.patient(number, authority or hospital.messages()[-1].facility)
+    patient = hospital.patient(number, authority or hospital.messages()[-1].facility or "local")
     assert_patient(hospital, patient, facts)
     if "al1" in facts:
         rows = hospital.all(Allergy, Allergy.patient_id == patient.id, Allergy.ended_at.is_(None))
@@ -185,7 +185,7 @@ def assert_visit(hospital: Hospital, patient: Patient, facts: dict[str, Any], ev
         assert (visit.location or "") == "-".join(
             part.split("&")[0] for part in facts["location"].split("^")[:3] if part
         )
-    if "admit" in facts:
+    if "admit" in facts and event != "A11":  # a cancelled admission was none
         assert visit.admitted_at == instant(facts["admit"])
     if event != "A03":
         assert visit.discharged_at is None
@@ -267,7 +267,7 @@ def test_a_single_message_leaves_what_it_says(hospital, path):
         return
     assert_facts(hospital, path)
     if facts_of(path)["event"] == "ADT^A40":
-        facility = hospital.messages()[0].facility
+        facility = hospital.messages()[0].facility or "local"
         survivors = {"MR4": "MR3", "569": "145"}  # the manifest reads all groups as one
         for retired in facts_of(path)["mrg"]:
             first, authority, _ = split_id(facts_of(path)["patient_ids"][0])
