@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._is_admitted = False
         self._is_last = False  # nothing counts after what is in flight
         self._has_junk = False
-        self._heard_at = self._frame_at = self._message_at = self._held_at = loop.time()
+        self.heard_at = self._frame_at = self._message_at = self._held_at = loop.time()
         self._blocked_at: float | None = None  # since then the peer leaves its answers unread
 
     # ── what asyncio calls ──────────────────────────────────────────────────
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         """Bytes of the stream."""
         if self._is_last:
             return
-        now = self._heard_at = self.loop.time()
+        now = self.heard_at = self.loop.time()
         was_inside = self._framer.is_inside
         pieces = self._framer.feed(data)
         if pieces or not was_inside:
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
             if not self._holds:
                 now = self.loop.time()
                 self._frame_at += now - self._held_at
-                self._heard_at = self._message_at = now  # the silence was ours
+                self.heard_at = self._message_at = now  # the silence was ours
                 self._transport.resume_reading()
 
     def check(self, now: float) -> None:
@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         elif self._is_last or self._holds:
             return
         elif self._framer.is_inside:
-            is_silent = now - self._heard_at > allowed.gap_seconds
+            is_silent = now - self.heard_at > allowed.gap_seconds
             if is_silent or now - self._frame_at > allowed.frame_seconds:
                 self._end_half_frame()
         elif not self._in_flight and now - self._message_at > allowed.idle_seconds:
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         self.loop.call_later(limits.LINGER_SECONDS, self._transport.close)
 
     def _settle(self, heard_at: float) -> None:
-        if self._heard_at == heard_at and not self._is_last:
+        if self.heard_at == heard_at and not self._is_last:
             self._take(self._framer.settle())
             self._account()
 

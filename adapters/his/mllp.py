@@ -159,6 +159,12 @@ class MllpServer:
                 self._going_on = self._waiting.pop(0)
                 self._going_on.release("memory")
 
+    def _pass_on(self, now: float) -> None:
+        """The large frame that may go on says nothing: another takes its turn."""
+        if self._waiting and self._going_on and now - self._going_on.heard_at > _SWEEP_SECONDS:
+            self._going_on = self._waiting.pop(0)
+            self._going_on.release("memory")
+
     async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Once a second: time limits of every connection, and whether messages may go on arriving (A8)."""
         was_full = False
@@ -166,6 +172,7 @@ class MllpServer:
             await asyncio.sleep(_SWEEP_SECONDS)
             for connection in list(self.connections):
                 connection.check(loop.time())
+            self._pass_on(loop.time())
             await self.committer.refresh()
             if self.committer.is_full != was_full:
                 was_full = self.committer.is_full
