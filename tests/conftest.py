@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from hcrm.core.actor import system_actor
@@ -40,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A busy machine is no fault of the code: examples are limited by number, not by time.
+    hypothesis.settings.register_profile("hcrm", deadline=None)
+    hypothesis.settings.load_profile("hcrm")
     unknown = set(filter(None, config.getoption("--all").split(","))) - set(PROOFS)
     if unknown:
         raise pytest.UsageError(f"--all: unknown proof {', '.join(sorted(unknown))}")

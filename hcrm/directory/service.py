@@ -78,11 +78,8 @@ def _put(
     fresh: dict[str, Any],
 ) -> dict[str, str]:
     """Insert or update by code; the id of each code."""
-    known: dict[str, str] = dict(
-        work.execute(
-            sa.select(model.code, model.id).where(model.code.in_([row["code"] for row in rows]))
-        ).all()
-    )
+    standing = sa.select(model.code, model.id).where(model.code.in_([row["code"] for row in rows]))
+    known: dict[str, str] = {row.code: row.id for row in work.execute(standing)}
     work.update_rows(model, [{"id": known[row["code"]], **row} for row in rows if row["code"] in known])
     new = [{"id": work.new_id(), **row, **fresh} for row in rows if row["code"] not in known]
     work.insert(model, new)

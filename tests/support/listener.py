@@ -46,7 +46,7 @@ def adt(
 def stored(database: Database) -> list[tuple[str, str]]:
     with database.main.connect() as connection:
         query = sa.select(InboxMessage.control_id, InboxMessage.flags).order_by(InboxMessage.seq)
-        return [tuple(row) for row in connection.execute(query)]
+        return [(row.control_id, row.flags) for row in connection.execute(query)]
 
 
 def refusals(database: Database) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -54,7 +55,7 @@ def ward(
             _patient(work, name, department, physician, due_on=today.replace(day=today.day + shift))
             for name, shift in (("张建国", -2), ("李秀英", 0))
         )
-        codes = dict(work.execute(sa.select(Practitioner.name, Practitioner.code)).all())
+        codes = {row.name: row.code for row in work.execute(sa.select(Practitioner.name, Practitioner.code))}
         department_id = department.id
     for username, name, roles in (
         ("li", "李大夫", ["physician"]), ("zhao", "赵主任", ["department_head"]), ("qian", "钱大夫", ["physician"]),
@@ -79,7 +80,7 @@ ITEMS = [
 ]  # fmt: skip
 
 
-def _patient(work: Work, name: str, department: Department, physician: Practitioner, **values: object) -> str:
+def _patient(work: Work, name: str, department: Department, physician: Practitioner, **values: Any) -> str:
     patient = make_patient(work, name=name)
     number = ContactPoint(
         id=work.new_id(), patient_id=patient.id, system="phone", use="mobile", rank=1,

@@ -75,7 +75,8 @@ def running(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     http_port, mllp_port = free_port(), free_port()
     environment = {**os.environ}
     process = subprocess.Popen(
-        [*HCRM, "serve", "--http", f"127.0.0.1:{http_port}", "--mllp", f"127.0.0.1:{mllp_port}"], env=environment
+        [*HCRM, "serve", "--http", f"127.0.0.1:{http_port}", "--mllp", f"127.0.0.1:{mllp_port}"],
+        env=environment,
     )
     try:
         wait_for_port(http_port, process)
