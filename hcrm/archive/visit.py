@@ -91,7 +91,7 @@ def fold(events: Sequence[LoggedEvent]) -> VisitState:
         latest = max(discharges, key=lambda event: event.told)
         discharged_at = latest.discharged_at or latest.happened_at
     elif admits:
-        away = leaves and max(leaves, key=lambda event: (event.happened_at, event.seq)).kind is K.LEAVE
+        away = leaves and max(leaves, key=lambda event: (event.happened_at, event.told)).kind is K.LEAVE
         status = EncounterStatus.ON_LEAVE if away else EncounterStatus.IN_PROGRESS
     elif standing and any(event.kind is K.PREADMIT for event in standing):
         status = EncounterStatus.PLANNED

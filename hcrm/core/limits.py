@@ -22,7 +22,7 @@ COMMIT_BATCH = 512
 """Messages the committer stores in one transaction."""
 PENDING_LIMIT = 100_000
 """Messages waiting for the worker before the listener stops reading (A8)."""
-APPLY_BATCH = 200
+APPLY_BATCH = 500
 """Messages a worker absorbs in one transaction."""
 APPLY_ATTEMPTS = 5
 """Tries of one message before it is parked (A9)."""

@@ -56,7 +56,7 @@ def test_patients_are_found_while_typing_and_opened_with_the_keyboard_alone(page
     assert sorted(names(page)) == ["张建国", "李秀英"]
     page.keyboard.press("/")
     page.keyboard.type("建国")
-    page.wait_for_function("document.querySelectorAll('#results a.row-link').length === 1")
+    page.locator("#results").get_by_text("李秀英").wait_for(state="detached")
 
     assert names(page) == ["张建国"]
     assert page.url.endswith("/patients")  # no word of it in the address

@@ -2,6 +2,7 @@
 
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
 from tests.support.fhir import fhir, hospital, town
+from tests.support.record import patient, write
 from tests.support.station import ward
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "fhir",
     "hospital",
     "make_person",
+    "patient",
     "settings",
     "town",
     "ward",
+    "write",
 ]

@@ -8,23 +8,12 @@ from hypothesis import strategies as st
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier
 from hcrm.archive.visit_models import EncounterClass
 from hcrm.audit.models import AuditEvent, AuditSubject
-from hcrm.core.actor import system_actor
 from hcrm.core.text import is_han
-from hcrm.core.work import open_work
 from hcrm.desk.search import is_full_number
 from hcrm.directory.models import Department
 from tests.support.builders import SOURCE, make_encounter, make_patient
 
 FRAGMENT = {"Origin": "http://localhost", "HX-Request": "true"}
-
-
-@pytest.fixture
-def write(database, clock):
-    def run(act):
-        with open_work(database, actor=system_actor("test"), clock=clock) as work:
-            return act(work)
-
-    return run
 
 
 def add_number(work, name, value):

@@ -11,7 +11,6 @@ from followup.models import Alert, AlertState
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.models import Classification, Instruction, InstructionState, Outcome
 from hcrm.core import limits
-from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_date
 from hcrm.core.work import open_work
 from hcrm.desk.board import load_board
@@ -30,15 +29,6 @@ from tests.support.builders import (
 )
 
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-def write(database, clock):
-    def run(act):
-        with open_work(database, actor=system_actor("test"), clock=clock) as work:
-            return act(work)
-
-    return run
 
 
 @pytest.fixture
