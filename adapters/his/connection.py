@@ -1,7 +1,7 @@
 """One MLLP connection: its frames in order, its answers in the same order, its limits."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -24,8 +24,10 @@ class Committer(Protocol):
 
     is_full: bool
 
-    def store(self, arriving: Sequence[Incoming | Refused]) -> "asyncio.Future[list[Stored]]":
-        """Done after the commit."""
+    def submit(
+        self, arriving: Sequence[Incoming | Refused], done: Callable[[list[Stored] | Exception], object]
+    ) -> None:
+        """Store, then call `done`."""
         ...
 
     def refresh(self) -> Awaitable[None]:
@@ -218,27 +220,27 @@ class Connection(asyncio.Protocol):
         self._uncommitted += size
         if self._in_flight >= limits.PIPELINED_ORDERS:
             self.hold("pipeline")
-        self.server.committer.store(arriving).add_done_callback(partial(self._answer, arriving, size))
+        self.server.committer.submit(arriving, partial(self._answer, arriving, size))
 
     def _answer(
-        self, arriving: Sequence[Incoming | Refused], size: int, done: "asyncio.Future[list[Stored]]"
+        self, arriving: Sequence[Incoming | Refused], size: int, outcome: list[Stored] | Exception
     ) -> None:
         """After the commit: every ACK in order. A failed commit: no ACK, close, and the sender will ask again (A1)."""
         self._in_flight -= 1
         self._uncommitted = max(0, self._uncommitted - size)
-        error = done.exception()
-        if error is not None:
-            self.server.counts["commits_failed"] += 1
+        counts = self.server.counts
+        if isinstance(outcome, Exception):
+            counts["commits_failed"] += 1
             self.abort("unstored")
             return
-        for item, stored in zip(arriving, done.result(), strict=True):
+        for item, stored in zip(arriving, outcome, strict=True):
             if isinstance(item, Refused):
-                self.server.counts[f"refused_{item.reason}"] += 1
+                counts[f"refused_{item.reason}"] += 1
             else:
-                self.server.counts["duplicates" if stored.is_duplicate else "messages"] += 1
-        answer = b"".join([START + stored.ack + END for stored in done.result() if stored.ack])
+                counts["duplicates" if stored.is_duplicate else "messages"] += 1
         if self._transport.is_closing():
             return
+        answer = b"".join([START + stored.ack + END for stored in outcome if stored.ack])
         if answer:
             self._transport.write(answer)
         self._account()

@@ -104,30 +104,31 @@ def read_header(raw: bytes) -> Header | None:
     separators = read_separators(mark, fields[2][:8])  # cached: nothing long from outside may be a key
     component = separators.component
     kind = fields[9].split(component, 2)
+    control_id = fields[10]
     return Header(
         fields, codec, separators,
         _first(fields[3], component)[:_KEY_LENGTH], _first(fields[4], component)[:_KEY_LENGTH],
         kind[0].strip(), kind[1].strip() if len(kind) > 1 else "",
-        fields[10].replace("\x00", ""), _first(fields[11], component), _first(fields[12], component),
-        fields[15].strip(), fields[16].strip(), _charset_word(fields, separators),
+        control_id if control_id.isprintable() else control_id.replace("\x00", ""),
+        _first(fields[11], component), _first(fields[12], component), fields[15].strip(), fields[16].strip(),
+        _charset_word(fields, separators),
     )  # fmt: skip
 
 
 def _first(value: str, component: str) -> str:
-    if not value:
-        return ""
-    value = value.split(component, 1)[0].strip()
-    return value.replace("\x00", "") if "\x00" in value else value
+    if value.isalnum():  # nearly all of them
+        return value
+    return value.split(component, 1)[0].replace("\x00", "").strip()
 
 
 def _charset_word(fields: list[str], separators: Separators) -> str:
     """MSH-18; two real senders leave out a field before it, so 17 and 16 count when they hold a charset word."""
     for number in (18, 17, 16):
         word = fields[number]
-        if word:
+        if word and not charset_named(word):
             word = _first(word.split(separators.repetition, 1)[0], separators.component)
-            if number == 18 or charset_named(word):
-                return word
+        if word and (number == 18 or charset_named(word)):
+            return word
     return ""
 
 

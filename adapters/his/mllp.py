@@ -118,7 +118,7 @@ class MllpServer:
             if len(self._refused_at) > 1_000:
                 self._refused_at.popitem(last=False)
             refusal = refuse(b"", "too_many_connections", peer=address, at=self.clock.now())
-            self.committer.store([refusal]).add_done_callback(lambda future: future.exception())
+            self.committer.submit([refusal], lambda _outcome: None)
             log.warning("mllp.too_many_connections", peer=address)
         return False
 

@@ -26,9 +26,11 @@ from hcrm.inbox.records import Incoming, Refused, Stored
 from hcrm.inbox.statements import PostgresqlStatements, SqliteStatements, Statements, Values
 
 Arriving = Incoming | Refused
+Outcome = list[Stored] | Exception
+"""What became of one submission."""
 
 _REUSED = "control_id_reused"
-_TURNS = 3
+_TURNS = 2
 _ONE_WRITER = (
     threading.Lock()
 )  # SQLite has one inbox connection in a process, several threads may call store_now
@@ -157,16 +159,26 @@ class Committer:
         self._thread = threading.Thread(target=self._commit_orders, name="inbox-commit", daemon=True)
         self._thread.start()
 
-    def store(self, arriving: Sequence[Arriving]) -> "asyncio.Future[list[Stored]]":
-        """Await the commit; the outcome comes in the order handed over. If it fails, answer nothing (A1)."""
-        loop = asyncio.get_running_loop()
-        order = _Order(arriving, loop.create_future())
-        self._waiting.append(order)
+    def submit(self, arriving: Sequence[Arriving], done: Callable[[Outcome], object]) -> None:
+        """Store; `done` is called on the loop after the commit, with what was stored in the order handed over.
+
+        Submissions are done in their order. With an exception nothing is stored, and nothing may be answered (A1).
+        """
+        self._waiting.append(_Order(arriving, done))
         if not self._is_busy:
             self._is_busy = True
             self._idle.clear()
+            loop = asyncio.get_running_loop()
             loop.call_soon(self._begin, loop)  # soon: what else arrived in this turn of the loop comes along
-        return order.future
+
+    async def store(self, arriving: Sequence[Arriving]) -> list[Stored]:
+        """`submit`, to be awaited."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(arriving, future.set_result)
+        outcome = await asyncio.shield(future)  # who stops waiting does not stop the commit
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def refresh(self) -> None:
         """See whether messages may go on arriving: not above PENDING_LIMIT, not on a full disk (A8)."""
@@ -223,18 +235,13 @@ class Committer:
                 loop.call_soon_threadsafe(self._finish, loop, orders, outcomes)
 
     def _finish(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        orders: list["_Order"],
-        outcomes: "list[list[Stored] | Exception]",
+        self, loop: asyncio.AbstractEventLoop, orders: list["_Order"], outcomes: list[Outcome]
     ) -> None:
         for order, outcome in zip(orders, outcomes, strict=True):
-            if order.future.done():
-                continue  # nobody waits any more
-            if isinstance(outcome, Exception):
-                order.future.set_exception(outcome)
-            else:
-                order.future.set_result(outcome)
+            try:
+                order.done(outcome)
+            except Exception as error:  # noqa: BLE001  one sender's trouble must not keep the others' answers
+                log.error("inbox.answer_failed", error=type(error).__name__)
         self._begin_after(loop, _TURNS)
 
     def _begin_after(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
@@ -250,17 +257,17 @@ class Committer:
 
 
 class _Order:
-    """What one caller wants stored, and its promise."""
+    """What one caller wants stored, and how it is told."""
 
-    __slots__ = ("arriving", "future", "size")
+    __slots__ = ("arriving", "done", "size")
 
-    def __init__(self, arriving: Sequence[Arriving], future: "asyncio.Future[list[Stored]]") -> None:
+    def __init__(self, arriving: Sequence[Arriving], done: Callable[[Outcome], object]) -> None:
         self.arriving = arriving
-        self.future = future
-        self.size = sum(len(item.raw) for item in arriving if isinstance(item, Incoming))
+        self.done = done
+        self.size = sum([len(item.raw) for item in arriving if isinstance(item, Incoming)])
 
 
-def _store_orders(database: Database, orders: list[_Order]) -> "list[list[Stored] | Exception]":
+def _store_orders(database: Database, orders: list[_Order]) -> list[Outcome]:
     """All in one transaction. If the database is there but refuses, one by one, so that only the culprit fails."""
     try:
         stored = iter(store_now(database, [item for order in orders for item in order.arriving]))

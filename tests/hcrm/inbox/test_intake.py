@@ -307,7 +307,8 @@ def test_a_full_disk_stops_the_intake(database, monkeypatch):
 
 def test_a_caller_that_went_away_does_not_disturb_the_others(database):
     async def act(committer: Committer) -> list[Stored]:
-        gone = committer.store([incoming("1")])
+        gone = asyncio.ensure_future(committer.store([incoming("1")]))
+        await asyncio.sleep(0)
         gone.cancel()
         return await committer.store([incoming("2")])
 

@@ -1,0 +1,465 @@
+"""Absorbing: a batch is what its messages are one by one, clocks decide and not arrival, lists are snapshots."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.his.mapping import map_message
+from hcrm.archive import records as r
+from hcrm.archive.events import DischargeCancelled, EncounterDischarged
+from hcrm.archive.models import (
+    Address,
+    Allergy,
+    ContactPoint,
+    Patient,
+    PatientHistory,
+    PatientIdentifier,
+    RelatedPerson,
+    TimelineEntry,
+)
+from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.terms import (
+    DeceasedState,
+    DischargeWay,
+    EncounterStatus,
+    IdentifierKind,
+    Sex,
+    VisitEventKind,
+)
+from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure, VisitEvent
+from hcrm.audit.models import AuditSubject
+from hcrm.core.actor import system_actor
+from hcrm.core.clock import FixedClock
+from hcrm.core.db import Database
+from hcrm.core.events import Event
+from hcrm.core.sources import Source, Sources
+from hcrm.core.work import Work, open_work
+from hcrm.directory.models import Department, Practitioner
+from tests.support.adt import NULL, adt, moment
+
+CLOCK = FixedClock(datetime(2026, 11, 22, 15, tzinfo=UTC))
+SOURCES = Sources([Source(code="default", title="default")])
+START = datetime(2026, 11, 22, 1, tzinfo=UTC)
+
+
+def change(event: str = "A01", **fields: Any) -> r.Change:
+    """What a message of the truth table's notation becomes."""
+    result = map_message(adt(event, **fields), SOURCES, CLOCK.now()).result
+    assert isinstance(result, r.Change), result
+    return result
+
+
+def absorb(work: Work, *changes: r.Change, first: int = 1) -> list[r.AbsorbOutcome]:
+    outcomes = absorb_records(
+        work, arrivals=[Arrival(seq, one) for seq, one in enumerate(changes, start=first)]
+    )
+    work.flush()
+    return outcomes
+
+
+# ── any interleaving ────────────────────────────────────────────────────────
+
+
+class _Undo(Exception):
+    pass
+
+
+def portrait(database: Database, batches: Sequence[Sequence[Arrival]]) -> dict[str, Any]:
+    """What absorbing these batches leaves, without the keys it was given; then it is undone."""
+    found: dict[str, Any] = {}
+    try:
+        with open_work(database, actor=system_actor("test"), clock=CLOCK) as work:
+            for batch in batches:
+                absorb_records(work, arrivals=batch)
+                work.flush()
+            found = _portrait(work)
+            raise _Undo
+    except _Undo:
+        return found
+
+
+def _portrait(work: Work) -> dict[str, Any]:
+    names: dict[str, str] = {}  # a patient is named by the numbers that find them
+    for row in work.all(PatientIdentifier, PatientIdentifier.kind == IdentifierKind.RECORD):
+        names[row.patient_id] = "+".join(sorted([*names.get(row.patient_id, "").split("+"), str(row.value)]))
+    visits = {row.id: row.visit_no or f"a visit of {names[row.patient_id]}" for row in work.all(Encounter)}
+    discharges: Counter[str] = Counter()
+    for event in work.all(Event):
+        step = {EncounterDischarged.__name__: 1, DischargeCancelled.__name__: -1}.get(event.kind, 0)
+        if step:
+            discharges[visits[event.payload["encounter_id"]]] += step
+    departments = {row.id: row.code for row in work.all(Department)}
+    doctors = {row.id: row.code for row in work.all(Practitioner)}
+    return {
+        "patients": sorted(
+            (names.get(p.id, "merged"), p.name, p.sex, str(p.birth_date), p.deceased, p.is_stub,
+             names.get(p.merged_into_id or "", ""))
+            for p in work.all(Patient)
+        ),
+        "phones": _live(work, ContactPoint, names, "value_index", "use", "rank"),
+        "addresses": _live(work, Address, names, "use", "rank", "region_code"),
+        "related": _live(work, RelatedPerson, names, "name", "relation", "rank"),
+        "allergies": _live(work, Allergy, names, "text", "rank"),
+        "history": sorted((names[h.patient_id], h.field, h.value, h.as_of) for h in work.all(PatientHistory)),
+        "visits": sorted(
+            (visits[v.id], names[v.patient_id], v.status, str(v.admitted_at), str(v.discharged_at), v.location,
+             v.encounter_class, v.discharge_way, departments.get(v.department_id or ""),
+             doctors.get(v.attending_id or ""))
+            for v in work.all(Encounter)
+        ),
+        "diagnoses": sorted(
+            (visits[d.encounter_id], d.rank, d.code) for d in work.all(Diagnosis, Diagnosis.ended_at.is_(None))
+        ),
+        "log": sorted(
+            (visits[e.encounter_id], e.kind, e.happened_at, e.told_at, e.reversed_by_id is not None)
+            for e in work.all(VisitEvent)
+        ),
+        "timeline": sorted((names[t.patient_id], t.kind, t.title, t.happened_at) for t in work.all(TimelineEntry)),
+        "discharges": sorted(+discharges),
+    }  # fmt: skip
+
+
+def _live(work: Work, model: Any, names: dict[str, str], *columns: str) -> list[tuple[Any, ...]]:
+    rows = work.all(model, model.ended_at.is_(None))
+    return sorted((names[row.patient_id], *(str(getattr(row, name)) for name in columns)) for row in rows)
+
+
+PATIENTS = (100, 200, 300)
+EVENTS_OF_A_VISIT = ("A01", "A03", "A04", "A11", "A13")
+moments = st.integers(0, 40)
+phones = st.sampled_from(["", NULL, "13800000001", "13800000002~13900000001"])
+kin = st.sampled_from([[], ["NK1|1|王芳|2"], [f"NK1|1|{NULL}"]])
+diagnoses = st.sampled_from([[], ["DG1|1||I10^高血压", "DG1|2||E11^糖尿病"], ["DG1|1||I63^脑梗死"]])
+
+
+Told = tuple[str, dict[str, Any]]
+"""An event and the fields of its message."""
+
+
+@st.composite
+def messages(draw: st.DrawFn, events: Sequence[str], told: int) -> Told:
+    event = draw(st.sampled_from(events))
+    patient = draw(st.sampled_from(PATIENTS))
+    sent = START + timedelta(minutes=told)
+    fields: dict[str, Any] = {
+        "p": patient, "v": f"V{patient}{draw(st.sampled_from('ab'))}",
+        "name": draw(st.sampled_from(["张^三", "张^叁"])), "phone": draw(phones),
+        "loc": draw(st.sampled_from(["W1^1^1", "W2^2^2", ""])), "m": f"{sent:%Y%m%d%H%M%S}+0000",
+        "segments": [*draw(kin), *(draw(diagnoses) if event in EVENTS_OF_A_VISIT else [])],
+    }  # fmt: skip
+    if event == "A03":
+        fields["PV1_36"] = draw(st.sampled_from(["", "1", "2"]))
+    if event == "A40":
+        fields |= {"mrg": draw(st.sampled_from([one for one in PATIENTS if one != patient])), "segments": []}
+    return event, fields
+
+
+@st.composite
+def feeds(draw: st.DrawFn, events: Sequence[str], *, distinct: bool = False) -> list[Told]:
+    times = draw(st.lists(moments, min_size=2, max_size=8, unique=distinct))
+    return [draw(messages(events, told)) for told in times]
+
+
+def arriving(feed: Sequence[Told]) -> list[Arrival]:
+    return [Arrival(seq, change(event, **fields)) for seq, (event, fields) in enumerate(feed, start=1)]
+
+
+whole_feeds = feeds(("A01", "A03", "A04", "A08", "A11", "A13", "A28", "A31", "A40"))
+on_one_database = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@on_one_database
+@given(feed=whole_feeds)
+def test_a_batch_leaves_what_its_messages_leave_one_by_one(database, feed):
+    arrivals = arriving(feed)
+
+    assert portrait(database, [arrivals]) == portrait(database, one_by_one(arrivals))
+
+
+@on_one_database
+@given(feed=whole_feeds)
+def test_absorbing_everything_again_changes_nothing(database, feed):
+    once = one_by_one(arriving(feed))
+
+    assert portrait(database, [*once, *once]) == portrait(database, once)
+
+
+@on_one_database
+@given(data=st.data(), feed=feeds((*EVENTS_OF_A_VISIT, "A28", "A31"), distinct=True))
+def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data, feed):
+    found = [
+        portrait(database, one_by_one(arriving(one))) for one in (feed, data.draw(st.permutations(feed)))
+    ]
+    for one in found:
+        del one["history"]  # of what came late some was never current
+
+    assert found[0] == found[1]
+
+
+def one_by_one(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
+    """Each in a batch of its own; cancels go with whatever speaks of their visit later, as the inbox does it."""
+    cancels = (VisitEventKind.CANCEL_ADMIT, VisitEventKind.CANCEL_DISCHARGE)
+    batches: list[list[Arrival]] = []
+    cancelling: dict[str | None, list[Arrival]] = {}
+    for arrival in arrivals:
+        visit = arrival.change.encounter.visit_no if arrival.change.encounter else None
+        batches.append([*cancelling.get(visit, ()), arrival])
+        if arrival.change.event and arrival.change.event.kind in cancels:
+            cancelling.setdefault(visit, []).append(arrival)
+    return batches
+
+
+# ── clocks of fields ────────────────────────────────────────────────────────
+
+
+def test_each_value_knows_since_when_from_whom_and_by_which_message(work):
+    absorb(work, change("A01", m="10:00"), change("A08", name="张^叁", phone="", m="10:05"))
+
+    patient = work.one(Patient)
+    since, source, seq = patient.provenance["name"]
+    assert (datetime.fromisoformat(since), source, seq) == (moment("10:05"), "default", 2)
+    assert patient.provenance["contacts"][2] == 1
+    assert patient.provenance["birth_date"][2] == 2  # told again, as it was
+    (phone,) = work.all(ContactPoint)
+    assert (phone.as_of, phone.source, phone.seq) == (moment("10:00"), "default", 1)
+
+
+def test_a_list_told_again_keeps_its_rows_and_counts_from_then_on(work):
+    """Else a list that is older than its last telling could still replace it."""
+    absorb(
+        work, change("A01", phone="13800000001", m="10:00"), change("A08", phone="13800000001", m="10:10"),
+        change("A08", phone="13800000002", m="10:05"),
+    )  # fmt: skip
+
+    (phone,) = work.all(ContactPoint)
+    assert work.keys.open_text(phone.value_sealed) == "+8613800000001"
+    assert phone.seq == 1
+
+
+def test_an_unknown_sex_never_replaces_a_known_one_whichever_is_newer(work):
+    absorb(work, change("A08", sex="U", m="10:05"), change("A01", sex="M", m="10:00"))
+
+    assert work.one(Patient).sex is Sex.MALE
+
+
+def test_a_null_birth_date_empties_it_and_history_keeps_the_old_one(work):
+    absorb(work, change("A01", m="10:00"), change("A08", dob=NULL, m="10:05"))
+
+    assert work.one(Patient).birth_date is None
+    (was,) = work.all(PatientHistory)
+    assert (was.field, was.value, was.as_of) == ("birth_date", "1990-03-07", moment("10:00"))
+
+
+def test_history_remembers_who_said_what_when(work):
+    absorb(work, *(change("A08", name=f"张^{given}", m=f"10:0{n}") for n, given in enumerate("甲乙丙")))
+
+    rows = sorted(work.all(PatientHistory), key=lambda row: row.as_of)
+    assert [(row.value, row.seq) for row in rows] == [("张甲", 1), ("张乙", 2)]
+
+
+def test_a_visit_field_goes_by_the_message_clock(work):
+    absorb(
+        work, change("A01", loc="W1^1^1", m="10:00"), change("A08", loc="W3^3^3", m="10:10"),
+        change("A08", loc="W2^2^2", doctor="D2^王", m="10:05"),
+    )  # fmt: skip
+
+    visit = work.one(Encounter)
+    assert visit.location == "W3-3-3"
+    assert work.one(Practitioner, Practitioner.id == visit.attending_id).code == "D1"
+
+
+def test_an_unmapped_class_is_kept_as_text_beside_what_was_known(work):
+    absorb(work, change("A01", m="10:00"), change("A08", cls="ff", m="10:05"))
+    visit = work.one(Encounter)
+    assert (visit.encounter_class.value, visit.class_text) == ("inpatient", "ff")
+
+    absorb(work, change("A08", cls="O", m="10:10"), first=3)
+    work.session.refresh(visit)
+    assert (visit.encounter_class.value, visit.class_text) == ("outpatient", None)
+
+
+def test_a_way_of_discharge_goes_with_the_discharge_that_was_cancelled(work):
+    first, cancel = change("A03", m="12:00", PV1_36="1"), change("A13", m="12:30")
+    second = change("A03", m="15:00")
+    absorb(work, change("A01"), first, second, cancel)
+
+    visit = work.one(Encounter)
+    assert (visit.status, visit.discharge_way) == (EncounterStatus.FINISHED, DischargeWay.UNKNOWN)
+
+
+# ── lists ───────────────────────────────────────────────────────────────────
+
+
+def test_diagnoses_are_a_snapshot_and_the_list_before_ends(work):
+    one, two = "DG1|1||I10^高血压", "DG1|2||E11^糖尿病"
+    absorb(work, change("A01", segments=[one, two]), change("A08", m="10:05", segments=[two]))
+
+    live = work.all(Diagnosis, Diagnosis.ended_at.is_(None))
+    assert [(row.code, row.rank) for row in live] == [("E11", 1)]
+    assert work.scalar(sa.select(sa.func.count()).select_from(Diagnosis)) == 3
+
+
+def test_diagnoses_nobody_speaks_of_stay_and_null_empties_them(work):
+    absorb(
+        work, change("A01", segments=["DG1|1||I10^高血压"]), change("A08", m="10:05"),
+        change("A08", m="10:10", segments=["DG1|1"]),
+    )  # fmt: skip
+    assert len(work.all(Diagnosis, Diagnosis.ended_at.is_(None))) == 1
+
+    absorb(work, change("A08", m="10:15", segments=[f"DG1|1||{NULL}"]), first=4)
+    assert work.all(Diagnosis, Diagnosis.ended_at.is_(None)) == []
+
+
+def test_a_change_of_diagnoses_after_the_discharge_is_a_revision_and_the_same_list_again_is_none(work):
+    listed = ["DG1|1||I10^高血压"]
+    absorb(work, change("A01"), change("A03", o="12:00", segments=listed))
+    absorb(work, change("A08", m="13:00", segments=listed), first=3)
+    assert kinds_of_events(work) == ["EncounterDischarged"]
+
+    absorb(work, change("A08", m="14:00", segments=["DG1|1||I63^脑梗死"]), first=4)
+    assert kinds_of_events(work) == ["EncounterDischarged", "EncounterRevised"]
+
+
+def kinds_of_events(work: Work) -> list[str]:
+    return [row.kind for row in sorted(work.all(Event), key=lambda row: row.id)]
+
+
+def test_a_month_is_not_the_day_of_an_operation(work):
+    absorb(work, change("A01", segments=["PR1|1||36.07^支架||202611", "PR1|2||36.06^造影||20261120"]))
+
+    rows = sorted(work.all(Procedure), key=lambda row: row.rank)
+    assert [(row.performed_on, row.performed_at) for row in rows] == [
+        (None, None), (date(2026, 11, 20), None)]  # fmt: skip
+
+
+def test_of_forty_numbers_five_are_kept(work):
+    absorb(work, change("A01", phone="~".join(["", "", *(f"138000000{n:02}" for n in range(40))])))
+
+    assert sorted(row.rank for row in work.all(ContactPoint)) == [3, 4, 5, 6, 7]
+
+
+# ── identifiers ─────────────────────────────────────────────────────────────
+
+
+def test_only_record_numbers_lie_in_clear(work):
+    absorb(work, change("A01", p="100^^^H1^MR~C123456^^^INS^HC", ni="110101199003070011"))
+
+    rows = {row.kind: row for row in work.all(PatientIdentifier)}
+    assert rows[IdentifierKind.RECORD].value == "100"
+    for kind, value in ((IdentifierKind.CITIZEN, "110101199003070011"), (IdentifierKind.OTHER, "C123456")):
+        row = rows[kind]
+        assert row.value is None
+        assert work.keys.open_text(row.value_sealed) == value
+        assert row.value_index == work.keys.blind("id", value)
+
+
+def test_a_second_number_of_a_patient_finds_them_from_then_on(work):
+    absorb(
+        work, change("A01", p="100^^^H1^MR~P7^^^H1^PI"), change("A08", p="P7^^^H1^PI", phone="13800000009")
+    )
+
+    assert work.scalar(sa.select(sa.func.count()).select_from(Patient)) == 1
+    (phone,) = work.all(ContactPoint, ContactPoint.ended_at.is_(None))
+    assert work.keys.open_text(phone.value_sealed) == "+8613800000009"
+
+
+def test_numbers_of_two_patients_in_one_message_are_flagged_and_the_best_one_counts(work):
+    absorb(work, change("A01", p=100), change("A01", p=200, v="V2"))
+    (outcome,) = absorb(work, change("A08", p="100^^^H1^MR~200^^^H1^MR", m="10:05"), first=3)
+
+    assert outcome.flags == ("identifier_conflict",)
+    (number,) = work.all(PatientIdentifier, PatientIdentifier.value == "100")
+    assert outcome.patient_id == number.patient_id
+
+
+def test_a_visit_of_another_patient_is_refused(work):
+    absorb(work, change("A01", p=100, v="V1"))
+    (outcome,) = absorb(work, change("A08", p=200, v="V1", m="10:05"), first=2)
+
+    assert (outcome.state, outcome.reason) == (r.OutcomeState.PARKED, "visit_of_other_patient")
+    assert work.scalar(sa.select(sa.func.count()).select_from(Patient)) == 1
+
+
+# ── visits without a number ─────────────────────────────────────────────────
+
+
+def test_without_a_visit_number_the_only_open_visit_is_meant(work):
+    absorb(work, change("A01", v="V1"))
+    (outcome,) = absorb(work, change("A03", v="", o="12:00"), first=2)
+
+    assert outcome.encounter_id == work.one(Encounter).id
+    assert work.one(Encounter).status is EncounterStatus.FINISHED
+
+
+def test_without_a_number_and_with_two_open_visits_a_person_decides(work):
+    absorb(work, change("A01", v="V1"), change("A04", v="V2", m="10:05"))
+    (outcome,) = absorb(work, change("A03", v="", o="12:00"), first=3)
+
+    assert (outcome.state, outcome.reason) == (r.OutcomeState.PARKED, "visit_unclear")
+
+
+def test_a_visit_without_a_number_is_not_opened_again_by_its_own_messages(work):
+    stay = [change("A01", v=""), change("A03", v="", o="12:00")]
+    absorb(work, *stay)
+    absorb(work, *stay)
+    absorb(work, *stay, first=3)
+
+    assert work.one(Encounter).status is EncounterStatus.FINISHED
+    assert work.scalar(sa.select(sa.func.count()).select_from(VisitEvent)) == 2
+
+
+# ── death ───────────────────────────────────────────────────────────────────
+
+LIVES, DIED = DeceasedState.ALIVE, DeceasedState.DECEASED
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ((LIVES, LIVES, LIVES), DeceasedState.ALIVE),
+        ((LIVES, LIVES, DIED), DeceasedState.DECEASED),
+        ((LIVES, DIED, LIVES), DeceasedState.DISPUTED),
+        ((DIED, LIVES, DIED), DeceasedState.DECEASED),
+        ((DIED, DIED, LIVES), DeceasedState.DISPUTED),
+    ],
+)
+def test_what_is_known_of_a_death_does_not_depend_on_the_order_of_arrival(work, told, outcome, order):
+    flags = {LIVES: "N", DIED: "Y"}
+    changes = [change("A31", m=f"10:0{n}", PID_30=flags[word]) for n, word in enumerate(told)]
+    absorb(work, *(changes[n] for n in order))
+
+    assert work.one(Patient).deceased is outcome
+
+
+# ── what else is written ────────────────────────────────────────────────────
+
+
+def test_every_message_that_touches_a_patient_is_audited_once(work):
+    absorb(work, change("A01"), change("A08", m="10:05"), change("A13", v="V9", m="10:10"))
+
+    assert work.scalar(sa.select(sa.func.count()).select_from(AuditSubject)) == 2
+
+
+def test_unknown_departments_and_doctors_become_unverified_entries_once(work):
+    absorb(work, change("A01"), change("A01", p=200, v="V2"))
+
+    assert (work.one(Department).code, work.one(Department).is_verified) == ("W1", False)
+    assert (work.one(Practitioner).name, work.one(Practitioner).is_verified) == ("李", False)
+
+
+def test_a_record_without_a_number_is_refused(work):
+    nameless = replace(change("A28"), patient=r.PatientRecord(identifiers=()))
+    (outcome,) = absorb(work, nameless)
+
+    assert (outcome.state, outcome.reason) == (r.OutcomeState.PARKED, "no_patient_number")
