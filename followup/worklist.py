@@ -129,9 +129,12 @@ def find_next(work: Work, *, after: str, mine: bool = True) -> str | None:
 
 
 def _whose(work: Work, mine: bool) -> sa.ColumnElement[bool]:
-    return (
-        Instruction.assignee_id == work.actor.practitioner_id if mine else instructions_in_scope(work.actor)
-    )
+    scope = instructions_in_scope(work.actor)
+    if not mine:
+        return scope
+    if work.actor.practitioner_id is None:
+        return sa.false()  # compared with NULL it would be everything without an owner
+    return sa.and_(scope, Instruction.assignee_id == work.actor.practitioner_id)
 
 
 def _is_missed(today: date) -> sa.ColumnElement[bool]:

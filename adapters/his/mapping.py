@@ -62,7 +62,7 @@ def _map(
     if header.type != "ADT" or (
         event not in EVENTS and event not in PERSON_EVENTS and event not in MERGE_EVENTS
     ):
-        return r.Unmapped("event_not_supported", f"MSH-9 {header.type}^{event}"[:60])
+        return r.Unmapped("event_not_supported", _event_named(header, event))
     if any(message.count(name) for name in _BATCH_SEGMENTS):
         return r.Unmapped("batch_cut", "BHS")  # two messages in one: whose the segments are is anyone's guess
     if not message.segment("PID"):
@@ -87,6 +87,8 @@ def _map(
             happened = r.VisitEventRecord(kind, clocks.visit.at, clocks.visit.precision)
     elif event in EVENTS and EVENTS[event] is not None:
         return r.Unmapped("no_visit", "PV1")
+    if too_long := _beyond_budget(patient, encounter):
+        return r.Unmapped("budget", too_long)
     return r.Change(
         source=source.code,
         as_of=clocks.as_of,
@@ -97,6 +99,32 @@ def _map(
         merges=merges,
         flags=tuple(dict.fromkeys(flags)),
     )
+
+
+def _beyond_budget(patient: r.PatientRecord, encounter: r.EncounterRecord | None) -> str:
+    """Where a key is longer than any register gives out, or there are more than anyone has; empty where none is.
+
+    Keys are indexed, and PostgreSQL refuses an index row of a third of a page: better parked with its place.
+    """
+    texts = [
+        ("PID-3", text) for item in patient.identifiers for text in (item.value, item.authority, item.type)
+    ]
+    texts.append(("PID-5", patient.name or ""))
+    if encounter is not None:
+        texts += [("PV1-19", encounter.visit_no or ""), ("PV1-19", encounter.authority)]
+        texts.append(("PV1-3", encounter.department.code if encounter.department else ""))
+        texts.append(("PV1-7", encounter.attending.code if encounter.attending else ""))
+        texts += [("DG1-3", item.code) for item in encounter.diagnoses or ()]
+        texts += [("PR1-3", item.code) for item in encounter.procedures or ()]
+    if len(texts) > limits.MAX_KEYS:
+        return "PID-3 DG1 PR1"
+    return next((place for place, text in texts if len(text) > limits.MAX_KEY_LENGTH), "")
+
+
+def _event_named(header: Header, event: str) -> str:
+    """The place, with type and event only where they are codes: nothing a sender wrote freely goes into a list."""
+    known = all(part.isascii() and part.isalnum() and len(part) <= 3 for part in (header.type, event))
+    return f"MSH-9 {header.type}^{event}" if known else "MSH-9"
 
 
 def _merges(message: Message, source: Source, authority: str, flags: list[str]) -> tuple[r.MergeRecord, ...]:

@@ -5,6 +5,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from types import FrameType
 
 import structlog
 
+from hcrm.accounts.permissions import roles
 from hcrm.core.errors import HcrmError
 from hcrm.core.migrate import require_current_schema
 from hcrm.core.runtime import open_database, open_sources
 from hcrm.core.settings import Settings
 
 ROLES = ("listener", "worker", "scheduler", "web")
+MAX_DEATHS = 10
+"""Ends of one role within a minute after which the whole service ends, for the supervisor above to see."""
 AGAIN_SECONDS = 1.0
 """Pause before a child that died is started again."""
 STOP_SECONDS = 15.0
@@ -31,6 +35,10 @@ def serve(settings: Settings, *, http: str, mllp: str, only: Sequence[str] = ROL
     if unknown:
         raise HcrmError("serve.role", f"没有这样的进程角色：{'、'.join(sorted(unknown))}")
     require_current_schema(settings.db.url)
+    roles()  # an unknown permission stops the start, not the first sign-in
+    for address in (http if "web" in only else "", mllp if "listener" in only else ""):
+        if address:
+            require_free(*split_address(address))
     open_database(settings).dispose()  # keys and database are there, or the start ends here with one line
     open_sources(settings)
     return _Parent({role: _command(role, http=http, mllp=mllp) for role in only}, settings).run()
@@ -41,6 +49,15 @@ def _command(role: str, *, http: str, mllp: str) -> list[str]:
     return [sys.executable, "-m", "hcrm.app.role", role, *([address] if address else [])]
 
 
+def require_free(host: str, port: int) -> None:
+    """Refuse an address something else listens on, in one line instead of a child that dies again and again."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise HcrmError("serve.address", f"地址 {host}:{port} 不能使用（已被占用或无权限）") from error
+
+
 class _Parent:
     """Starts children, starts them again when they die, ends them all when told."""
 
@@ -48,6 +65,7 @@ class _Parent:
         self._commands = commands
         self._environment = {**os.environ, "HCRM_DB__URL": settings.db.url}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._deaths: dict[str, list[float]] = {}
         self._stopping = False
 
     def run(self) -> int:
@@ -60,9 +78,18 @@ class _Parent:
             for role, child in self._children.items():
                 if child.poll() is not None and not self._stopping:
                     log.error("serve.child_ended", role=role, code=child.returncode)
+                    if self._dies_at_once(role):
+                        log.error("serve.gave_up", role=role)
+                        return self._end() or 1
                     time.sleep(AGAIN_SECONDS)
                     self._start(role)
         return self._end()
+
+    def _dies_at_once(self, role: str) -> bool:
+        """Whether this role has ended again and again within a minute: a fault that starting anew does not mend."""
+        now = time.monotonic()
+        self._deaths[role] = [each for each in self._deaths.get(role, []) if now - each < 60] + [now]
+        return len(self._deaths[role]) > MAX_DEATHS
 
     def _start(self, role: str) -> None:
         # A session of their own: Ctrl-C in the terminal reaches the parent only, which ends them in order.

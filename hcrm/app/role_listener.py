@@ -29,8 +29,9 @@ def run(role: Role) -> None:
 
 
 def count_pending(role: Role) -> int:
-    """About how many messages wait for the worker: the newest number less the newest taken up."""
+    """How many messages wait for the worker: not taken up yet, and taken up but not applied."""
     with role.database.main.connect() as connection:
         received = connection.scalar(sa.select(sa.func.max(InboxMessage.seq))) or 0
         taken = connection.scalar(sa.text("SELECT max(seq) FROM inbox_application")) or 0
-    return int(received) - int(taken)
+        waiting = connection.scalar(sa.text("SELECT count(*) FROM inbox_application WHERE state = 'waiting'"))
+    return int(received) - int(taken) + int(waiting or 0)

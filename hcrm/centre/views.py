@@ -31,17 +31,13 @@ TONES = {
     InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
 }  # fmt: skip
 """How each state looks in a list."""
-FILTERS = (
-    "state", "department", "protocol", "overdue", "exception", "assignee", "encounter", "outcome", "due_from",
-    "due_until", "in_window",
-)  # fmt: skip
-"""What an address may narrow the list by."""
 SUBJECT = "instruction"
 KEPT_FILTERS = (
     "state", "assignee", "encounter", "outcome", "due_from", "due_until", "in_window", "overdue", "exception",
 )  # fmt: skip
 """Filters without a field of their own in the form: other pages' figures open the list with them."""
 FILTERS = (*KEPT_FILTERS, "department", "protocol")
+"""What an address may narrow the list by."""
 
 
 class ReasonInput(Input):

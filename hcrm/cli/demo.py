@@ -19,6 +19,7 @@ from adapters.his.simulator import Hospital, Simulator, live_messages, load_hosp
 from hcrm.accounts.passwords import hash_password
 from hcrm.accounts.service import add_account
 from hcrm.app.install import install
+from hcrm.app.processes import require_free
 from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.cli.demo_year import Year
 from hcrm.core.actor import system_actor
@@ -65,6 +66,8 @@ def demo(folder: Path, http_port: int, mllp_port: int, no_traffic: bool, patient
     folder.mkdir(parents=True, exist_ok=True)
     database_file = (folder / "hcrm.db").absolute()
     settings = load_settings(db={"url": f"sqlite:///{database_file}"})
+    for port in (http_port, mllp_port):
+        require_free("127.0.0.1", port)  # before minutes of seeding, and never into somebody else's listener
     simulator = seed(settings, folder, patients)
     server = _start(settings, http_port, mllp_port)
     stop = threading.Event()

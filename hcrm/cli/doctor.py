@@ -8,6 +8,7 @@ import click
 import sqlalchemy as sa
 from pydantic import BaseModel
 
+from hcrm.accounts.permissions import roles
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
@@ -38,6 +39,7 @@ def doctor(db: str) -> None:
     faults = 0
     for title, check in (
         ("来源配置 sources", lambda: load_sources(config_path("sources"))),
+        ("角色与权限 roles", roles),
         ("数据库结构 schema", lambda: require_current_schema(settings.db.url)),
         ("密钥与数据库 keys and database", lambda: open_database(settings).dispose()),
     ):

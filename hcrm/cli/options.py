@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 import click
+import sqlalchemy as sa
 
 from hcrm.core.errors import HcrmError
 from hcrm.core.settings import Settings, load_settings
@@ -34,7 +35,15 @@ def refusals() -> Any:
         yield
     except HcrmError as error:
         click.echo(f"hcrm: {error.message}", err=True)
-        sys.exit(1)
+    except sa.exc.OperationalError:
+        click.echo("hcrm: 连不上数据库，或数据库文件无法读写", err=True)
+    except PermissionError as error:
+        click.echo(f"hcrm: 没有权限：{error.filename}", err=True)
+    except FileNotFoundError as error:
+        click.echo(f"hcrm: 找不到文件或目录：{error.filename}", err=True)
+    else:
+        return
+    sys.exit(1)
 
 
 class Bilingual(click.Group):

@@ -5,12 +5,10 @@ import json
 import click
 import sqlalchemy as sa
 
-from hcrm.app.wiring import intake
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core.actor import system_actor
-from hcrm.core.clock import SystemClock
 from hcrm.core.errors import HcrmError
-from hcrm.core.runtime import open_database, open_sources
+from hcrm.core.runtime import open_database
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState, InboxApplication
 from hcrm.inbox.service import replay_messages
@@ -25,13 +23,12 @@ def replay(db: str, seqs: tuple[int, ...], parked: bool, reason: str) -> None:
     """The worker applies them; what was applied before changes nothing."""
     if not seqs and not parked:
         raise HcrmError("inbox.replay", "请用 --seq 指定消息，或用 --parked 选择全部已搁置的消息")
-    settings = settings_for(db)
-    database = open_database(settings)
+    database = open_database(settings_for(db))
     with open_work(database, actor=system_actor("cli")) as work:
         wanted = list(seqs)
         if parked:
             where = [InboxApplication.state == ApplicationState.PARKED]
             where += [InboxApplication.reason == reason] if reason else []
             wanted += work.scalars(sa.select(InboxApplication.seq).where(*where))
-        count = replay_messages(work, seqs=wanted, intake=intake(open_sources(settings), SystemClock()))
+        count = replay_messages(work, seqs=wanted)
     click.echo(json.dumps({"replayed": count}))

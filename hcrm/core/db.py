@@ -147,6 +147,24 @@ def migration_engine(url: URL) -> Engine:
     return _postgresql_engine(url)
 
 
+_AWAY = ("08", "53", "57P", "55P03", "40")
+"""SQLSTATEs that say nothing about what was asked: connection, resources, shut-down, locks, serialisation."""
+
+
+def is_away(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database is gone or busy, so that the same statement may go through later.
+
+    PostgreSQL calls much an OperationalError that is the statement's own fault (a key too long for its index).
+    """
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_AWAY)
+    # Without a state: psycopg's connection failures, and everything SQLite calls operational.
+    return isinstance(error, sa.exc.OperationalError) and "parameters must be" not in str(error.orig)
+
+
 def parse_url(url: str | URL) -> URL:
     """A database address; PostgreSQL always by psycopg 3."""
     if not url:
@@ -213,7 +231,13 @@ def _uri_quoted(path: Path) -> str:
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace("'", "''")
 
 
-_POSTGRESQL = {"timezone": "UTC", "synchronous_commit": "on", "idle_in_transaction_session_timeout": "60000"}
+_POSTGRESQL = {
+    "timezone": "UTC",
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "20000",  # well under the minute the inbox looks back
+    "statement_timeout": "60000",
+    "tcp_user_timeout": "15000",
+}
 
 
 def _postgresql_engine(url: URL) -> Engine:
@@ -222,5 +246,8 @@ def _postgresql_engine(url: URL) -> Engine:
         pool_size=16,
         max_overflow=16,
         pool_pre_ping=True,
-        connect_args={"options": " ".join(f"-c {name}={value}" for name, value in _POSTGRESQL.items())},
+        connect_args={
+            "connect_timeout": 5,
+            "options": " ".join(f"-c {name}={value}" for name, value in _POSTGRESQL.items()),
+        },
     )

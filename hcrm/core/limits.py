@@ -14,6 +14,10 @@ CONNECTIONS_TOTAL = 200
 """MLLP connections at all."""
 WRITE_SECONDS = 10.0
 """A peer that does not read its ACK is left."""
+MAX_KEY_LENGTH = 255
+"""Characters of a number, code or name that is searched for; longer ones park their message `budget`."""
+MAX_KEYS = 1_000
+"""Such keys in one message; more park it `budget` (C15)."""
 MAX_CONTROL_ID = 199
 """Characters of MSH-10 (HL7 2.9 section 2.14.9.10 allows 199)."""
 MAX_BATCH_MESSAGES = 2_000

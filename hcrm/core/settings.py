@@ -1,5 +1,6 @@
 """Typed settings: `config/hcrm.toml`, overridden by `HCRM_…` environment variables; a mistyped key stops the start."""
 
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -81,6 +82,8 @@ def load_settings(**overrides: object) -> Settings:
     """The effective settings; what is wrong is said in one line."""
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
+    except tomllib.TOMLDecodeError as error:
+        raise HcrmError("settings.invalid", f"config/hcrm.toml 无法读取：{error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

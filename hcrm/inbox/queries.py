@@ -122,7 +122,9 @@ def get_message(work: Work, seq: int, *, with_content: bool) -> MessageDetail:
     message = work.get(InboxMessage, seq)
     application = work.session.get(InboxApplication, seq)
     lines: tuple[str, ...] = ()
-    if with_content:
+    if not with_content:
+        record_audit(work, action="message.open", subject_type="inbox_message", subject_id=str(seq))
+    else:
         became = application.became_patient_id if application else None
         record_audit(
             work, action="message.read", patients=[became] if became else [], subject_type="inbox_message",

@@ -22,7 +22,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock
-from hcrm.core.db import Database, table_of
+from hcrm.core.db import Database, is_away, table_of
 from hcrm.core.faults import fault
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work, open_work
@@ -35,6 +35,8 @@ Mappers = Mapping[str, Mapper]
 _TAKE_UP = 1_000
 _LANES_AT_ONCE = limits.LANES // 4
 _LATE_COMMIT = timedelta(seconds=60)
+NO_LANE = -1
+"""Of a message to be replayed, until it is taken up again."""
 _LOCK_TAKE_UP, _LOCK_LANE = 4_801, 4_802  # advisory locks: two numbers of our own, then the lane
 _STATES = {
     OutcomeState.APPLIED: ApplicationState.APPLIED,
@@ -69,11 +71,9 @@ def process_messages(database: Database, intake: Intake) -> int:
             _apply(work, batch, intake)
             fault("before_apply_commit")
         return len(seqs)
-    except sa.exc.OperationalError:
-        raise  # the database is away or busy: nobody's message is at fault
     except Exception as error:
-        if not seqs:
-            raise  # nothing was begun
+        if not seqs or (isinstance(error, sa.exc.DBAPIError) and is_away(error)):
+            raise  # nothing was begun, or the database is away or busy: nobody's message is at fault
         log.warning("inbox.batch_failed", error=type(error).__name__, messages=len(seqs))
     return _apply_one_by_one(database, seqs, intake)
 
@@ -105,7 +105,25 @@ def take_up(work: Work, intake: Intake) -> int:
         .limit(_TAKE_UP)
     ).mappings()
     work.insert(InboxApplication, taken := [_taken_up(work, row, intake, now) for row in rows])
-    return len(taken)
+    return len(taken) + _take_up_again(work, intake, now)
+
+
+def _take_up_again(work: Work, intake: Intake, now: datetime) -> int:
+    """Messages to be replayed: read anew, they get the lane of the patient they name now."""
+    table = table_of(InboxApplication)
+    rows = work.execute(
+        _messages()
+        .where(table.c.state == ApplicationState.WAITING, table.c.lane == NO_LANE)
+        .order_by(table.c.seq)
+        .limit(_TAKE_UP)
+    ).mappings()
+    names = ("seq", "lane", "other_lanes", "state", "reason", "detail", "source", "applied_at")
+    changes = [
+        {name: values[name] for name in names}
+        for values in (_taken_up(work, row, intake, now) for row in rows)
+    ]
+    work.update_rows(InboxApplication, changes, key="seq")
+    return len(changes)
 
 
 def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:
@@ -163,7 +181,7 @@ def _claim(work: Work) -> list[dict[str, Any]]:
     table = table_of(InboxApplication)
     waiting = work.execute(
         sa.select(table.c.lane)
-        .where(table.c.state == ApplicationState.WAITING)
+        .where(table.c.state == ApplicationState.WAITING, table.c.lane != NO_LANE)
         .group_by(table.c.lane)
         .order_by(sa.func.min(table.c.seq))
         .limit(_LANES_AT_ONCE if _on_postgresql(work) else limits.LANES)
@@ -276,9 +294,9 @@ def _apply_one_by_one(database: Database, seqs: Sequence[int], intake: Intake) -
                     continue
                 _apply(work, [row], intake)
             done += 1
-        except sa.exc.OperationalError:
-            raise
-        except Exception as error:  # noqa: BLE001  the message's own fault, whatever it is
+        except Exception as error:  # the message's own fault, unless the database is away
+            if isinstance(error, sa.exc.DBAPIError) and is_away(error):
+                raise
             log.warning("inbox.message_failed", seq=seq, error=type(error).__name__)
             stopped |= lanes
             done += _note_failure(database, seq, type(error).__name__, intake)
@@ -305,28 +323,16 @@ def _note_failure(database: Database, seq: int, error: str, intake: Intake) -> i
         return 1
 
 
-def replay_messages(work: Work, *, seqs: Sequence[int], intake: Intake) -> int:
-    """Let messages go their way again; applying twice changes nothing. How many were set waiting."""
-    table = table_of(InboxApplication)
-    rows = work.execute(_messages().where(table.c.seq.in_(seqs))).mappings().all()
-    changes = []
-    for row in rows:
-        mapped = _map(work, row, intake)
-        lane, others = _lanes(mapped.result, row["seq"])
-        changes.append(
-            {"seq": row["seq"], "lane": lane, "other_lanes": others, "state": ApplicationState.WAITING, "attempts": 0,
-             "reason": None, "detail": None, "source": mapped.source or row["source"]}
-        )  # fmt: skip
-    work.update_rows(InboxApplication, changes, key="seq")
-    return len(changes)
+def replay_messages(work: Work, *, seqs: Sequence[int]) -> int:
+    """Let messages go their way again; applying twice changes nothing. How many.
 
-
-def request_replay(work: Work, *, seqs: Sequence[int]) -> int:
-    """As `replay_messages`, asked for on a page, where nobody can read messages: they keep their lane. How many."""
+    They are taken up anew: a source corrected meanwhile may give them another patient, and so another lane.
+    """
     rows = [
-        {"seq": seq, "state": ApplicationState.WAITING, "attempts": 0, "reason": None, "detail": None}
+        {"seq": seq, "lane": NO_LANE, "other_lanes": None, "state": ApplicationState.WAITING, "attempts": 0,
+         "reason": None, "detail": None, "visit_key": None, "taken_up_at": work.clock.now()}
         for seq in work.scalars(sa.select(InboxApplication.seq).where(InboxApplication.seq.in_(seqs)))
-    ]
+    ]  # fmt: skip
     work.update_rows(InboxApplication, rows, key="seq")
     if rows:
         record_audit(work, action="message.replay", subject_type="inbox_message", detail={"count": len(rows)})

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from hcrm.core.errors import NotFoundError
 from hcrm.inbox import queries, words
 from hcrm.inbox.models import ApplicationState
-from hcrm.inbox.service import request_replay
+from hcrm.inbox.service import replay_messages
 from hcrm.web.shell import console_work, flash, require
 
 bp = Blueprint("inbox", __name__, url_prefix="/interface")
@@ -52,7 +52,7 @@ def show_message(seq: int) -> ResponseReturnValue:
 def replay_message(seq: int) -> ResponseReturnValue:
     """Let the worker apply a message again."""
     with console_work() as work:
-        if not request_replay(work, seqs=[seq]):
+        if not replay_messages(work, seqs=[seq]):
             raise NotFoundError
     flash("已安排重新处理，稍后刷新查看结果", "success")
     return redirect(url_for("inbox.show_message", seq=seq))

@@ -20,6 +20,8 @@ from hcrm.scheduler.table import JOBS, Job
 
 TICK_SECONDS = 10.0
 LOOK_BACK = timedelta(days=7)
+LEASE = timedelta(minutes=10)
+"""A fire that is not done after this long is taken over by whoever ticks."""
 ROUNDS = 1_000  # a job that always finds something must not keep the others waiting for ever
 log = structlog.get_logger(__name__)
 
@@ -61,11 +63,26 @@ def latest_due(job: Job, now: datetime) -> datetime | None:
 
 
 def _claim(database: Database, clock: Clock, job: Job, due: datetime) -> str | None:
+    """The fire is ours: new, or one whose node died or failed at it, once its lease is over (C42)."""
     actor = system_actor("scheduler")
+    lost = sa.and_(Fire.state != "done", Fire.started_at < clock.now() - LEASE)
     with open_work(database, actor=actor, clock=clock, write=False) as work:
-        if work.scalar(sa.select(sa.exists().where(Fire.job == job.name, Fire.due_at >= due))):
+        newest = work.session.scalar(
+            sa.select(Fire)
+            .where(Fire.job == job.name, Fire.due_at >= due)
+            .order_by(Fire.due_at.desc())
+            .limit(1)
+        )
+        if newest is not None and (newest.state == "done" or newest.started_at >= clock.now() - LEASE):
             return None
     with open_work(database, actor=actor, clock=clock) as work:
+        if newest is not None:
+            again = (
+                sa.update(Fire)
+                .where(Fire.id == newest.id, lost)
+                .values(started_at=clock.now(), state="pending")
+            )
+            return work.scalar(again.returning(Fire.id))
         claimed = work.insert_new(
             Fire,
             [{"id": work.new_id(), "job": job.name, "due_at": due, "state": "pending", "started_at": clock.now(),

@@ -1,10 +1,10 @@
 """Pages: figures by department and month, and the rows behind each."""
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, g, render_template, request
 from flask.typing import ResponseReturnValue
 
 from hcrm.centre.measures import MEASURES
-from hcrm.core.errors import HcrmError, NotFoundError
+from hcrm.core.errors import DeniedError, HcrmError, NotFoundError
 from hcrm.core.measure import Measure
 from hcrm.statistics import queries, service
 from hcrm.statistics.period import MAX_MONTHS, Month, Period
@@ -36,10 +36,12 @@ def overview() -> ResponseReturnValue:
 
 
 @bp.get("/<code>/rows")
-@require("patient.read", audit="statistics.open")
+@require("statistics.read", audit="statistics.open")
 def list_rows(code: str) -> ResponseReturnValue:
-    """What one figure counted."""
+    """What one figure counted, for those who may also see the patients."""
     measure = _measure(code)
+    if not g.actor.may("patient.read"):
+        raise DeniedError("statistics.open", subject_type="measure", subject_id=code)
     part = request.args.get("part", queries.DENOMINATOR)
     if part not in queries.PARTS:
         raise HcrmError("statistics.part", "没有这样的部分", status=400)

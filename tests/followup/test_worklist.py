@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 from followup.station import record_attempt, record_followup
@@ -90,3 +91,11 @@ def test_a_row_tells_what_one_must_know_before_calling(work: Work, station):
     assert (row.patient_name, row.department_name, row.assignee_name) == ("张三", "心内科", "李大夫")
     assert (row.main_diagnosis, row.attempts) == ("诊断 I63.900", 1)
     assert row.Instruction.state is InstructionState.IN_PROGRESS
+
+
+def test_who_is_no_practitioner_has_nothing_of_their_own_not_everything_without_an_owner(work: Work, station):
+    due(station, 0, encounter=make_encounter(work), assignee=None)
+    work.actor = replace(work.actor, practitioner_id=None)
+
+    assert sections(list_due(work)) == []
+    assert sum(count_due(work).values()) == 0

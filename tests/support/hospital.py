@@ -207,7 +207,7 @@ class Hospital:
     def replay(self) -> None:
         """Let every stored message go its way again."""
         with open_work(self.database, actor=ACTOR, clock=self.clock) as work:
-            replay_messages(work, seqs=[row.seq for row in self.messages()], intake=self.intake)
+            replay_messages(work, seqs=[row.seq for row in self.messages()])
         self.settle()
 
     def snapshot(self) -> dict[str, list[str]]:
