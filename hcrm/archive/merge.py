@@ -1,4 +1,4 @@
-"""Merging two archives into one, reversibly: nothing is deleted, what moved is listed."""
+"""Merging two archives into one: nothing is deleted, and what moved is listed, so that it can be undone."""
 
 from datetime import datetime
 from typing import Any
