@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.his.mapping import map_message
 from hcrm.archive import records as r
 from hcrm.archive.events import DischargeCancelled, EncounterDischarged
 from hcrm.archive.models import (
@@ -40,21 +39,13 @@ from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database
 from hcrm.core.events import Event
-from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Work, open_work
 from hcrm.directory.models import Department, Practitioner
-from tests.support.adt import NULL, adt, moment
+from tests.support.adt import NULL, moment
+from tests.support.changes import EVENING, change
 
-CLOCK = FixedClock(datetime(2026, 11, 22, 15, tzinfo=UTC))
-SOURCES = Sources([Source(code="default", title="default")])
+CLOCK = FixedClock(EVENING)
 START = datetime(2026, 11, 22, 1, tzinfo=UTC)
-
-
-def change(event: str = "A01", **fields: Any) -> r.Change:
-    """What a message of the truth table's notation becomes."""
-    result = map_message(adt(event, **fields), SOURCES, CLOCK.now()).result
-    assert isinstance(result, r.Change), result
-    return result
 
 
 def absorb(work: Work, *changes: r.Change, first: int = 1) -> list[r.AbsorbOutcome]:

@@ -69,7 +69,7 @@ def test_no_constraint_forbids_two_patients_rows_to_come_together():
         unique += [
             rule
             for rule in (*column.table.constraints, *column.table.indexes)
-            if column.name in rule.columns.keys()
+            if column.name in rule.columns
             and (
                 isinstance(rule, sa.UniqueConstraint | sa.PrimaryKeyConstraint)
                 or getattr(rule, "unique", False)
