@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent, Vi
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
+from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
@@ -25,6 +27,7 @@ from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import count_messages, is_idle
 from hcrm.inbox.service import Intake, Mapper, park_expired_holds, process_messages, replay_messages, take_up
 from tests.support.adt import adt
+from tests.support.database import PostgresqlDatabases
 
 ACTOR = system_actor("test")
 SOURCES = Sources([Source(code="default", title="default")])
@@ -143,7 +146,7 @@ def test_a_parked_message_replayed_thrice_has_one_effect(database, evening):
 
     for _ in range(3):
         with open_work(database, actor=ACTOR, clock=evening) as work:
-            assert replay_messages(work, seqs=[1], intake=mended) == 1
+            assert replay_messages(work, seqs=[1]) == 1
         work_off(database, mended)
 
     assert [row.state for row in applications(database)] == [ApplicationState.APPLIED] * 2
@@ -339,9 +342,20 @@ def run_workers(database: Database, clock: FixedClock, workers: int = 2) -> None
         raise errors[0]
 
 
+@pytest.fixture
+def postgresql(
+    postgresql_databases: PostgresqlDatabases, tmp_path: Path, keys: KeyRing
+) -> Iterator[Database]:
+    """For what SQLite has no second worker for."""
+    with postgresql_databases.fresh(tmp_path) as url:
+        database = Database(url, keys)
+        yield database
+        database.dispose()
+
+
 @pytest.mark.postgresql
-def test_two_workers_keep_each_patients_order(database, evening):
-    patients, messages = 12, 13
+def test_two_workers_keep_each_patients_order(postgresql, evening):
+    database, patients, messages = postgresql, 12, 13
     store(database, evening, *interleaved([comings_and_goings(p, messages) for p in range(1, patients + 1)]))
     with open_work(database, actor=ACTOR, clock=evening) as work:
         take_up(work, make_intake(evening))
@@ -383,9 +397,8 @@ def test_a_merge_is_not_overtaken_by_what_came_after_it(database, evening):
 
 
 @pytest.mark.postgresql
-def test_a_lane_in_other_hands_bars_the_merge_and_all_behind_it(database, evening, intake):
-    if database.is_sqlite:
-        pytest.fail("asked for on PostgreSQL only")
+def test_a_lane_in_other_hands_bars_the_merge_and_all_behind_it(postgresql, evening, intake):
+    database = postgresql
     store(
         database, evening, adt("A28", c=1, p=200, m="09:00"), adt("A40", c=2, p=200, mrg=100, m="10:00"),
         adt("A28", c=3, p=200, m="11:00"), adt("A28", c=4, p=300, m="11:00"),
