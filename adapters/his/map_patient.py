@@ -61,11 +61,10 @@ def read_identifiers(fields: list[Field], source: Source, authority: str) -> lis
         if not value or cx.is_null:
             continue
         kind_text = cx.text(5)
-        looks_like_id = is_id_number(clean_id_number(value)) and not (
-            kind_text and kind_text in source.record_number_types
-        )
-        if looks_like_id or kind_text in source.id_number_types:
-            kind = IdentifierKind.CITIZEN  # an ID number without its type must not lie in clear
+        if kind_text and kind_text in source.record_number_types:
+            kind = IdentifierKind.RECORD
+        elif kind_text in source.id_number_types or is_id_number(clean_id_number(value)):
+            kind = IdentifierKind.CITIZEN  # sent without its type it must not lie in clear either
         elif kind_text in source.record_number_types:
             kind = IdentifierKind.RECORD
         else:

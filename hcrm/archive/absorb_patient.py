@@ -177,8 +177,9 @@ class PatientSide:
         for item in record.identifiers:
             if item.kind is IdentifierKind.RECORD or not item.value:
                 continue
-            value = clean_id_number(item.value) if item.kind is IdentifierKind.CITIZEN else item.value
-            index = seal.blind("id", clean_id_number(value))
+            number = clean_id_number(item.value)
+            value = number if item.kind is IdentifierKind.CITIZEN else item.value
+            index = seal.blind("id", number)
             if any(row["value_index"] == index for row in known):
                 continue
             self.index.identifiers.add(

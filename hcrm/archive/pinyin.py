@@ -27,21 +27,23 @@ def name_pinyin(name: str) -> tuple[str, str]:
     if not is_han(name):
         words = name.lower().split()
         return "".join(words), "".join(word[0] for word in words)
-    from pypinyin import lazy_pinyin  # noqa: PLC0415  66 MB: only processes that write names load them
-
-    head = ""
+    name = "".join(name.split())
     if name[:2] in DOUBLE_SURNAMES and len(name) > 2:
-        head, rest = name[:2], name[2:]
-        syllables = lazy_pinyin(head)
-        full = DOUBLE_SURNAMES[head]
-        initials = syllables[0][0] + syllables[1][0] if head != "万俟" else "mq"
+        syllables = _syllables(name[:2])
+        full, rest = DOUBLE_SURNAMES[name[:2]], name[2:]
+        initials = syllables[0][0] + syllables[1][0] if name[:2] != "万俟" else "mq"
     elif name[0] in SURNAMES:
         full, initials, rest = SURNAMES[name[0]], SURNAMES[name[0]][0], name[1:]
     else:
-        full, initials, rest = "", "", name
-    given = [
-        syllable.lower()
-        for syllable in lazy_pinyin(rest.replace("·", ""), errors="default")
-        if syllable.strip()
-    ]
+        # Apart from what is given: names are countless, surnames and given names are not.
+        (full,), rest = _syllables(name[0]) or ("",), name[1:]
+        initials = full[:1]
+    given = _syllables(rest.replace("·", ""))
     return full + "".join(given), initials + "".join(syllable[0] for syllable in given)
+
+
+@lru_cache(maxsize=65536)
+def _syllables(text: str) -> tuple[str, ...]:
+    from pypinyin import lazy_pinyin  # noqa: PLC0415  66 MB: only processes that write names load them
+
+    return tuple(syllable.lower() for syllable in lazy_pinyin(text, errors="default"))

@@ -14,11 +14,14 @@ _COMPOUND_SURNAMES = frozenset((
 ))  # fmt: skip
 # Most numbers are these; the library decides about the rest, forty times slower.
 _MOBILE = re.compile(r"(?:13\d|14[5-9]|15[0-35-9]|16[2567]|17[0-8]|18\d|19\d)\d{8}", re.ASCII)
+_FULL_WIDTH = re.compile(r"[\uff01-\uff5e\u3000]")
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
 def half_width(text: str) -> str:
     """Full-width letters, digits and blanks made half-width (NFKC of those characters only)."""
+    if not _FULL_WIDTH.search(text):
+        return text
     return "".join(
         unicodedata.normalize("NFKC", c) if "\uff01" <= c <= "\uff5e" or c == "\u3000" else c for c in text
     )

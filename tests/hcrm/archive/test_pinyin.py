@@ -14,7 +14,7 @@ from hcrm.archive.pinyin import DOUBLE_SURNAMES, SURNAMES, name_pinyin
         ("曾国藩", "zengguofan", "zgf"),
         ("单雄信", "shanxiongxin", "sxx"),
         ("仇英", "qiuying", "qy"),
-        ("任长霞", "renchangxia", "rcx"),
+        ("任明霞", "renmingxia", "rmx"),
         ("吕布", "lvbu", "lb"),
         ("欧阳修", "ouyangxiu", "oyx"),
         ("欧阳", "ouyang", "oy"),
