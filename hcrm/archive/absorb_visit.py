@@ -161,8 +161,22 @@ class VisitSide:
             ]  # fmt: skip
             same = ("rank", "code", "text", "performed_at", "performed_on")
             self._snapshot(visit, "procedures", self.procedures, wanted, same, common, change, seq)
+        if change.event is None:
+            self._correct_times(visit, record, change, seq)
         self._fold(visit)
         self._discharge_way(visit, record, change, seq)
+
+    def _correct_times(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
+        """An update that tells another time of admission or discharge stands in the log like the events themselves."""
+        is_over = visit["status"] == EncounterStatus.FINISHED
+        told = {"admitted_at": record.admitted_at, "discharged_at": record.discharged_at if is_over else None}
+        if all(value in (None, visit[name]) for name, value in told.items()):
+            return
+        row = _event_row(VisitEventRecord(VisitEventKind.UPDATE, change.told_at), record, change, seq)
+        log = self.events.by_owner[visit["id"]]
+        state = fold([_as_logged(one) for one in (*log, {"id": "", **row})])
+        if any(getattr(state, name) != visit[name] for name in told):
+            self.events.add(encounter_id=visit["id"], reversed_by_id=None, **row)
 
     def _fold(self, visit: Row) -> None:
         rows = self.events.by_owner[visit["id"]]

@@ -220,6 +220,6 @@ class AbsorbOutcome:
     reason: str | None = None
     detail: str | None = None
     flags: tuple[str, ...] = ()
-    visit_key: str | None = None  # a held cancel waits for this visit
+    visit_key: str | None = None  # of a visit nobody knows yet: what is said of it waits
     patient_id: str | None = None
     encounter_id: str | None = None

@@ -37,47 +37,54 @@ class Arrival:
     change: Change
 
 
-Held = dict[str, list[Arrival]]
-"""Cancels that came before their visit, by its key."""
+Early = dict[str, list[Arrival]]
+"""What came before its visit, by the visit's key."""
 
 
 def visit_key(work: Work, record: EncounterRecord) -> str | None:
-    """The blind key a held cancel waits under."""
+    """The blind key under which wait those that came before their visit."""
     return work.keys.blind("visit", f"{record.authority}\x00{record.visit_no}") if record.visit_no else None
+
+
+def opened_key(work: Work, change: Change) -> str | None:
+    """The key of the visit this change makes known, if it tells of one."""
+    is_opening = change.event is not None and change.event.kind not in CANCELS
+    return visit_key(work, change.encounter) if change.encounter and is_opening else None
 
 
 def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOutcome]:
     """Absorb changes in order of arrival; one outcome for each.
 
-    A cancel whose visit nobody knows yet is held; where the visit comes up later among these arrivals, it is let
-    loose at once. Whoever keeps held cancels hands them over again, first, with what speaks of their visit.
+    A cancel whose visit nobody knows yet is held, an update of it has told of the patient only: their outcome names
+    the visit. Where it comes up later among these arrivals they are absorbed again at once; else whoever keeps them
+    hands them over again, first, with what makes the visit known.
     """
     outcomes: dict[int, AbsorbOutcome] = {}
-    held: Held = defaultdict(list)
+    early: Early = defaultdict(list)
     run: list[Arrival] = []
     for arrival in arrivals:
         if arrival.change.merges:
-            outcomes |= _absorb_run(work, run, held)
+            outcomes |= _absorb_run(work, run, early)
             outcomes[arrival.seq] = _absorb_merge(work, arrival)
             run = []
         else:
             run.append(arrival)
-    outcomes |= _absorb_run(work, run, held)
+    outcomes |= _absorb_run(work, run, early)
     return [outcomes[arrival.seq] for arrival in arrivals]
 
 
-def _absorb_run(work: Work, arrivals: Sequence[Arrival], held: Held) -> dict[int, AbsorbOutcome]:
+def _absorb_run(work: Work, arrivals: Sequence[Arrival], early: Early) -> dict[int, AbsorbOutcome]:
     if not arrivals:
         return {}
     patients, visits = PatientSide(work), VisitSide(work)
-    changes = [arrival.change for earlier in held.values() for arrival in earlier]
+    changes = [arrival.change for waiting in early.values() for arrival in waiting]
     changes += [arrival.change for arrival in arrivals]
     encounters = [change.encounter for change in changes if change.encounter]
     met = patients.gather(
         [item for change in changes if change.patient for item in change.patient.identifiers]
     )
     visits.gather(encounters, met if any(not record.visit_no for record in encounters) else set())
-    run = _Run(work, patients, visits, held)
+    run = _Run(work, patients, visits, early)
     for arrival in arrivals:
         run.take(arrival)
     patients.write()
@@ -96,22 +103,22 @@ def _audit(work: Work, arrival: Arrival, outcome: AbsorbOutcome) -> None:
 class _Run:
     """The changes between two merges."""
 
-    def __init__(self, work: Work, patients: PatientSide, visits: VisitSide, held: Held) -> None:
+    def __init__(self, work: Work, patients: PatientSide, visits: VisitSide, early: Early) -> None:
         self.work = work
         self.patients = patients
         self.visits = visits
-        self.held = held
+        self.early = early
         self.outcomes: dict[int, AbsorbOutcome] = {}
 
     def take(self, arrival: Arrival) -> None:
-        """Absorb one change, and then what was held for the visit it made known."""
+        """Absorb one change, and then what came before the visit it made known."""
         outcome = self.absorb(arrival)
         self.outcomes[arrival.seq] = outcome
         _audit(self.work, arrival, outcome)
         if outcome.visit_key:
-            self.held[outcome.visit_key].append(arrival)
-        elif self.held and outcome.encounter_id and arrival.change.encounter:
-            for earlier in self.held.pop(visit_key(self.work, arrival.change.encounter) or "", ()):
+            self.early[outcome.visit_key].append(arrival)
+        elif self.early and outcome.encounter_id:
+            for earlier in self.early.pop(opened_key(self.work, arrival.change) or "", ()):
                 self.take(earlier)
 
     def absorb(self, arrival: Arrival) -> AbsorbOutcome:
@@ -148,6 +155,7 @@ class _Run:
         return AbsorbOutcome(
             OutcomeState.APPLIED, flags=tuple(dict.fromkeys(flags)), patient_id=patient["id"],
             encounter_id=visit["id"] if visit else None,
+            visit_key=visit_key(self.work, change.encounter) if change.encounter and not visit else None,
         )  # fmt: skip
 
     def _refusal(self, patient_id: str | None, arrival: Arrival) -> AbsorbOutcome | None:

@@ -84,6 +84,7 @@ class VisitEventKind(LabelledEnum):
     LEAVE = "leave", "请假离院"
     RETURN = "return", "请假返院"
     DISCHARGE = "discharge", "出院"
+    UPDATE = "update", "更正"
     CANCEL_PREADMIT = "cancel_preadmit", "取消预约入院"
     CANCEL_ADMIT = "cancel_admit", "取消入院"
     CANCEL_TRANSFER = "cancel_transfer", "取消转科"

@@ -12,7 +12,7 @@ from datetime import datetime
 from hcrm.archive.terms import EncounterStatus, VisitEventKind
 
 K = VisitEventKind
-_LIFE = frozenset({K.ADMIT, K.REGISTER, K.TRANSFER, K.CLASS_CHANGE, K.LEAVE, K.RETURN, K.DISCHARGE})
+_LIFE = frozenset({K.ADMIT, K.REGISTER, K.TRANSFER, K.CLASS_CHANGE, K.LEAVE, K.RETURN, K.DISCHARGE, K.UPDATE})
 CANCELS: dict[VisitEventKind, frozenset[VisitEventKind]] = {
     K.CANCEL_PREADMIT: frozenset({K.PREADMIT}),
     K.CANCEL_ADMIT: _LIFE,  # the visit never happened, nor did what followed
@@ -90,6 +90,9 @@ def fold(events: Sequence[LoggedEvent]) -> VisitState:
         discharge_id = min(discharges, key=lambda event: event.seq).id
         latest = max(discharges, key=lambda event: event.told)
         discharged_at = latest.discharged_at or latest.happened_at
+        for event in sorted(_of(standing, K.UPDATE), key=lambda event: event.told):
+            if event.discharged_at and event.told > latest.told:
+                discharged_at = event.discharged_at
     elif admits:
         away = leaves and max(leaves, key=lambda event: (event.happened_at, event.told)).kind is K.LEAVE
         status = EncounterStatus.ON_LEAVE if away else EncounterStatus.IN_PROGRESS

@@ -13,7 +13,7 @@ Seq = BigInteger().with_variant(Integer, "sqlite")
 
 
 _WAITING = text("state = 'waiting'")
-_HELD = text("state = 'held'")
+_EARLY = text("visit_key IS NOT NULL")
 
 
 class InboxMessage(Base):
@@ -78,7 +78,7 @@ class InboxApplication(Base):
             "ix_inbox_application_waiting", "lane", "seq", sqlite_where=_WAITING, postgresql_where=_WAITING
         ),
         Index("ix_inbox_application_state_seq", "state", "seq"),
-        Index("ix_inbox_application_visit_key", "visit_key", sqlite_where=_HELD, postgresql_where=_HELD),
+        Index("ix_inbox_application_visit_key", "visit_key", sqlite_where=_EARLY, postgresql_where=_EARLY),
     )
     seq: Mapped[int] = mapped_column(Seq, primary_key=True, autoincrement=False)
     lane: Mapped[int]
@@ -90,7 +90,7 @@ class InboxApplication(Base):
     flags: Mapped[str] = mapped_column(default="")  # warnings: unmapped codes, clamped clock
     kind: Mapped[str]
     source: Mapped[str]  # code of the source it was read as
-    visit_key: Mapped[str | None]  # blind key of the visit a held cancel waits for
+    visit_key: Mapped[str | None]  # blind key of a visit nobody knew yet
     became_patient_id: Mapped[str | None] = mapped_column(
         index=True
     )  # as it was when applied: a log, merges leave it

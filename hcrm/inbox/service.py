@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from hcrm.archive.matching import record_numbers
 from hcrm.archive.records import AbsorbOutcome, Change, IdentifierRecord, Mapped, OutcomeState, Unmapped
-from hcrm.archive.service import Arrival, absorb_records, visit_key
+from hcrm.archive.service import Arrival, absorb_records, opened_key
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.actor import Actor
@@ -128,7 +128,9 @@ def _take_up_again(work: Work, intake: Intake, now: datetime) -> int:
 
 def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:
     mapped = _map(work, row, intake)
-    if isinstance(mapped.result, Change) and len(intake.read) < _TAKE_UP * 2:
+    if isinstance(mapped.result, Change):
+        if len(intake.read) >= _TAKE_UP * 2:
+            intake.read.clear()  # other workers have applied them
         intake.read[row["seq"]] = mapped
     lane, others = _lanes(mapped.result, row["seq"])
     values = {
@@ -243,13 +245,13 @@ def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
             state = OutcomeState.IGNORED if result.ignored else OutcomeState.PARKED
             outcome = AbsorbOutcome(state, reason=result.reason, detail=result.detail)
             decided.append(_decided(row, outcome, now))
-    held = _held(work, changes.values(), intake)
-    rows = {row["seq"]: row for row in batch} | {row["seq"]: row for row, _ in held}
-    changes |= {row["seq"]: change for row, change in held}
+    early = _early(work, changes.values(), intake)
+    rows = {row["seq"]: row for row in batch} | {row["seq"]: row for row, _ in early}
+    changes |= {row["seq"]: change for row, change in early}
     arrivals = [Arrival(seq, changes[seq]) for seq in sorted(changes)]
     for arrival, outcome in zip(arrivals, absorb_records(work, arrivals=arrivals), strict=True):
         row = rows[arrival.seq]
-        if outcome.state is not OutcomeState.HELD or row["state"] is not ApplicationState.HELD:
+        if row["state"] is ApplicationState.WAITING or not outcome.visit_key:
             decided.append(_decided(row, outcome, now))
     work.update_rows(InboxApplication, decided, key="seq")
 
@@ -264,14 +266,16 @@ def _decided(row: dict[str, Any], outcome: AbsorbOutcome, now: datetime) -> dict
     }  # fmt: skip
 
 
-def _held(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[dict[str, Any], Change]]:
-    """Cancels that wait for a visit these changes speak of, read again."""
-    keys = {visit_key(work, change.encounter) for change in changes if change.encounter} - {None}
+def _early(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[dict[str, Any], Change]]:
+    """What came before a visit that these changes make known, read again: held cancels, and updates."""
+    keys = {opened_key(work, change) for change in changes} - {None}
     if not keys:
         return []
     table = table_of(InboxApplication)
     rows = work.execute(
-        _messages().where(table.c.state == ApplicationState.HELD, table.c.visit_key.in_(keys))
+        _messages().where(
+            table.c.visit_key.in_(keys), table.c.state.in_((ApplicationState.HELD, ApplicationState.APPLIED))
+        )
     ).mappings()
     found = [(dict(row), _map(work, row, intake).result) for row in rows]
     return [(row, result) for row, result in found if isinstance(result, Change)]

@@ -237,7 +237,8 @@ class Hospital:
         self._assert_equal(before)
         if resend:
             for number, (raw, _) in enumerate(sent):
-                self.receive(renumbered(raw, f"again-{number}"))
+                self.send(renumbered(raw, f"again-{number}"))
+            self.settle()
             self._assert_equal(before)
 
     def _assert_equal(self, before: dict[str, list[str]]) -> None:

@@ -148,7 +148,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_inbox_application_became_patient_id'), ['became_patient_id'], unique=False)
         batch_op.create_index('ix_inbox_application_state_seq', ['state', 'seq'], unique=False)
         batch_op.create_index(batch_op.f('ix_inbox_application_taken_up_at'), ['taken_up_at'], unique=False)
-        batch_op.create_index('ix_inbox_application_visit_key', ['visit_key'], unique=False, sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
+        batch_op.create_index('ix_inbox_application_visit_key', ['visit_key'], unique=False, sqlite_where=sa.text('visit_key IS NOT NULL'), postgresql_where=sa.text('visit_key IS NOT NULL'))
         batch_op.create_index('ix_inbox_application_waiting', ['lane', 'seq'], unique=False, sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
 
     op.create_table('login_attempt',
@@ -856,7 +856,7 @@ def downgrade() -> None:
     op.drop_table('login_attempt')
     with op.batch_alter_table('inbox_application', schema=None) as batch_op:
         batch_op.drop_index('ix_inbox_application_waiting', sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
-        batch_op.drop_index('ix_inbox_application_visit_key', sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
+        batch_op.drop_index('ix_inbox_application_visit_key', sqlite_where=sa.text('visit_key IS NOT NULL'), postgresql_where=sa.text('visit_key IS NOT NULL'))
         batch_op.drop_index(batch_op.f('ix_inbox_application_taken_up_at'))
         batch_op.drop_index('ix_inbox_application_state_seq')
         batch_op.drop_index(batch_op.f('ix_inbox_application_became_patient_id'))

@@ -108,6 +108,15 @@ def test_b4_a_newer_update_that_came_first_keeps_its_phone(hospital):
     assert hospital.phones(100) == ["+8613812345678"]
 
 
+def test_b4_what_an_update_said_of_its_visit_counts_once_the_visit_is_known(hospital):
+    listed = ("DG1|1||I10^高血压",)
+    hospital.receive(adt("A08", c=2, loc="W2^5^1", m="10:05", segments=listed), adt("A01", c=1, m="10:00"))
+
+    assert hospital.visit("V1").location == "W2-5-1"
+    assert hospital.diagnoses("V1") == ["I10 高血压"]
+    assert hospital.application(1).became_encounter_id == hospital.visit("V1").id
+
+
 def test_b5_a_discharge_before_its_admission_is_one_finished_visit_and_one_follow_up(hospital):
     hospital.receive(adt("A03", c=3, o="12:00"))
     issued = hospital.instructions("V1")

@@ -148,6 +148,9 @@ def messages(draw: st.DrawFn, events: Sequence[str], told: int) -> Told:
     }  # fmt: skip
     if event == "A03":
         fields["PV1_36"] = draw(st.sampled_from(["", "1", "2"]))
+    if event in ("A01", "A03", "A08"):
+        fields |= {"PV1_44": draw(st.sampled_from(["", "20261122083000", "20261122084500"])),
+                   "PV1_45": draw(st.sampled_from(["", "20261122091500", "20261122093000"]))}  # fmt: skip
     if event == "A40":
         fields |= {"mrg": draw(st.sampled_from([one for one in PATIENTS if one != patient])), "segments": []}
     return event, fields
@@ -186,7 +189,7 @@ def test_absorbing_everything_again_changes_nothing(database, feed):
 
 
 @on_one_database
-@given(data=st.data(), feed=feeds((*EVENTS_OF_A_VISIT, "A28", "A31"), distinct=True))
+@given(data=st.data(), feed=feeds((*EVENTS_OF_A_VISIT, "A08", "A28", "A31"), distinct=True))
 def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data, feed):
     found = [
         portrait(database, one_by_one(arriving(one))) for one in (feed, data.draw(st.permutations(feed)))
@@ -198,15 +201,19 @@ def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data
 
 
 def one_by_one(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
-    """Each in a batch of its own; cancels go with whatever speaks of their visit later, as the inbox does it."""
-    cancels = (VisitEventKind.CANCEL_ADMIT, VisitEventKind.CANCEL_DISCHARGE)
+    """Each in a batch of its own; what may have come before its visit goes with what opens it, as the inbox does it."""
+    opening = (VisitEventKind.ADMIT, VisitEventKind.REGISTER, VisitEventKind.DISCHARGE)
     batches: list[list[Arrival]] = []
-    cancelling: dict[str | None, list[Arrival]] = {}
+    early: dict[str, list[Arrival]] = {}
     for arrival in arrivals:
-        visit = arrival.change.encounter.visit_no if arrival.change.encounter else None
-        batches.append([*cancelling.get(visit, ()), arrival])
-        if arrival.change.event and arrival.change.event.kind in cancels:
-            cancelling.setdefault(visit, []).append(arrival)
+        visit, event = arrival.change.encounter, arrival.change.event
+        if visit is None or visit.visit_no is None:
+            batches.append([arrival])
+        elif event is not None and event.kind in opening:
+            batches.append([*early.get(visit.visit_no, ()), arrival])
+        else:
+            batches.append([arrival])
+            early.setdefault(visit.visit_no, []).append(arrival)
     return batches
 
 
@@ -286,6 +293,34 @@ def test_a_way_of_discharge_goes_with_the_discharge_that_was_cancelled(work):
 
     visit = work.one(Encounter)
     assert (visit.status, visit.discharge_way) == (EncounterStatus.FINISHED, DischargeWay.UNKNOWN)
+
+
+def test_an_update_corrects_the_time_of_discharge_and_of_admission(work):
+    absorb(work, change("A01"), change("A03", o="12:00"))
+    absorb(work, change("A08", m="13:00", PV1_44="20261122093000", PV1_45="20261122114500"), first=3)
+
+    visit = work.one(Encounter)
+    assert (visit.admitted_at, visit.discharged_at) == (moment("09:30"), moment("11:45"))
+    assert kinds_of_events(work) == ["EncounterDischarged", "EncounterRevised"]
+    assert VisitEventKind.UPDATE in {row.kind for row in work.all(VisitEvent)}
+
+
+def test_an_update_that_tells_the_known_times_or_was_told_before_is_not_logged(work):
+    known = {"PV1_44": "20261122093000", "PV1_45": "20261122114500"}
+    absorb(work, change("A01"), change("A03", o="12:00", **known))
+    absorb(
+        work, change("A08", m="13:00", **known), change("A08", m="11:00", PV1_45="20261122104500"), first=3
+    )
+
+    assert work.one(Encounter).discharged_at == moment("11:45")
+    assert len(work.all(VisitEvent)) == 2
+
+
+def test_a_time_of_discharge_in_an_update_opens_or_closes_nothing(work):
+    absorb(work, change("A01"), change("A08", m="13:00", PV1_45="20261122114500"))
+
+    visit = work.one(Encounter)
+    assert (visit.status, visit.discharged_at) == (EncounterStatus.IN_PROGRESS, None)
 
 
 # ── lists ───────────────────────────────────────────────────────────────────

@@ -249,6 +249,22 @@ def test_a_held_cancel_is_let_loose_by_its_visit_and_by_nothing_else(database, e
         assert applications(database)[0].became_encounter_id == visit.id
 
 
+def test_an_update_of_an_unknown_visit_is_applied_and_read_again_only_when_the_visit_opens(
+    database, evening, intake
+):
+    store(database, evening, adt("A08", c=1, m="10:05"), adt("A08", c=2, m="10:06"))
+    work_off(database, intake)
+    assert [(row.state, row.attempts, row.visit_key is None) for row in applications(database)] == [
+        (ApplicationState.APPLIED, 1, False)] * 2  # fmt: skip
+
+    store(
+        database, evening, adt("A08", c=3, m="10:07"), adt("A01", c=4, m="10:00"), adt("A08", c=5, m="10:08")
+    )
+    work_off(database, intake)
+    assert {row.visit_key for row in applications(database)} == {None}
+    assert [row.attempts for row in applications(database)] == [2, 2, 1, 1, 1]
+
+
 def test_a_hold_ends_after_a_day_and_not_before(database, evening, intake):
     store(database, evening, adt("A13", c=1, v="V9"))
     work_off(database, intake)
