@@ -24,11 +24,11 @@ from adapters.his.header import (
     read_separators,
     split_written_ends,
 )
-from adapters.his.moments import BadTime, Moment, birth_date, moment
+from adapters.his.moments import BadTime, ImpossibleDate, Moment, birth_date, moment
 
 __all__ = [
-    "NULL", "BadTime", "CharsetError", "Field", "Header", "Message", "Moment", "Null", "Segment", "Separators",
-    "birth_date", "decode", "make_ack", "moment", "read_header", "read_message", "split_batch",
+    "NULL", "BadTime", "CharsetError", "Field", "Header", "ImpossibleDate", "Message", "Moment", "Null", "Segment",
+    "Separators", "birth_date", "decode", "make_ack", "moment", "read_header", "read_message", "split_batch",
 ]  # fmt: skip
 
 

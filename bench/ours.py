@@ -87,6 +87,14 @@ def serve(folder: Path, roles: str) -> Server:
     return Server(command, port=port, log=folder / "server.log", cwd=ROOT, env=ENV)
 
 
+def profiled_listener(folder: Path) -> Server:
+    """The listener alone, in a process that prints its profile to its log when it is stopped."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.profiled_listener", f"127.0.0.1:{port}"]
+    env = ENV | {"HCRM_DB__URL": url(folder)}
+    return Server(command, port=port, log=folder / "profile.log", cwd=ROOT, env=env)
+
+
 @dataclass(frozen=True)
 class Waited:
     """What `hcrm inbox wait` printed, and the moment it returned."""

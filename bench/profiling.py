@@ -1,4 +1,4 @@
-"""Section `profile`: where the worker's time goes while it applies messages that wait in the inbox."""
+"""Section `profile`: where the time goes, of the listener while it stores and of the worker while it applies."""
 
 import shutil
 import subprocess
@@ -14,19 +14,26 @@ COUNT = 3000
 
 
 def measure_profile(setting: Setting, frames: Path) -> Section:
-    """Fill an inbox through the listener, stop it, and let a worker in one process drain it under cProfile."""
+    """Fill an inbox through a listener under cProfile, stop it, and let a worker under cProfile drain it."""
     section = Section("profile")
     with setting.room("profile") as folder:
         shutil.copytree(ours.prepare_template(setting), folder, dirs_exist_ok=True)
-        with ours.serve(folder, "listener") as server:
-            setting.client.send(port=server.port, frames=frames, connections=32, count=COUNT, seconds=60)
+        with ours.profiled_listener(folder) as server:
+            sent = setting.client.send(
+                port=server.port, frames=frames, connections=32, count=COUNT, seconds=60
+            )
+            server.stop()
+            listening = server.log.read_text(errors="replace")
         command = [sys.executable, "-m", "bench.profiled_worker", ours.url(folder)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             raise RuntimeError("\n".join(done.stderr.strip().splitlines()[-3:]))
     section.lines = [
+        f"What the listener does with {sent.acked} messages at 32 connections",
+        listening[listening.find("the listener's process") :].rstrip(),
+        "",
         f"What the worker does with {COUNT} new discharges (cProfile slows it down)",
         done.stdout.rstrip(),
     ]
-    section.data = {"text": done.stdout}
+    section.data = {"listener": listening, "worker": done.stdout}
     return section

@@ -45,7 +45,7 @@ def raise_alerts(
         add_entry(
             work, patient_id=row["patient_id"], happened_at=now, kind="alert",
             title=f"红旗预警（{raised.flag.level.label}）：{raised.flag.says}", subject_type="alert",
-            subject_id=row["id"], scope=instruction.department_id,
+            subject_id=row["id"], encounter_id=instruction.encounter_id,
         )  # fmt: skip
     return rows
 
@@ -124,7 +124,7 @@ def handle_alert(work: Work, *, alert_id: str, handling: str) -> Alert:
     alert.handling = handling.strip()
     add_entry(
         work, patient_id=alert.patient_id, happened_at=now, kind="alert", title=f"预警已处置：{alert.says}",
-        subject_type="alert", subject_id=alert.id, scope=alert.department_id,
+        subject_type="alert", subject_id=alert.id, encounter_id=alert.encounter_id,
     )  # fmt: skip
     _audit(work, alert, "alert.handle")
     return alert

@@ -1,10 +1,12 @@
 """What the work page of one instruction shows, read in one work. No request in here: the view says what was typed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from followup import alerts, review, worklist
 from followup.models import Alert, Review
@@ -16,6 +18,7 @@ from hcrm.centre.protocols import StepChannel
 from hcrm.centre.queries import get_instruction
 from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
 from hcrm.contact_log.queries import list_attempts
+from hcrm.core.inputs import Input
 from hcrm.core.work import Work
 from hcrm.forms.answers import Answered, Raw, read_answers
 from hcrm.forms.definition import Questionnaire
@@ -28,11 +31,17 @@ from hcrm.forms.render import (
     flags_by_code,
     form_fields,
     typed_answers,
+    typed_lines,
 )
 from hcrm.forms.scoring import RaisedFlag, raise_flags
 
 QUEUE_SIZE = 12
 _CHANNELS = {StepChannel.PHONE: Channel.PHONE}
+
+
+class _Base(Input):
+    answers: dict[str, str | list[str]]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class Typed:
     missed: str = ContactResult.NO_ANSWER.value  # how the last attempt ended
     channel: str = ""
     note: str = ""
+    confirm_death: str = ""
+    base: str = ""  # what the page was opened on (`base_of`); empty: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,8 @@ class FormPage:
     fields: Sequence[FormField]
     flags: Mapping[str, Sequence[RaisedFlag]]
     standing_note: str  # what somebody else noted meanwhile
+    original_note: str  # beside it: the note both began with
+    base: str  # what the page stands on now
 
     @property
     def instruction(self) -> Instruction:
@@ -103,7 +116,9 @@ def load_form_page(
     else:
         typed = None
     answers: Mapping[str, Raw] = typed.answers if typed else {}
+    base, base_note = _read_base(form, typed)
     mine = is_mine(work, instruction)
+    standing_note = _standing_note(work, instruction, typed) if standing is not None else ""
     return FormPage(
         found=found,
         form=form,
@@ -117,10 +132,25 @@ def load_form_page(
         alerts=alerts.list_for_instruction(work, instruction_id=instruction.id),
         reviews=review.list_reviews(work, instruction_id=instruction.id),
         typed=typed,
-        fields=form_fields(form, answers, errors or {}, standing) if typed else (),
+        fields=form_fields(form, answers, errors or {}, standing, base) if typed else (),
         flags=flags_by_code(judge(form, answers)),
-        standing_note=_standing_note(work, instruction, typed) if standing is not None else "",
+        standing_note=standing_note,
+        original_note=base_note if standing_note else "",
+        base=_standing_base(work, instruction) if standing is not None else typed.base if typed else "",
     )
+
+
+def base_of(answers: Answered, note: str | None) -> str:
+    """A draft as a page carries it, so that a conflict can show what both began with."""
+    return json.dumps({"answers": typed_answers(answers), "note": note or ""}, ensure_ascii=False)
+
+
+def list_typed(work: Work, *, instruction_id: str, typed: Typed) -> list[tuple[str, str]]:
+    """What was typed, in words, to be copied where it could not be saved."""
+    instruction = get_instruction(work, instruction_id=instruction_id).Instruction
+    form = load_form(work, code=instruction.form_code, version=instruction.form_version)
+    note = typed.note.strip()
+    return [*typed_lines(form, typed.answers), *([("备注", note)] if note else [])]
 
 
 def judge(form: Questionnaire, typed: Mapping[str, Raw]) -> Sequence[RaisedFlag]:
@@ -181,14 +211,29 @@ def _standing_note(work: Work, instruction: Instruction, typed: Typed | None) ->
     return "" if typed is None or note == typed.note.strip() else note or "未填写"
 
 
+def _standing_base(work: Work, instruction: Instruction) -> str:
+    draft = find_draft(work, subject_type=SUBJECT, subject_id=instruction.id)
+    return base_of(draft.answers, draft.note) if draft else ""
+
+
+def _read_base(form: Questionnaire, typed: Typed | None) -> tuple[Answered | None, str]:
+    """The answers and the note a page says it was opened on; it may say anything, so they are read as if typed."""
+    try:
+        carried = _Base.model_validate_json(typed.base if typed else "")
+    except ValidationError:
+        return None, ""
+    return read_answers(form, carried.answers, draft=True).values, carried.note or "未填写"
+
+
 def _from_draft(work: Work, instruction: Instruction) -> Typed:
     channel = contact_channel(instruction.channel).value
     draft = find_draft(work, subject_type=SUBJECT, subject_id=instruction.id)
     if draft is None:
-        return Typed(work.new_id(), channel=channel)
+        return Typed(work.new_id(), channel=channel, base=base_of({}, None))
     return Typed(
-        draft.id, draft.version, typed_answers(draft.answers), channel=channel, note=draft.note or ""
-    )
+        draft.id, draft.version, typed_answers(draft.answers), channel=channel, note=draft.note or "",
+        base=base_of(draft.answers, draft.note),
+    )  # fmt: skip
 
 
 def _tell(work: Work, response: Response) -> Told:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from hcrm.centre.models import Outcome
 from hcrm.contact_log.models import Channel, ContactResult
@@ -30,6 +30,14 @@ class FollowupInput(DraftInput):
     outcome: Outcome
     result: ContactResult
     channel: Channel
+    confirm_death: Annotated[str, Field(validate_default=True)] = ""
+
+    @field_validator("confirm_death")
+    @classmethod
+    def _confirmed(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("outcome") is Outcome.DIED and not value:
+            raise ValueError("请核实后勾选：登记已故会撤回该患者的其余随访指令")
+        return value
 
 
 class AttemptInput(Input):

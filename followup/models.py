@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hcrm.core.actor import Actor
 from hcrm.core.db import Base, Id, LabelledEnum
 
 
@@ -57,6 +58,7 @@ class ReviewCause(LabelledEnum):
     RED_FLAG = "red_flag", "红旗"
     LOST = "lost", "失访"
     REFUSED = "refused", "拒访"
+    DIED = "died", "已故"
     SAMPLE = "sample", "抽审"
     ALL = "all", "全部审核"
 
@@ -79,3 +81,8 @@ class Review(Base):
     reviewer_id: Mapped[str | None]
     reviewer_name: Mapped[str | None]
     comment: Mapped[str | None]
+
+    def decide(self, state: ReviewState, *, by: Actor, at: datetime, comment: str | None) -> None:
+        """Note the decision and whose it is."""
+        self.state, self.reviewed_at, self.comment = state, at, (comment or "").strip() or None
+        self.reviewer_id, self.reviewer_name = by.id, by.name

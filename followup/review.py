@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from followup.deaths import revoke_death
 from followup.models import Review, ReviewCause, ReviewState
 from hcrm.archive.models import Patient
 from hcrm.archive.queries import record_list_read
@@ -19,6 +20,13 @@ from hcrm.core.errors import ConflictError, HcrmError, NotFoundError
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
 from hcrm.web.paging import Page, keyset_page
+
+_CAUSES = {
+    Outcome.LOST: ReviewCause.LOST,
+    Outcome.REFUSED: ReviewCause.REFUSED,
+    Outcome.DIED: ReviewCause.DIED,
+}
+"""Outcomes the head looks at by default. A death reported by phone stops everything else: two pairs of eyes."""
 
 
 def choose_review(instruction: Instruction, *, outcome: Outcome, has_flags: bool) -> ReviewCause | None:
@@ -34,7 +42,7 @@ def choose_review(instruction: Instruction, *, outcome: Outcome, has_flags: bool
     if policy is ReviewPolicy.FLAGS:
         if has_flags:
             return ReviewCause.RED_FLAG
-        return {Outcome.LOST: ReviewCause.LOST, Outcome.REFUSED: ReviewCause.REFUSED}.get(outcome)
+        return _CAUSES.get(outcome)
     return None
 
 
@@ -98,19 +106,22 @@ def list_reviews(work: Work, *, instruction_id: str) -> Sequence[Review]:
 def approve_followup(work: Work, *, review_id: str, comment: str | None = None) -> Review:
     """The record stands; the instruction is completed."""
     review, instruction = _take(work, review_id)
-    _decide(work, review, ReviewState.APPROVED, comment)
+    review.decide(ReviewState.APPROVED, by=work.actor, at=work.clock.now(), comment=comment)
     complete_instruction(work, instruction=instruction)
     _tell(work, review, instruction, "随访记录审核通过", "review.approve")
     return review
 
 
 def send_back_followup(work: Work, *, review_id: str, comment: str | None) -> Review:
-    """The follow-up is to be done again; the comment says why."""
+    """The follow-up is to be done again; the comment says why. A death that was recorded is taken back with it."""
     if not (comment or "").strip():
         raise HcrmError("review.comment", "退回时请写明原因", field="comment")
     review, instruction = _take(work, review_id)
-    _decide(work, review, ReviewState.SENT_BACK, comment)
-    reopen_instruction(work, instruction=instruction, reason=review.comment or "")
+    review.decide(ReviewState.SENT_BACK, by=work.actor, at=work.clock.now(), comment=comment)
+    if instruction.outcome is Outcome.DIED:
+        revoke_death(work, patient_id=instruction.patient_id, reason=review.comment or "")
+    else:
+        reopen_instruction(work, instruction=instruction, reason=review.comment or "")
     _tell(work, review, instruction, "随访记录退回重做", "review.send_back")
     return review
 
@@ -134,20 +145,12 @@ def _take(work: Work, review_id: str) -> tuple[Review, Instruction]:
     return review, instruction
 
 
-def _decide(work: Work, review: Review, state: ReviewState, comment: str | None) -> None:
-    review.state = state
-    review.reviewed_at = work.clock.now()
-    review.reviewer_id = work.actor.id
-    review.reviewer_name = work.actor.name
-    review.comment = (comment or "").strip() or None
-
-
 def _tell(work: Work, review: Review, instruction: Instruction, title: str, action: str) -> None:
     work.session.flush()
     add_entry(
         work, patient_id=instruction.patient_id, happened_at=work.clock.now(), kind="instruction",
         title=f"{title}：{instruction.title}", subject_type="instruction", subject_id=instruction.id,
-        scope=instruction.department_id,
+        encounter_id=instruction.encounter_id,
     )  # fmt: skip
     record_audit(
         work, action=action, patients=[instruction.patient_id], subject_type="review", subject_id=review.id

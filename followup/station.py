@@ -105,7 +105,7 @@ def record_followup(
         work, instruction=instruction, outcome=outcome, done_at=work.clock.now(), in_review=review is not None
     )
     if outcome is Outcome.DIED:
-        report_death(work, patient_id=instruction.patient_id, source="followup")
+        report_death(work, patient_id=instruction.patient_id)
     _audit(work, instruction, "followup.record", outcome=outcome.value)
     return Recorded(instruction, response_id, flags, review)
 
@@ -155,7 +155,7 @@ def subject_of(instruction: Instruction) -> Subject:
     return Subject(
         type=SUBJECT, id=instruction.id, patient_id=instruction.patient_id,
         encounter_id=instruction.encounter_id, form_code=instruction.form_code,
-        form_version=instruction.form_version, scope=instruction.department_id,
+        form_version=instruction.form_version,
     )  # fmt: skip
 
 
@@ -198,7 +198,6 @@ def _log_contact(
     record_contact(
         work, entry_id=record_id, patient_id=instruction.patient_id, encounter_id=instruction.encounter_id,
         channel=channel, result=result, note=note, subject_type=SUBJECT, subject_id=instruction.id,
-        scope=instruction.department_id,
     )  # fmt: skip
 
 

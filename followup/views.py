@@ -10,10 +10,12 @@ from jinja2_fragments.flask import render_block
 from followup import alerts, queries, review, station, words, worklist
 from followup.form_page import (
     Typed,
+    base_of,
     contact_channel,
     contact_result,
     is_mine,
     judge,
+    list_typed,
     load_form_page,
     load_review_page,
 )
@@ -37,7 +39,6 @@ from hcrm.forms.render import (
     flagged_codes,
     flags_by_code,
     sent_answers,
-    typed_lines,
 )
 from hcrm.forms.service import DraftConflictError
 from hcrm.web.shell import console_work, flash, form_errors, require
@@ -88,7 +89,7 @@ def record_followup(instruction_id: str) -> ResponseReturnValue:
         entered = read_input(FollowupInput, {**_draft_values(), **_outcome_values()})
         with console_work() as work:
             following = _next_of(work, instruction_id)
-            values = {name: getattr(entered, name) for name in type(entered).model_fields}
+            values = entered.model_dump(exclude={"confirm_death"})
             recorded = station.record_followup(work, instruction_id=instruction_id, **values)
     except HcrmError as error:
         return _refused(instruction_id, error)
@@ -112,16 +113,18 @@ def save_draft(instruction_id: str) -> ResponseReturnValue:
                 answers=entered.answers, note=entered.note,
             )  # fmt: skip
             at = local_time(work.clock.now())
+        base = base_of(saved.answers.values, entered.note)
     except HcrmError as error:
         if quiet and error.status in (409, 422):
             return render_template("followup/_draft.html", refusal=error.message), error.status
         return _refused(instruction_id, error)
     if quiet:
-        return render_template("followup/_draft.html", saved=saved, at=at)
+        return render_template("followup/_draft.html", saved=saved, at=at, base=base)
     if saved.answers.errors:
         notice = "草稿已保存，标出的答案读不懂，没有保存"
         return _form_page(
-            instruction_id, typed=_typed(version=saved.version), errors=saved.answers.errors, notice=notice, status=422,
+            instruction_id, typed=_typed(version=saved.version, base=base), errors=saved.answers.errors,
+            notice=notice, status=422,
         )  # fmt: skip
     flash(f"草稿已保存 {at:%H:%M}", "success")
     return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
@@ -300,10 +303,15 @@ def _refused(instruction_id: str, error: HcrmError) -> ResponseReturnValue:
             instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409
         )
     if isinstance(error, ConflictError):
-        return _form_page(instruction_id, notice=error.message, kept=_kept(instruction_id), status=409)
+        with console_work(write=False) as work:
+            kept = list_typed(work, instruction_id=instruction_id, typed=_typed())
+        return _form_page(instruction_id, notice=error.message, kept=kept, status=409)
     if error.status != 422:
         raise error
     return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
+
+
+_FIELDS = ("outcome", "heard", "missed", "channel", "note", "confirm_death")
 
 
 def _draft_values() -> dict[str, Any]:
@@ -318,10 +326,11 @@ def _outcome_values() -> dict[str, str]:
     sent = request.form
     outcome = sent.get("outcome", "")
     result = contact_result(outcome, heard=sent.get("heard", ""), missed=sent.get("missed", ""))
-    return {"outcome": outcome, "result": result, "channel": sent.get("channel", "")}
+    words = {name: sent.get(name, "") for name in ("channel", "confirm_death")}
+    return {"outcome": outcome, "result": result, **words}
 
 
-def _typed(*, record_id: str | None = None, version: int | None = None) -> Typed:
+def _typed(*, record_id: str | None = None, version: int | None = None, base: str | None = None) -> Typed:
     """The form as it was sent, to be shown again."""
     sent = request.form
     number = sent.get("version", "0")
@@ -329,18 +338,9 @@ def _typed(*, record_id: str | None = None, version: int | None = None) -> Typed
         record_id=record_id or sent.get("record_id", ""),
         version=version if version is not None else int(number) if number.isdecimal() else 0,
         answers=sent_answers(sent.lists()),
-        **{name: sent.get(name, "") for name in ("outcome", "heard", "missed", "channel", "note")},
+        base=sent.get("base", "") if base is None else base,
+        **{name: sent.get(name, "") for name in _FIELDS},
     )
-
-
-def _kept(instruction_id: str) -> list[tuple[str, str]]:
-    """What was typed, in words."""
-    with console_work(write=False) as work:
-        instruction = get_instruction(work, instruction_id=instruction_id).Instruction
-        form = load_form(work, code=instruction.form_code, version=instruction.form_version)
-    lines = typed_lines(form, sent_answers(request.form.lists()))
-    note = request.form.get("note", "").strip()
-    return [*lines, ("备注", note)] if note else lines
 
 
 def _next_of(work: Work, instruction_id: str) -> str | None:

@@ -22,7 +22,13 @@ SHARED = {
     "alert_tones": ALERT_TONES, "review_tones": REVIEW_TONES, "level_tones": LEVEL_TONES, "levels": FlagLevel,
 }  # fmt: skip
 """What every template of the station may name; the forms' templates too."""
-LABELS = {"outcome": "随访结果", "result": "联系情况", "channel": "联系方式", "note": "备注"}
+LABELS = {
+    "outcome": "随访结果",
+    "result": "联系情况",
+    "channel": "联系方式",
+    "note": "备注",
+    "confirm_death": "确认已故",
+}
 """Names of the form's own fields, for the summary of errors."""
 
 

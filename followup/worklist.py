@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from followup.alerts import IS_UNHANDLED
 from followup.models import Alert
@@ -31,7 +32,7 @@ class Section(LabelledEnum):
     RED = "red", "有未处置红旗"
     OVERDUE = "overdue", "超期"
     DUE = "due", "到期"
-    MISSED = "missed", "已过期,可补录"
+    MISSED = "missed", "已过期，可补录"
 
 
 _TODAY = (Section.RED, Section.OVERDUE, Section.DUE)
@@ -52,7 +53,7 @@ def list_due(
     expired are only shown where asked for.
     """
     today = local_date(work.clock.now())
-    rank = _rank(today)
+    rank = _rank(work, today)
     statement = (
         sa.select(
             Instruction,
@@ -86,7 +87,7 @@ def list_due(
 def count_due(work: Work, *, mine: bool = True) -> Mapping[Section, int]:
     """How many each part of the list holds; RED counts instructions, `alerts.count_open` the red flags themselves."""
     today = local_date(work.clock.now())
-    rank = _rank(today)
+    rank = _rank(work, today)
     rows = work.execute(
         sa.select(rank.label("rank"), sa.func.count().label("number"))
         .select_from(Instruction)
@@ -107,7 +108,7 @@ def find_next(work: Work, *, after: str, mine: bool = True) -> str | None:
     Asked before the act: what was recorded no longer has a place in the list.
     """
     today = local_date(work.clock.now())
-    place = [_rank(today), Instruction.due_on, Instruction.id]
+    place = [_rank(work, today), Instruction.due_on, Instruction.id]
     here = work.execute(
         sa.select(place[0].label("rank"), Instruction.due_on, Instruction.id).where(Instruction.id == after)
     ).one_or_none()
@@ -144,15 +145,31 @@ def _is_missed(today: date) -> sa.ColumnElement[bool]:
     )
 
 
-def _rank(today: date) -> sa.ColumnElement[int]:
+def _rank(work: Work, today: date) -> sa.ColumnElement[int]:
     return sa.case(
-        (_HAS_ALERT, _RANKS[Section.RED]),
+        (_has_alert(work), _RANKS[Section.RED]),
         (Instruction.due_on < today, _RANKS[Section.OVERDUE]),
         else_=_RANKS[Section.DUE],
     )
 
 
-_HAS_ALERT = sa.select(sa.literal(1)).where(Alert.patient_id == Instruction.patient_id, IS_UNHANDLED).exists()
+def _has_alert(work: Work) -> sa.ColumnElement[bool]:
+    """Whether the patient has a red flag that waits, as far as the actor may see it."""
+    raised = aliased(Instruction)
+    return (
+        sa.select(sa.literal(1))
+        .select_from(Alert)
+        .join(raised, raised.id == Alert.instruction_id)
+        .where(
+            Alert.patient_id == Instruction.patient_id,
+            IS_UNHANDLED,
+            instructions_in_scope(work.actor, raised),
+        )
+        .correlate(Instruction)
+        .exists()
+    )
+
+
 _MAIN_DIAGNOSIS = (
     sa.select(Diagnosis.text)
     .where(Diagnosis.encounter_id == Instruction.encounter_id, Diagnosis.ended_at.is_(None))

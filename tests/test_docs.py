@@ -171,7 +171,7 @@ def test_every_job_and_measure_is_named() -> None:
 def test_every_event_of_the_log_is_named() -> None:
     events = set(re.findall(r"\blog\.(?:info|warning|error)\(\s*\"([a-z_.]+)\"", sources_of_code()))
     events |= set(
-        re.findall(r"log\.warning\(\"([a-z.]+)\" if was_full else \"([a-z.]+)\"", sources_of_code())[0]
+        re.findall(r"log\.warning\(\"([a-z.]+)\" if is_full else \"([a-z.]+)\"", sources_of_code())[0]
     )
 
     assert missing(events, doc("operations.md")) == []

@@ -52,6 +52,23 @@ def tracked_files() -> list[Path]:
     ]
 
 
+# ── words ───────────────────────────────────────────────────────────────────
+
+
+def test_chinese_sentences_have_chinese_commas():
+    """`接通,本人` is a slip of the keyboard; in data (JSON, lists of codes) both sides are not Chinese."""
+    slip = re.compile("[\u4e00-\u9fff”）],[\u4e00-\u9fff“（]")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in tracked_files()
+        if path.suffix in {".py", ".html", ".yaml", ".js"} and path != Path(__file__)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if slip.search(line)
+    ]
+
+    assert found == []
+
+
 # ── lists ───────────────────────────────────────────────────────────────────
 
 

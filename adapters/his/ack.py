@@ -15,7 +15,10 @@ _TYPE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,19}", re.ASCII)
 _EVENT: Final = re.compile(r"[A-Za-z0-9_]{0,20}", re.ASCII)
 
 _CONDITIONS: Final = {
+    100: "Segment sequence error",
     101: "Required field missing",
+    102: "Data type error",
+    104: "Value too long",
     200: "Unsupported message type",
     201: "Unsupported event code",
     202: "Unsupported processing id",
@@ -24,35 +27,56 @@ _CONDITIONS: Final = {
     207: "Application internal error",
 }
 """HL7 table 0357, as far as the door uses it."""
+_OF_REASONS: Final = {
+    "no_pid": 100,
+    "no_visit": 100,
+    "batch_cut": 100,
+    "no_patient_number": 101,
+    "no_merge_number": 101,
+    "charset": 102,
+    "impossible_date": 102,
+    "budget": 104,
+    "event_not_supported": 201,
+}
+"""Why a message cannot be mapped, as a code of that table."""
+_PLACE: Final = re.compile(r"([A-Z][A-Z0-9]{2})(?:-(\d+))?")
 
 
-class HeaderProblem(NamedTuple):
-    """Why a message is refused: E (error) or R (reject), the code of table 0357, the MSH field, and our reason word."""
+class Problem(NamedTuple):
+    """Why the answer is no: E (error) or R (reject), the code of table 0357, the place, and our reason word."""
 
     verdict: str
     code: int
-    field: int
+    field: int  # 0: the segment as a whole
     reason: str
+    segment: str = "MSH"
 
 
-def check_header(header: Header, source: Source | None) -> HeaderProblem | None:
+def check_header(header: Header, source: Source | None) -> Problem | None:
     """What makes the header unusable, by assurance section 0; `source` None means the sender is not admitted."""
     if not header.fields[9].strip(header.separators.component + " "):
-        return HeaderProblem("E", 101, 9, "header")
+        return Problem("E", 101, 9, "header")
     control_id = header.control_id
     if not control_id.strip() or len(control_id) > limits.MAX_CONTROL_ID:
-        return HeaderProblem("E", 101, 10, "header")
+        return Problem("E", 101, 10, "header")
     if not _TYPE.fullmatch(header.type):
-        return HeaderProblem("R", 200, 9, "header")
+        return Problem("R", 200, 9, "header")
     if not _EVENT.fullmatch(header.event):
-        return HeaderProblem("R", 201, 9, "header")
+        return Problem("R", 201, 9, "header")
     if source is None:
-        return HeaderProblem("R", 204, 3, "sender_unknown")
+        return Problem("R", 204, 3, "sender_unknown")
     if header.processing_id not in source.processing_ids:
-        return HeaderProblem("R", 202, 11, "processing_id")
+        return Problem("R", 202, 11, "processing_id")
     if header.version and not _VERSION.fullmatch(header.version):
-        return HeaderProblem("R", 203, 12, "version")
+        return Problem("R", 203, 12, "version")
     return None
+
+
+def body_problem(reason: str, place: str) -> Problem:
+    """What parks a message (`records.Unmapped`), as the answer says it: AE, with segment and field."""
+    found = _PLACE.match(place)
+    segment, field = (found[1], int(found[2] or 0)) if found else ("MSH", 0)
+    return Problem("E", _OF_REASONS.get(reason, 207), field, reason, segment)
 
 
 def is_acknowledgement(header: Header, raw: bytes) -> bool:
@@ -70,14 +94,15 @@ def answer_code(header: Header, source: Source | None, verdict: str) -> str:
 
     Both MSH-15 and MSH-16 empty is original mode: AA, AE, AR. Otherwise MSH-15 asks for CA, CE, CR; where only
     MSH-16 is filled, the one answer we give is the application's, by its condition (2.9.3 calls that equivalent to
-    original mode). `ack_mode` in the source overrides for senders that fill them but wait for AA.
+    original mode). `ack_mode` in the source overrides for senders that fill them but wait for AA; one that waits for
+    the application's word gets that alone, by MSH-16 or always.
     """
     mode = source.ack_mode if source else "auto"
     condition, prefix = header.accept_ack, "C"
     if mode == "original" or (mode == "auto" and not condition and not header.application_ack):
         condition, prefix = "AL", "A"
-    elif mode == "auto" and not condition:
-        condition, prefix = header.application_ack, "A"
+    elif mode == "application" or (mode == "auto" and not condition):
+        condition, prefix = header.application_ack or "AL", "A"
     elif not condition:
         condition = "AL"
     wanted = {"AL": True, "NE": False, "ER": verdict != "A", "SU": verdict == "A"}.get(
@@ -92,7 +117,7 @@ def make_ack(
     *,
     at: datetime,
     digest: bytes,
-    problem: HeaderProblem | None = None,
+    problem: Problem | None = None,
     note: str = "",
 ) -> bytes:
     """The ACK for a header, in its delimiters and charset; the same arguments give the same bytes.
@@ -117,8 +142,9 @@ def make_ack(
     if problem:
         text = note or _CONDITIONS[problem.code]
         coded = (str(problem.code), _CONDITIONS[problem.code], "HL70357")
-        place = component.join(("MSH", "1", str(problem.field)))
+        place = component.join((problem.segment, "1", str(problem.field or "")))
         if minor >= 5:
+            place = place.rstrip(component)
             err = f"ERR{bar}{bar}{place}{bar}{component.join(coded)}{bar}E{bar * 4}{text}\r"
         else:
             msa += bar + text

@@ -1,9 +1,9 @@
-"""PID, NK1 and AL1 to a patient record. Pure and total: what cannot be read becomes a flag, never an error."""
+"""PID, NK1 and AL1 to a patient record. Pure: what cannot be read becomes a flag, an impossible birth date an error."""
 
 import re
 from datetime import date, datetime, tzinfo
 
-from adapters.hl7v2 import NULL, BadTime, Field, Message, Segment, birth_date, moment
+from adapters.hl7v2 import NULL, BadTime, Field, ImpossibleDate, Message, Segment, birth_date, moment
 from hcrm.archive import records as r
 from hcrm.archive.terms import DeceasedState, IdentifierKind, Sex
 from hcrm.core.sources import Source
@@ -30,7 +30,7 @@ def map_patient(message: Message, source: Source, authority: str, flags: list[st
         identifiers=map_identifiers(pid, source, authority, flags),
         name=person_name(pid.text(5, 1), pid.text(5, 2)) or None,
         sex=_sex(pid, source, flags),
-        birth_date=r.NULL if birth is NULL else _birth_date(pid, flags),
+        birth_date=r.NULL if birth is NULL else _birth_date(pid),
         marital_status=_marital(pid),
         deceased=_deceased(pid, died_at),
         deceased_at=died_at,
@@ -108,12 +108,11 @@ def read_moment(text: str, zone: tzinfo, place: str, flags: list[str]) -> dateti
     return found.at if found else None
 
 
-def _birth_date(pid: Segment, flags: list[str]) -> date | None:
+def _birth_date(pid: Segment) -> date | None:
     try:
         return birth_date(pid.text(7))
-    except BadTime:
-        flags.append("bad_time:PID-7")
-        return None
+    except BadTime as error:
+        raise ImpossibleDate("PID-7") from error
 
 
 def _sex(pid: Segment, source: Source, flags: list[str]) -> Sex | None:

@@ -1,7 +1,9 @@
-"""PV1, DG1 and PR1 to an encounter record. Pure and total."""
+"""PV1, DG1 and PR1 to an encounter record. Pure: what cannot be read becomes a flag, an impossible stay an error."""
 
-from adapters.his.map_patient import named_segments, person_name, read_moment
-from adapters.hl7v2 import BadTime, Message, Segment, moment
+from datetime import datetime
+
+from adapters.his.map_patient import named_segments, person_name
+from adapters.hl7v2 import BadTime, ImpossibleDate, Message, Segment, moment
 from hcrm.archive import records as r
 from hcrm.archive.terms import DischargeWay, EncounterClass
 from hcrm.core.sources import Source
@@ -25,8 +27,8 @@ def map_encounter(message: Message, source: Source, authority: str, flags: list[
         department=_department(message, source),
         attending=_attending(pv1),
         location="-".join(part for part in (pv1.text(3, 1), pv1.text(3, 2), pv1.text(3, 3)) if part) or None,
-        admitted_at=read_moment(pv1.text(44), source.zoneinfo, "PV1-44", flags),
-        discharged_at=read_moment(pv1.text(45), source.zoneinfo, "PV1-45", flags),
+        admitted_at=_decisive_moment(pv1, 44, source),
+        discharged_at=_decisive_moment(pv1, 45, source),
         discharge_way=way,
         discharge_way_text=way_text,
         diagnoses=_diagnoses(message),
@@ -41,6 +43,14 @@ def visit_number(message: Message, source: Source) -> tuple[str, str]:
         if number:
             return message.at(f"{place}.4"), number
     return "", ""
+
+
+def _decisive_moment(pv1: Segment, field: int, source: Source) -> datetime | None:
+    try:
+        found = moment(pv1.text(field), source.zoneinfo)
+    except BadTime as error:
+        raise ImpossibleDate(f"PV1-{field}") from error
+    return found.at if found else None
 
 
 def _class(pv1: Segment, source: Source, flags: list[str]) -> tuple[EncounterClass | None, str | None]:

@@ -1,7 +1,9 @@
 """HL7 v2 messages to changes of the archive: one table of events, one line each. Pure: no database, no clock.
 
 Clocks as the truth table has them: demographics by EVN-2 else MSH-7, the visit by EVN-6 else EVN-2 else MSH-7,
-reversals by MSH-7. Where a sender's clock runs more than ten minutes ahead the receipt stands instead (B50).
+reversals by MSH-7. Where a sender's clock runs more than ten minutes ahead the receipt stands instead (B50); one that
+cannot be read is flagged and the next one counts (B49). An impossible date that decides something parks the message:
+admission, discharge, birth, or every clock there is.
 """
 
 from dataclasses import replace
@@ -13,6 +15,7 @@ from adapters.hl7v2 import (
     BadTime,
     CharsetError,
     Header,
+    ImpossibleDate,
     Message,
     Moment,
     decode,
@@ -52,7 +55,11 @@ def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped
         return r.Mapped(source.code, r.Unmapped("charset", "MSH-18"))
     if header.type == "ACK":
         return r.Mapped(source.code, r.Unmapped("unexpected_ack", "MSH-9", ignored=True))
-    return r.Mapped(source.code, _map(read_message(text), header, source, received_at, list(flags)))
+    try:
+        change = _map(read_message(text), header, source, received_at, list(flags))
+    except ImpossibleDate as error:
+        return r.Mapped(source.code, r.Unmapped("impossible_date", error.place))
+    return r.Mapped(source.code, change)
 
 
 def _map(
@@ -145,20 +152,36 @@ class _Clocks:
     def __init__(self, message: Message, source: Source, received_at: datetime, flags: list[str]) -> None:
         self._received_at = received_at
         self._flags = flags
+        self._impossible: set[str] = set()
+        self._read_at: dict[str, Moment | None] = {}
         msh7 = self._read(message, "MSH-7", source.zoneinfo)
         zone: tzinfo = msh7.offset if msh7 and msh7.offset else source.zoneinfo
-        evn2 = self._read(message, "EVN-2", zone)
-        evn6 = self._read(message, "EVN-6", zone)
-        receipt = Moment(received_at, "second")
-        self.told_at = (msh7 or evn2 or receipt).at
-        self.as_of = (evn2 or msh7 or receipt).at
-        self.visit = evn6 or evn2 or msh7 or receipt
+        for place in ("EVN-2", "EVN-6"):
+            self._read(message, place, zone)
+        self.told_at = self._first("MSH-7", "EVN-2").at
+        self.as_of = self._first("EVN-2", "MSH-7").at
+        self.visit = self._first("EVN-6", "EVN-2", "MSH-7")
+
+    def _first(self, *places: str) -> Moment:
+        """The first clock that can be read, else the receipt; not where something impossible was written instead."""
+        for place in places:
+            if found := self._read_at[place]:
+                return found
+        for place in places:
+            if place in self._impossible:
+                raise ImpossibleDate(place)
+        return Moment(self._received_at, "second")
 
     def _read(self, message: Message, place: str, zone: tzinfo) -> Moment | None:
+        self._read_at[place] = found = self._moment(message, place, zone)
+        return found
+
+    def _moment(self, message: Message, place: str, zone: tzinfo) -> Moment | None:
         try:
             found = moment(message.at(place), zone)
         except BadTime:
             self._flags.append(f"bad_time:{place}")
+            self._impossible.add(place)
             return None
         if found and found.at > self._received_at + _AHEAD:
             self._flags.append(f"clock_ahead:{place}")

@@ -9,7 +9,8 @@ import contextlib
 import signal
 import ssl
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -21,7 +22,8 @@ from hcrm.core.sources import Sources
 
 log = structlog.get_logger(__name__)
 
-_SWEEP_SECONDS = 1.0
+_EVERY_SECONDS = 1.0
+_READ_BYTES = 64 * 1024
 _REFUSAL_EVERY = 60.0  # refused connections of one address: one row a minute, not one a try (C10)
 
 
@@ -61,6 +63,7 @@ class MllpServer:
         self.clock = clock
         self.allowed = allowed
         self.counts: Counter[str] = Counter()
+        self.buffer = memoryview(bytearray(_READ_BYTES))
         self.held = 0
         self.connections: set[Connection] = set()
         self._is_empty = asyncio.Event()
@@ -70,7 +73,7 @@ class MllpServer:
         self._waiting: list[Connection] = []  # large frames that wait for memory
         self._going_on: Connection | None = None  # the one large frame that does not
         self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def address(self) -> tuple[str, int]:
@@ -85,15 +88,18 @@ class MllpServer:
         self._server = await loop.create_server(
             lambda: Connection(self, loop), host, port, ssl=tls, backlog=512
         )
-        self._sweeper = loop.create_task(self._sweep(loop))
+        self._tasks = [
+            loop.create_task(_every_second(partial(self._sweep, loop))),
+            loop.create_task(_every_second(self._pause_or_resume)),
+        ]
         log.info("mllp.listening", host=self.address[0], port=self.address[1])
 
     async def stop(self) -> None:
         """Stop reading, finish the commits, send their ACKs, close; within 15 seconds (X3)."""
         assert self._server is not None
-        assert self._sweeper is not None
         self._server.close()
-        self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
         for connection in list(self.connections):
             connection.finish()
         await self.committer.close()
@@ -161,24 +167,35 @@ class MllpServer:
 
     def _pass_on(self, now: float) -> None:
         """The large frame that may go on says nothing: another takes its turn."""
-        if self._waiting and self._going_on and now - self._going_on.heard_at > _SWEEP_SECONDS:
+        if self._waiting and self._going_on and now - self._going_on.heard_at > _EVERY_SECONDS:
             self._going_on = self._waiting.pop(0)
             self._going_on.release("memory")
 
     async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Once a second: time limits of every connection, and whether messages may go on arriving (A8)."""
-        was_full = False
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            for connection in list(self.connections):
-                connection.check(loop.time())
-            self._pass_on(loop.time())
-            await self.committer.refresh()
-            if self.committer.is_full != was_full:
-                was_full = self.committer.is_full
-                log.warning("mllp.paused" if was_full else "mllp.resumed")
-            for connection in list(self.connections):
-                if was_full:
-                    connection.hold("full")
-                else:
-                    connection.release("full")
+        """Time limits of every connection."""
+        for connection in list(self.connections):
+            connection.check(loop.time())
+        self._pass_on(loop.time())
+
+    async def _pause_or_resume(self) -> None:
+        """Whether messages may go on arriving (A8); in a task of its own, since a database may answer late."""
+        was_full = self.committer.is_full
+        await self.committer.refresh()
+        is_full = self.committer.is_full
+        if is_full != was_full:
+            log.warning("mllp.paused" if is_full else "mllp.resumed")
+        for connection in list(self.connections):
+            if is_full:
+                connection.hold("full")
+            else:
+                connection.release("full")
+
+
+async def _every_second(act: Callable[[], Awaitable[None]]) -> None:
+    """Again and again until cancelled, whatever goes wrong once."""
+    while True:
+        await asyncio.sleep(_EVERY_SECONDS)
+        try:
+            await act()
+        except Exception as error:  # noqa: BLE001  a limit that is no longer watched would be none
+            log.error("mllp.sweep_failed", error=type(error).__name__)

@@ -23,9 +23,15 @@ _TIME: Final = re.compile(
 
 
 class BadTime(ValueError):
-    """What stands there is no time: wrong shape, or a 25th hour. The caller flags the field and goes on."""
+    """What stands there is no time: wrong shape, or a 25th hour."""
 
-    code = "bad_time"
+
+class ImpossibleDate(ValueError):
+    """A field that decides something holds no time: the message is parked with the field's place."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,27 @@
-"""From the bytes of a frame or request body to what is stored and answered; nothing but headers is read."""
+"""From the bytes of a frame or request body to what is stored and answered.
+
+Nothing but headers is read, except for a source that waits for the application's word (`ack_mode: application`): its
+messages are mapped before the answer, without any database, and what would be parked for its form is told at once.
+"""
 
 import hashlib
 from datetime import datetime
 from typing import Final
 
-from adapters.his.ack import HeaderProblem, answer_code, check_header, is_acknowledgement, make_ack
+import structlog
+
+from adapters.his.ack import Problem, answer_code, body_problem, check_header, is_acknowledgement, make_ack
 from adapters.his.batch import BatchTooLong, Part, split_batch
 from adapters.his.header import read_header
 from hcrm.core import limits
 from hcrm.core.sources import Sources
 from hcrm.inbox.records import Incoming, Refused
 
+log = structlog.get_logger(__name__)
+
 FORMAT: Final = "hl7v2"
 _HEAD_BYTES: Final = 64
-_TOO_LONG: Final = HeaderProblem("E", 207, 1, "oversize")
+_TOO_LONG: Final = Problem("E", 207, 1, "oversize")
 
 
 def receive(raw: bytes, *, sources: Sources, peer: str, at: datetime) -> list[Incoming | Refused]:
@@ -44,14 +52,31 @@ def _receive_part(
         kind, flags = "ACK", (*part.flags, "unexpected_ack")
     else:
         kind, flags = header.kind, part.flags
-        code = answer_code(header, source, problem.verdict if problem else "A")
+        told = problem or (_judge(raw, sources, at) if source and source.ack_mode == "application" else None)
+        code = answer_code(header, source, told.verdict if told else "A")
         if code:
-            ack = make_ack(header, code, at=at, digest=digest, problem=problem)
+            ack = make_ack(header, code, at=at, digest=digest, problem=told)
     if problem:
         return Refused(problem.reason, len(raw), digest, raw[:_HEAD_BYTES], peer, at, ack=ack)
     return Incoming(
         header.sender, header.facility, header.control_id, digest, kind, FORMAT, raw, ack, peer, flags, at
     )  # fmt: skip
+
+
+def _judge(raw: bytes, sources: Sources, at: datetime) -> Problem | None:
+    """What the worker will park this message for as far as the message alone shows it; it is stored all the same."""
+    # Only such sources need it: without them the listener knows neither the mapping nor the archive's records.
+    from adapters.his.mapping import map_message  # noqa: PLC0415
+    from hcrm.archive.records import Unmapped  # noqa: PLC0415
+
+    try:
+        result = map_message(raw, sources, at).result
+    except Exception as error:  # noqa: BLE001  the worker meets it too, with its own tries and its place on the page
+        log.warning("mllp.not_judged", error=type(error).__name__)
+        return Problem("E", 207, 0, "error")
+    if not isinstance(result, Unmapped) or result.ignored:
+        return None
+    return body_problem(result.reason, result.detail)
 
 
 def refuse(raw: bytes, reason: str, *, peer: str, at: datetime, is_fatal: bool = False) -> Refused:

@@ -26,6 +26,7 @@ PERMISSIONS: dict[str, str] = {
     "followup.write": "接收指令并记录随访",
     "review.write": "审核随访记录",
     "alert.handle": "处理异常预警",
+    "death.revoke": "撤销死亡登记",
     "message.read": "查看接口消息的状态",
     "message.content": "查看接口消息的原文",
     "message.replay": "重新处理接口消息",

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from hcrm.accounts.models import Account, ApiToken, Role
 from hcrm.accounts.permissions import RowScope, roles
+from hcrm.accounts.sign_in import clean_username
 from hcrm.core import limits
 from hcrm.core.actor import Actor
+from hcrm.core.errors import NotFoundError
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
 from hcrm.web.paging import Page, keyset_page
@@ -18,6 +20,15 @@ from hcrm.web.paging import Page, keyset_page
 def get_account(work: Work, account_id: str) -> Account:
     """The account of that id."""
     return work.get(Account, account_id)
+
+
+def account_named(work: Work, username: str) -> Account:
+    """The account of that user name, however it is written."""
+    name = clean_username(username)
+    found = work.session.scalar(sa.select(Account).where(Account.username == name))
+    if found is None:
+        raise NotFoundError("account.unknown", f"没有账号 {name}")
+    return found
 
 
 def actor_for(work: Work, account: Account, *, address: str | None = None) -> Actor:

@@ -11,9 +11,10 @@ from hcrm.centre.protocols import Protocol, Protocols, require_known_codes
 from hcrm.centre.published import published_rules
 from hcrm.core.actor import system_actor
 from hcrm.core.crypto import make_key_file
-from hcrm.core.db import Database, parse_url
+from hcrm.core.db import Database, parse_url, sqlite_path
 from hcrm.core.definition_file import Definition, load_definitions
 from hcrm.core.definitions import latest_definitions, publish_definition
+from hcrm.core.installation import ensure_key_mark
 from hcrm.core.migrate import migrate
 from hcrm.core.paths import config_path
 from hcrm.core.runtime import key_path, open_database, open_keys
@@ -43,12 +44,13 @@ def install(settings: Settings, *, make_key: bool = False) -> Installed:
 
     `make_key` allows a key file to be made for PostgreSQL too, where it is never made silently.
     """
-    parse_url(settings.db.url)
+    url = parse_url(settings.db.url)
     if make_key and not key_path(settings).exists():
         make_key_file(key_path(settings))
-    open_keys(settings, may_make=True)
+    # Beside data that stands a new key would be the wrong one.
+    open_keys(settings, may_make=url.get_backend_name() == "sqlite" and not sqlite_path(url).exists())
     migrate(settings.db.url)
-    database = open_database(settings)
+    database = open_database(settings, may_be_new=True)
     try:
         return _fill(database)
     finally:
@@ -59,6 +61,7 @@ def _fill(database: Database) -> Installed:
     password = make_password()
     digest = hash_password(password)  # slow on purpose: before the transaction, not inside
     with open_work(database, actor=system_actor("init")) as work:
+        ensure_key_mark(work)
         published = publish_shipped(work)
         load_regions(work, config_path("regions.csv"))
         made = ensure_sysadmin(work, username=SYSADMIN, password_hash=digest)

@@ -15,6 +15,7 @@ from types import FrameType
 import structlog
 
 from hcrm.accounts.permissions import roles
+from hcrm.app.address import split_address
 from hcrm.core.errors import HcrmError
 from hcrm.core.migrate import require_current_schema
 from hcrm.core.runtime import open_database, open_sources
@@ -114,11 +115,3 @@ class _Parent:
                 child.kill()
                 code = 1
         return 1 if code else 0
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`127.0.0.1:8080` as host and port."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise HcrmError("serve.address", f"地址应写作 主机:端口，而不是 {address!r}")
-    return host.strip("[]"), int(port)

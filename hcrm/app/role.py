@@ -7,12 +7,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hcrm.core import limits
-from hcrm.core.db import Database
+import sqlalchemy as sa
+import structlog
+
+from hcrm.core.db import JOBS, LISTENER, WEB, Database
 from hcrm.core.errors import HcrmError
 from hcrm.core.logs import set_up_logging
 from hcrm.core.runtime import open_database
 from hcrm.core.settings import Settings, load_settings
+
+USES = {"web": WEB, "listener": LISTENER, "worker": JOBS, "scheduler": JOBS}
+AWAY_SECONDS = 1.0
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,17 +35,28 @@ def run_role(name: str, address: str) -> None:
     """Run one role in this process until it is told to stop."""
     set_up_logging()
     settings = load_settings()
-    serves = name in ("web", "listener")
-    busy = limits.SQLITE_BUSY_SECONDS if serves else limits.SQLITE_BUSY_JOB_SECONDS
-    database = open_database(settings, busy_seconds=busy)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     run: Callable[[Role], None] = importlib.import_module(f"hcrm.app.role_{name}").run
+    database = _open(settings, name, stop)
+    if database is None:
+        return
     try:
         run(Role(settings, database, address, stop))
     finally:
         database.dispose()
+
+
+def _open(settings: Settings, name: str, stop: threading.Event) -> Database | None:
+    """The database, as soon as it is there; None where we are told to stop first."""
+    while not stop.is_set():
+        try:
+            return open_database(settings, use=USES[name])
+        except sa.exc.OperationalError as error:
+            log.warning("serve.database_away", role=name, error=type(error).__name__)
+            stop.wait(AWAY_SECONDS)
+    return None
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ import asyncio
 import sqlalchemy as sa
 
 from adapters.his.mllp import MllpLimits, run_mllp
-from hcrm.app.processes import split_address
+from hcrm.app.address import split_address
 from hcrm.app.role import Role
+from hcrm.core import limits
 from hcrm.core.clock import SystemClock
+from hcrm.core.db import Database
 from hcrm.core.runtime import open_sources
+from hcrm.inbox.floor import read_floor, untaken
 from hcrm.inbox.intake import Committer
-from hcrm.inbox.models import InboxMessage
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 
 
 def run(role: Role) -> None:
@@ -20,7 +23,7 @@ def run(role: Role) -> None:
     allowed = MllpLimits(
         connections_per_address=mllp.connections_per_address, connections_total=mllp.connections_total
     )
-    committer = Committer(role.database, pending=lambda: count_pending(role))
+    committer = Committer(role.database, pending=lambda: count_pending(role.database))
     asyncio.run(
         run_mllp(
             host, port, committer=committer, sources=open_sources(role.settings), clock=SystemClock(), allowed=allowed
@@ -28,10 +31,21 @@ def run(role: Role) -> None:
     )  # fmt: skip
 
 
-def count_pending(role: Role) -> int:
-    """How many messages wait for the worker: not taken up yet, and taken up but not applied."""
-    with role.database.main.connect() as connection:
-        received = connection.scalar(sa.select(sa.func.max(InboxMessage.seq))) or 0
-        taken = connection.scalar(sa.text("SELECT max(seq) FROM inbox_application")) or 0
-        waiting = connection.scalar(sa.text("SELECT count(*) FROM inbox_application WHERE state = 'waiting'"))
-    return int(received) - int(taken) + int(waiting or 0)
+def count_pending(database: Database) -> int:
+    """How many messages wait for the worker: not taken up yet, and taken up but not applied.
+
+    Counted only as far as matters: behind a worker that stands still there may be millions.
+    """
+    enough = limits.PENDING_LIMIT + 1
+    with database.main.connect() as connection:
+        untaken_yet = sa.select(InboxMessage.seq).where(*untaken(read_floor(connection))).limit(enough)
+        waiting = (
+            sa.select(InboxApplication.seq)
+            .where(InboxApplication.state == ApplicationState.WAITING)
+            .limit(enough)
+        )
+        counts = [
+            connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery()))
+            for rows in (untaken_yet, waiting)
+        ]
+    return sum(count or 0 for count in counts)

@@ -4,8 +4,8 @@ import threading
 
 from waitress.server import create_server
 
+from hcrm.app.address import split_address
 from hcrm.app.factory import create_app
-from hcrm.app.processes import split_address
 from hcrm.app.role import Role
 
 DRAIN_SECONDS = 10

@@ -7,6 +7,7 @@ from hcrm.app import wiring
 from hcrm.app.role import Role
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import SystemClock
+from hcrm.core.db import is_away
 from hcrm.core.delivery import deliver_events
 from hcrm.core.runtime import open_sources
 from hcrm.inbox.service import process_messages
@@ -26,7 +27,9 @@ def run(role: Role) -> None:
         try:
             done = process_messages(role.database, intake)
             done += deliver_events(role.database, handlers, clock, actor)
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
+            if not is_away(error):
+                raise
             log.warning("worker.database_away", error=type(error).__name__)
             role.stop.wait(AWAY_SECONDS)
             continue

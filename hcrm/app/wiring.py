@@ -3,17 +3,28 @@
 from functools import partial
 
 from adapters.his.mapping import map_message
-from hcrm.archive.events import DischargeCancelled, EncounterDischarged, EncounterRevised, PatientDied
+from hcrm.archive.events import (
+    DeathRevoked,
+    DischargeCancelled,
+    EncounterDischarged,
+    EncounterRevised,
+    PatientDied,
+)
 from hcrm.centre.classification import classify_encounters
 from hcrm.centre.events import EncounterClassified, EncounterReclassified
 from hcrm.centre.instructions import CutOvers, issue_instructions
-from hcrm.centre.replanning import replan_instructions, withdraw_for_cancelled, withdraw_for_deceased
+from hcrm.centre.replanning import (
+    replan_instructions,
+    restore_for_living,
+    withdraw_for_cancelled,
+    withdraw_for_deceased,
+)
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import Clock
 from hcrm.core.delivery import Handlers
 from hcrm.core.settings import Settings
 from hcrm.core.sources import Sources
-from hcrm.inbox.service import Intake, Mappers
+from hcrm.inbox.take_up import Intake, Mappers
 
 MAPPERS: Mappers = {"hl7v2": map_message}
 
@@ -30,6 +41,7 @@ def handlers(settings: Settings, sources: Sources) -> Handlers:
         EncounterReclassified: [partial(replan_instructions, home_region=region, cut_overs=cut_overs)],
         DischargeCancelled: [withdraw_for_cancelled],
         PatientDied: [withdraw_for_deceased],
+        DeathRevoked: [restore_for_living],
     }
 
 

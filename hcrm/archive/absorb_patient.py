@@ -22,6 +22,7 @@ from hcrm.archive.models import (
 )
 from hcrm.archive.pinyin import name_pinyin
 from hcrm.archive.records import NULL, Change, ContactRecord, IdentifierRecord, PatientRecord
+from hcrm.archive.terms import TOLD_BY_PEOPLE
 from hcrm.core import limits
 from hcrm.core.text import clean_id_number, clean_phone
 from hcrm.core.work import Work
@@ -151,10 +152,11 @@ class PatientSide:
 
         The newest word counts; one that they live makes an earlier death disputed, in whatever order both arrive.
         """
-        was = patient["deceased"]
-        older = is_older(change.as_of, seq, patient["provenance"].get("deceased"))
+        was, standing = patient["deceased"], patient["provenance"].get("deceased")
+        older = is_older(change.as_of, seq, standing)
         if told is DeceasedState.DECEASED:
-            if not older:
+            confirms = was == told and standing is not None and standing[1] == TOLD_BY_PEOPLE
+            if confirms or not older:
                 self._put(patient, "deceased", told, change, seq)
                 self.patients.change(patient, deceased_at=at or patient["deceased_at"])
                 if was != DeceasedState.DECEASED:

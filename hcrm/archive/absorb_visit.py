@@ -219,7 +219,7 @@ class VisitSide:
         self.timeline.add(
             patient_id=visit["patient_id"], happened_at=event.happened_at, kind="visit",
             title=f"{EncounterClass(visit['encounter_class']).label} · {_WORDS.get(event.kind, event.kind.label)}",
-            subject_type="encounter", subject_id=visit["id"], scope=visit["department_id"],
+            subject_type="encounter", subject_id=visit["id"], encounter_id=visit["id"],
         )  # fmt: skip
 
     def _note(self, row: Row) -> None:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,11 +48,12 @@ class Rows:
 
     def change(self, row: Row, **values: Any) -> None:
         """Set what differs; written once per row at the end."""
-        changed = {name for name, value in values.items() if row[name] != value}
-        if not changed:
+        if row["id"] in self._new_ids:
+            row.update(values)
             return
-        row.update(values)
-        if row["id"] not in self._new_ids:
+        changed = {name for name, value in values.items() if row[name] != value}
+        if changed:
+            row.update(values)
             self._dirty.setdefault(row["id"], (row, set()))[1].update(changed)
 
     def write(self) -> None:
@@ -104,7 +106,12 @@ def values_in(column: Any, values: Iterable[Any]) -> Any:
 
 def stamp(as_of: datetime, source: str, seq: int) -> list[Any]:
     """What a row's `provenance` keeps of a value: since when, from whom, by which message."""
-    return [as_of.isoformat(), source, seq]
+    return [_written(as_of), source, seq]
+
+
+@lru_cache(maxsize=1024)
+def _written(moment: datetime) -> str:
+    return moment.isoformat()
 
 
 def is_older(as_of: datetime, seq: int, standing: Sequence[Any] | None) -> bool:

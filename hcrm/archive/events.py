@@ -37,6 +37,13 @@ class PatientDied(Fact):
 
 
 @dataclass(frozen=True)
+class DeathRevoked(Fact):
+    """The patient lives after all: people took back what they had noted, or decided what was disputed."""
+
+    patient_id: str
+
+
+@dataclass(frozen=True)
 class PatientsMerged(Fact):
     """Two archives became one."""
 

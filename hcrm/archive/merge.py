@@ -98,7 +98,8 @@ def merge_patients(
         TimelineEntry,
         [
             {"id": work.new_id(), "patient_id": survivor_id, "happened_at": now, "kind": "merge",
-             "title": "另一份档案并入本档案", "subject_type": "patient_merge", "subject_id": merge_id, "scope": None}
+             "title": "另一份档案并入本档案", "subject_type": "patient_merge", "subject_id": merge_id,
+             "encounter_id": None}
         ],
     )  # fmt: skip  # at once: the next merge of this work must find it
     record_audit(

@@ -210,8 +210,9 @@ class TimelineEntry(Base):
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
     happened_at: Mapped[datetime]
-    kind: Mapped[str]  # visit, instruction, contact, form, alert, merge
+    kind: Mapped[str]  # visit, instruction, contact, form, alert, death, merge
     title: Mapped[str]
     subject_type: Mapped[str]
     subject_id: Mapped[str]
-    scope: Mapped[str | None]  # department id whose people see it; None: everyone who sees the patient
+    encounter_id: Mapped[str | None] = mapped_column(ForeignKey("encounter.id"))
+    """The stay it is about: who may see that sees the line. None: everyone who sees the patient."""

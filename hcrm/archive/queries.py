@@ -20,12 +20,13 @@ def get_patient(work: Work, patient_id: str, *, action: str = "patient.read") ->
 
     Notes the read. Outside the scope it is as if there were no such patient, and the attempt is noted (C49).
     """
-    patient = _patient_in_scope(work, patient_id, action)
+    patient = patient_in_scope(work, patient_id, action)
     record_audit(work, action=action, patients=[patient.id], subject_type="patient", subject_id=patient.id)
     return patient
 
 
-def _patient_in_scope(work: Work, patient_id: str, action: str) -> Patient:
+def patient_in_scope(work: Work, patient_id: str, action: str) -> Patient:
+    """As `get_patient`, for acts that note themselves."""
     patient = surviving_patient(work, patient_id)
     condition = patient_condition(work.actor, patient.id)
     if condition is not None and not work.scalar(sa.select(condition)):
@@ -41,20 +42,6 @@ def surviving_patient(work: Work, patient_id: str) -> Patient:
             return patient
         patient = work.get(Patient, patient.merged_into_id)
     raise NotFoundError
-
-
-def merged_ids(work: Work, patient_id: str) -> list[str]:
-    """The id and every id that was merged into it: append-only tables (audit, inbox) keep the old ones."""
-    found = [patient_id]
-    frontier = [patient_id]
-    while frontier:
-        frontier = [
-            key
-            for key in work.scalars(sa.select(Patient.id).where(Patient.merged_into_id.in_(frontier)))
-            if key not in found
-        ]
-        found += frontier
-    return found
 
 
 def record_list_read(
@@ -89,7 +76,7 @@ def masked_phones(work: Work, patient_ids: Sequence[str]) -> dict[str, str]:
 
 def reveal_contact(work: Work, *, patient_id: str, contact_id: str) -> str:
     """One phone number in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
-    patient = _patient_in_scope(work, patient_id, "patient.reveal")
+    patient = patient_in_scope(work, patient_id, "patient.reveal")
     contact = work.get(ContactPoint, contact_id)
     if contact.patient_id != patient.id:
         raise NotFoundError
@@ -99,7 +86,7 @@ def reveal_contact(work: Work, *, patient_id: str, contact_id: str) -> str:
 
 def reveal_identifier(work: Work, *, patient_id: str, identifier_id: str) -> str:
     """One ID number in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
-    patient = _patient_in_scope(work, patient_id, "patient.reveal")
+    patient = patient_in_scope(work, patient_id, "patient.reveal")
     identifier = work.get(PatientIdentifier, identifier_id)
     if identifier.patient_id != patient.id or identifier.value_sealed is None:
         raise NotFoundError
@@ -109,7 +96,7 @@ def reveal_identifier(work: Work, *, patient_id: str, identifier_id: str) -> str
 
 def reveal_address(work: Work, *, patient_id: str, address_id: str) -> str:
     """One address in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
-    patient = _patient_in_scope(work, patient_id, "patient.reveal")
+    patient = patient_in_scope(work, patient_id, "patient.reveal")
     address = work.get(Address, address_id)
     if address.patient_id != patient.id:
         raise NotFoundError
@@ -119,7 +106,7 @@ def reveal_address(work: Work, *, patient_id: str, address_id: str) -> str:
 
 def reveal_related(work: Work, *, patient_id: str, related_id: str) -> str:
     """A relative's number in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
-    patient = _patient_in_scope(work, patient_id, "patient.reveal")
+    patient = patient_in_scope(work, patient_id, "patient.reveal")
     related = work.get(RelatedPerson, related_id)
     if related.patient_id != patient.id or related.phone_sealed is None:
         raise NotFoundError

@@ -30,15 +30,18 @@ def scope_patients(statement: Statement, actor: Actor) -> Statement:
 
 def scope_encounters(statement: Statement, actor: Actor) -> Statement:
     """Keep the stays the actor may see in lists; the statement selects from `Encounter`."""
+    return statement if actor.department_ids is None else statement.where(_is_stay_of(actor))
+
+
+def scope_by_stay(statement: Statement, encounter_id: Any, actor: Actor) -> Statement:
+    """Keep the rows of a patient that hang on a stay the actor may see, and those that hang on none.
+
+    The one rule for everything a patient's page lists: timeline, contacts. `encounter_id` is the rows' column.
+    """
     if actor.department_ids is None:
         return statement
-    reasons = _encounter_reasons(actor)
-    if actor.practitioner_id:
-        assigned = sa.select(sa.literal(1)).select_from(_INSTRUCTION).where(
-            _INSTRUCTION.c.encounter_id == Encounter.id, _INSTRUCTION.c.assignee_id == actor.practitioner_id
-        )  # fmt: skip
-        reasons.append(assigned.exists())
-    return statement.where(sa.or_(sa.false(), *reasons))
+    visible = sa.select(Encounter.id).where(Encounter.id == encounter_id, _is_stay_of(actor)).exists()
+    return statement.where(sa.or_(encounter_id.is_(None), visible))
 
 
 def scope_by_department(statement: Statement, column: Any, actor: Actor) -> Statement:
@@ -61,6 +64,17 @@ def patient_condition(actor: Actor, patient_id: Any) -> sa.ColumnElement[bool] |
     if actor.practitioner_id:
         assigned = sa.select(sa.literal(1)).select_from(_INSTRUCTION).where(
             _INSTRUCTION.c.patient_id == patient_id, _INSTRUCTION.c.assignee_id == actor.practitioner_id
+        )  # fmt: skip
+        reasons.append(assigned.exists())
+    return sa.or_(sa.false(), *reasons)
+
+
+def _is_stay_of(actor: Actor) -> sa.ColumnElement[bool]:
+    """Whether a stay is one of the actor's departments, or theirs: attended, or with an instruction for them."""
+    reasons = _encounter_reasons(actor)
+    if actor.practitioner_id:
+        assigned = sa.select(sa.literal(1)).select_from(_INSTRUCTION).where(
+            _INSTRUCTION.c.encounter_id == Encounter.id, _INSTRUCTION.c.assignee_id == actor.practitioner_id
         )  # fmt: skip
         reasons.append(assigned.exists())
     return sa.or_(sa.false(), *reasons)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from hcrm.archive.models import ContactPoint, DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
 from hcrm.archive.queries import masked_phones, record_list_read
-from hcrm.archive.scope import scope_patients
+from hcrm.archive.scope import scope_encounters, scope_patients
 from hcrm.archive.terms import WITHOUT_BED
 from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
 from hcrm.core import limits
@@ -49,7 +49,7 @@ class PatientLine:
     deceased: DeceasedState
     record_no: str | None
     phone: str | None  # masked
-    department: str | None  # of the latest stay
+    department: str | None  # of the latest stay in scope
     status: EncounterStatus | None
     encounter_class: EncounterClass | None
     admitted_at: datetime | None
@@ -66,7 +66,7 @@ def search_patients(
     """
     words = " ".join(half_width(q).split())[:WORDS_LIMIT].replace("\x00", "")
     statement = sa.select(Patient).where(Patient.merged_into_id.is_(None), ~Patient.is_nullified)
-    statement = scope_patients(_filtered(statement, filters or PatientFilters()), work.actor)
+    statement = scope_patients(_filtered(work, statement, filters or PatientFilters()), work.actor)
     found_by: list[str] = []
     if words:
         reasons = _reasons(work, words)
@@ -123,7 +123,7 @@ def _owner(model: Any, *where: Any) -> sa.ColumnElement[bool]:
     return Patient.id.in_(sa.select(model.patient_id).where(*where))
 
 
-def _filtered(statement: sa.Select[Any], filters: PatientFilters) -> sa.Select[Any]:
+def _filtered(work: Work, statement: sa.Select[Any], filters: PatientFilters) -> sa.Select[Any]:
     where = []
     if filters.department_id:
         where.append(Encounter.department_id == filters.department_id)
@@ -132,7 +132,8 @@ def _filtered(statement: sa.Select[Any], filters: PatientFilters) -> sa.Select[A
         where.append(Encounter.encounter_class.not_in(WITHOUT_BED))  # an outpatient is not 在院
     if not where:
         return statement
-    return statement.where(sa.select(Encounter.id).where(Encounter.patient_id == Patient.id, *where).exists())
+    stays = sa.select(Encounter.id).where(Encounter.patient_id == Patient.id, *where)
+    return statement.where(scope_encounters(stays, work.actor).exists())
 
 
 def _lines(work: Work, patients: Sequence[Patient]) -> list[PatientLine]:
@@ -178,7 +179,7 @@ def _record_numbers(work: Work, ids: Sequence[str]) -> dict[str, str]:
 
 
 def _latest_stays(work: Work, ids: Sequence[str]) -> dict[str, Any]:
-    rows = work.execute(
+    statement: Any = (
         sa.select(
             Encounter.patient_id, Encounter.status, Encounter.encounter_class, Encounter.admitted_at,
             Encounter.discharged_at, Department.name.label("department"),
@@ -187,4 +188,4 @@ def _latest_stays(work: Work, ids: Sequence[str]) -> dict[str, Any]:
         .where(Encounter.patient_id.in_(ids), Encounter.status != EncounterStatus.CANCELLED)
         .order_by(Encounter.patient_id, sa.func.coalesce(Encounter.admitted_at, Encounter.created_at), Encounter.id)
     )  # fmt: skip
-    return {row.patient_id: row for row in rows}
+    return {row.patient_id: row for row in work.execute(scope_encounters(statement, work.actor))}

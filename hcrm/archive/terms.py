@@ -20,6 +20,10 @@ class DeceasedState(LabelledEnum):
     DISPUTED = "disputed", "存疑"
 
 
+TOLD_BY_PEOPLE = "followup"
+"""Source of what a relative said on the phone and no message: it gives way to any message's word."""
+
+
 class IdentifierKind(LabelledEnum):
     """What an identifier is good for."""
 

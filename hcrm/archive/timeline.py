@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive.models import TimelineEntry
+from hcrm.archive.scope import scope_by_stay
 from hcrm.core import limits
 from hcrm.core.work import Work
 from hcrm.web.paging import Page, keyset_page
@@ -17,6 +18,7 @@ KINDS = {
     "contact": "联系",
     "form": "随访记录",
     "alert": "预警",
+    "death": "在世情况",
     "merge": "档案合并",
 }
 """What a line can be about, and its word on the page."""
@@ -31,13 +33,13 @@ def add_entry(
     title: str,
     subject_type: str,
     subject_id: str,
-    scope: str | None = None,
+    encounter_id: str | None = None,
 ) -> None:
-    """Tell one thing; the row is written when the work closes. `scope` is the department whose people see it."""
+    """Tell one thing; the row is written when the work closes. About a stay, it is for whom that stay is."""
     work.defer(
         TimelineEntry,
         {"id": work.new_id(), "patient_id": patient_id, "happened_at": happened_at, "kind": kind, "title": title,
-         "subject_type": subject_type, "subject_id": subject_id, "scope": scope},
+         "subject_type": subject_type, "subject_id": subject_id, "encounter_id": encounter_id},
     )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def list_timeline(
     key: str | None = None,
     size: int = limits.PAGE_SIZE,
 ) -> Page[TimelineEntry]:
-    """A page of the patient's story, newest first, as far as the actor's departments may know it.
+    """A page of the patient's story, newest first, as far as it is about stays the actor may see, or about none.
 
     It asks nothing about the patient: the caller came through `archive.queries.get_patient`, which applies the
     scope and writes the audit line.
@@ -57,10 +59,6 @@ def list_timeline(
     statement: sa.Select[Any] = sa.select(TimelineEntry).where(TimelineEntry.patient_id == patient_id)
     if kinds:
         statement = statement.where(TimelineEntry.kind.in_(sorted(kinds)))
-    departments = work.actor.department_ids
-    if departments is not None:
-        statement = statement.where(
-            sa.or_(TimelineEntry.scope.is_(None), TimelineEntry.scope.in_(sorted(departments)))
-        )
+    statement = scope_by_stay(statement, TimelineEntry.encounter_id, work.actor)
     order = [TimelineEntry.happened_at.desc(), TimelineEntry.id.desc()]
     return keyset_page(work, statement, order=order, key=key, size=size)

@@ -26,6 +26,7 @@ ACTIONS: dict[str, str] = {
     "alert.read": "查看预警",
     "audit.read": "查看审计日志",
     "contact.record": "记录联系",
+    "death.revoke": "撤销死亡登记",
     "encounter.classify": "患者分类",
     "encounter.list": "查看就诊列表",
     "event.retry": "重新投递事件",
@@ -55,6 +56,7 @@ ACTIONS: dict[str, str] = {
     "patient.read": "查看患者档案",
     "patient.report_death": "登记死亡",
     "patient.reveal": "显示完整电话或证件号",
+    "patient.revoke_death": "撤销死亡登记",
     "patient.search": "检索患者",
     "response.save": "保存随访草稿",
     "review.approve": "审核通过",
@@ -129,10 +131,9 @@ def list_events(
 
 
 def same_patient(work: Work, patient_id: str) -> list[str]:
-    """Every id under which this person's archive was or is known: the log keeps the id as it was then.
+    """Every id under which this person's archive was or is known: logs (audit, inbox) keep the id as it was then.
 
-    The archive is a layer above, so its table is named here and not imported; `archive.queries.merged_ids` is the
-    same walk for everybody else.
+    The archive is a layer above, so its table is named here and not imported.
     """
     patient = sa.table("patient", sa.column("id"), sa.column("merged_into_id"))
     found: list[str] = []

@@ -34,10 +34,12 @@ CutOvers = Mapping[str, datetime]
 """Source to the moment it went live: stays that ended before it are history and issue nothing."""
 NO_CUT_OVERS: CutOvers = MappingProxyType({})
 
-UNKNOWN_WAY = "离院方式未知,先核实"
-DISPUTED_DEATH = "是否在世存疑,先核实"
+UNKNOWN_WAY = "离院方式未知，先核实"
+DISPUTED_DEATH = "是否在世存疑，先核实"
 RECORDABLE_STATES = (*OPEN_STATES, InstructionState.EXPIRED)
 """States in which a contact may be recorded; after the window closed it counts as done late."""
+RECORDED_STATES = (InstructionState.IN_REVIEW, InstructionState.COMPLETED)
+"""States in which a contact was recorded."""
 
 
 # ── issued by the centre ────────────────────────────────────────────────────
@@ -92,7 +94,7 @@ def tell_issued(work: Work, *, rows: Sequence[Row], words: str) -> None:
         add_entry(
             work, patient_id=issued[0]["patient_id"], happened_at=work.clock.now(), kind="instruction",
             title=f"{words} {len(issued)} 条（{protocols}）", subject_type="encounter", subject_id=encounter_id,
-            scope=issued[0]["department_id"],
+            encounter_id=encounter_id,
         )  # fmt: skip
     if rows:
         record_audit(work, action="instruction.issue", patients=[row["patient_id"] for row in rows])
@@ -141,7 +143,7 @@ def return_instruction(work: Work, *, instruction_id: str, reason: str) -> Instr
     add_entry(
         work, patient_id=instruction.patient_id, happened_at=work.clock.now(), kind="instruction",
         title=f"随访指令已退回：{instruction.title}", subject_type="instruction", subject_id=instruction.id,
-        scope=instruction.department_id,
+        encounter_id=instruction.encounter_id,
     )  # fmt: skip
     _audit(work, instruction, "instruction.return")
     return instruction
@@ -183,8 +185,8 @@ def complete_instruction(work: Work, *, instruction: Instruction) -> None:
 
 
 def reopen_instruction(work: Work, *, instruction: Instruction, reason: str) -> None:
-    """The review sent it back: it is to be done again, and does not count as done until then."""
-    _require_state(instruction, (InstructionState.IN_REVIEW,), "退回重做")
+    """What was recorded does not stand: it is to be done again, and does not count as done until then."""
+    _require_state(instruction, RECORDED_STATES, "退回重做")
     instruction.outcome = instruction.done_at = instruction.done_on = None
     instruction.reason = reason
     _change_state(work, instruction, InstructionState.IN_PROGRESS, reason)
@@ -203,7 +205,7 @@ def withdraw_instruction(work: Work, *, instruction_id: str, reason: str) -> Ins
     add_entry(
         work, patient_id=instruction.patient_id, happened_at=work.clock.now(), kind="instruction",
         title=f"随访指令已撤回：{instruction.title}", subject_type="instruction", subject_id=instruction.id,
-        scope=instruction.department_id,
+        encounter_id=instruction.encounter_id,
     )  # fmt: skip
     _audit(work, instruction, "instruction.withdraw")
     return instruction

@@ -5,6 +5,7 @@ from datetime import date
 import sqlalchemy as sa
 
 from hcrm.archive.visit_models import DischargeWay, Encounter, EncounterClass, EncounterStatus
+from hcrm.centre.models import DONE_IN_WINDOW as IS_DONE_IN_WINDOW
 from hcrm.centre.models import IS_OPEN, Instruction, InstructionState
 from hcrm.contact_log.models import ContactEntry, ContactResult
 from hcrm.core.measure import Measure, Population, Unit
@@ -40,13 +41,8 @@ def _instructions(counts: sa.ColumnElement[bool], *where: sa.ColumnElement[bool]
 
 def _done_in_window(today: date) -> Population:
     """What is due later this month is not due yet: every month would otherwise begin at nought."""
-    in_window = sa.and_(
-        Instruction.done_on.is_not(None),
-        Instruction.done_on >= Instruction.opens_on,
-        Instruction.done_on <= Instruction.closes_on,
-    )
     return _instructions(
-        in_window, Instruction.state != InstructionState.WITHDRAWN, Instruction.due_on <= today
+        IS_DONE_IN_WINDOW, Instruction.state != InstructionState.WITHDRAWN, Instruction.due_on <= today
     )
 
 

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, bindparam, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, and_, bindparam, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.core.db import Base, Id, LabelledEnum
@@ -67,7 +67,7 @@ class ReviewPolicy(LabelledEnum):
     """Which records the department head looks at, set per protocol step."""
 
     NONE = "none", "不审核"
-    FLAGS = "flags", "红旗、失访、拒访"
+    FLAGS = "flags", "红旗、失访、拒访、已故"
     SAMPLE = "sample", "抽审"
     ALL = "all", "全部审核"
 
@@ -114,7 +114,7 @@ class Instruction(Base):
     assignee_id: Mapped[str | None] = mapped_column(ForeignKey("practitioner.id"))  # nobody: exception queue
     state: Mapped[InstructionState]
     outcome: Mapped[Outcome | None]
-    note: Mapped[str | None]  # 离院方式未知,先核实
+    note: Mapped[str | None]  # 离院方式未知，先核实
     reason: Mapped[str | None]  # why it was returned, withdrawn or sent back
     withdrawal: Mapped[Withdrawal | None]
     opens_on: Mapped[date]
@@ -132,8 +132,10 @@ IS_OPEN = Instruction.state.in_(bindparam("open_states", OPEN_STATES, expanding=
 """The physician still has to act. The states stand in the statement itself: SQLite uses the partial indexes only so."""
 
 
-DONE_IN_WINDOW = Instruction.done_on.between(Instruction.opens_on, Instruction.closes_on)
-"""The contact was recorded within the window; not yet done is not true."""
+DONE_IN_WINDOW = and_(
+    Instruction.done_on.is_not(None), Instruction.done_on.between(Instruction.opens_on, Instruction.closes_on)
+)
+"""The contact was recorded within the window. Not yet done is false, not unknown: the rest is counted too."""
 
 
 class InstructionHistory(Base):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from hcrm.archive.events import DischargeCancelled, PatientDied
+from hcrm.archive.events import DeathRevoked, DischargeCancelled, PatientDied
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.timeline import add_entry
 from hcrm.archive.visit_models import Encounter, EncounterStatus
@@ -91,6 +91,21 @@ def withdraw_for_deceased(work: Work, facts: Sequence[PatientDied]) -> int:
     return _withdraw(work, rows, Withdrawal.DIED)
 
 
+def restore_for_living(work: Work, facts: Sequence[DeathRevoked]) -> int:
+    """Restore what was withdrawn because these patients were thought dead, as far as the discharge stands; how many."""
+    patients = sorted({fact.patient_id for fact in facts})
+    withdrawn = (
+        Instruction.patient_id.in_(patients),
+        Instruction.state == InstructionState.WITHDRAWN,
+        Instruction.withdrawal == Withdrawal.DIED,
+    )
+    discharges = work.execute(sa.select(Instruction.encounter_id, Instruction.trigger_id).where(*withdrawn))
+    triggers = [EncounterReclassified(row.encounter_id, row.trigger_id) for row in discharges]
+    stays = {stay.trigger_id: stay for stay in load_stays(work, triggers) if not stay.has_died}
+    standing = _lock(work, *withdrawn, Instruction.trigger_id.in_(sorted(stays)))
+    return _follow(work, standing, stays, why="死亡登记已撤销")
+
+
 def _key(row: Standing) -> tuple[str, str]:
     return row["trigger_id"], row["protocol_code"]
 
@@ -125,7 +140,9 @@ def _withdraw(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
     return len(rows)
 
 
-def _follow(work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay]) -> int:
+def _follow(
+    work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay], *, why: str = "出院记录更正"
+) -> int:
     """Restore what a message had withdrawn; move what is untouched; how many were changed."""
     rows = [row for row in standing if row["state"] is InstructionState.ISSUED or _is_restorable(row)]
     owners = find_owners(work, stays.values())
@@ -138,7 +155,7 @@ def _follow(work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay])
             values["assignee_id"] = row["assignee_id"]
         if _is_restorable(row):
             restored.append(row)
-            _note(work, row, InstructionState.ISSUED, "出院记录更正，重新下达")
+            _note(work, row, InstructionState.ISSUED, f"{why}，重新下达")
         elif any(row[name] != values[name] for name in _FOLLOWING):
             _note(work, row, InstructionState.ISSUED, "随出院记录更正调整")
         else:
@@ -148,7 +165,7 @@ def _follow(work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay])
              "version": row["version"] + 1}
         )  # fmt: skip
     work.update_rows(Instruction, changed)
-    _tell(work, restored, "已恢复随访指令", "出院记录更正")
+    _tell(work, restored, "已恢复随访指令", why)
     if changed:
         patients = {row["id"]: row["patient_id"] for row in rows}
         record_audit(work, action="instruction.replan", patients=[patients[row["id"]] for row in changed])
@@ -198,5 +215,5 @@ def _tell(work: Work, rows: Sequence[Standing], words: str, reason: str) -> None
         add_entry(
             work, patient_id=told[0]["patient_id"], happened_at=work.clock.now(), kind="instruction",
             title=f"{words} {len(told)} 条（{reason}）", subject_type="encounter", subject_id=encounter_id,
-            scope=told[0]["department_id"],
+            encounter_id=encounter_id,
         )  # fmt: skip

@@ -7,13 +7,9 @@ from hcrm.centre.models import Instruction
 from hcrm.core.actor import Actor
 
 
-def instructions_in_scope(actor: Actor) -> ColumnElement[bool]:
-    """Those of the actor's departments, and those assigned to them wherever the patient lay."""
+def instructions_in_scope(actor: Actor, of: type[Instruction] = Instruction) -> ColumnElement[bool]:
+    """Those of the actor's departments, and those assigned to them wherever the patient lay; `of` may be an alias."""
     if actor.department_ids is None:
         return sa.true()
-    mine = Instruction.department_id.in_(sorted(actor.department_ids))
-    return (
-        mine
-        if actor.practitioner_id is None
-        else sa.or_(mine, Instruction.assignee_id == actor.practitioner_id)
-    )
+    mine = of.department_id.in_(sorted(actor.department_ids))
+    return mine if actor.practitioner_id is None else sa.or_(mine, of.assignee_id == actor.practitioner_id)

@@ -8,8 +8,8 @@ import click
 
 from hcrm.accounts.passwords import check_new_password, hash_password, make_password
 from hcrm.accounts.permissions import SCOPES, roles
-from hcrm.accounts.queries import list_accounts, list_tokens
-from hcrm.accounts.service import add_account, create_token, revoke_token
+from hcrm.accounts.queries import account_named, list_accounts, list_tokens
+from hcrm.accounts.service import add_account, create_token, reset_password, revoke_token, set_roles
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_time
@@ -68,6 +68,42 @@ def add(
     click.echo(f"已建立账号 {made.username}（{'、'.join(roles()[role].label for role in role_names)}）")
     if not password_stdin:
         click.echo(f"初始密码（只显示这一次）：{password}")
+
+
+@account.command(
+    "roles", help="改角色：给出的就是全部，其会话随即结束 | give an account these roles and no others"
+)
+@click.argument("name")
+@click.option(
+    "--role",
+    "role_names",
+    multiple=True,
+    required=True,
+    type=click.Choice(list(roles())),
+    help="角色，可多次 | role, repeatable",
+)
+@db_option
+def change_roles(db: str, name: str, role_names: tuple[str, ...]) -> None:
+    """Their sessions end, so that nobody goes on with rights they no longer have."""
+    with _work(db) as work:
+        found = account_named(work, name)
+        set_roles(work, account_id=found.id, role_names=role_names)
+    click.echo(f"{found.username} 现为：{'、'.join(roles()[role].label for role in role_names)}")
+
+
+@account.command(
+    "reset", help="重设密码，新密码只显示一次 | a new password, printed once, for one who forgot theirs"
+)
+@click.argument("name")
+@db_option
+def reset(db: str, name: str) -> None:
+    """Also the way back in for the only administrator."""
+    password = make_password()
+    password_hash = hash_password(password)
+    with _work(db) as work:
+        found = account_named(work, name)
+        reset_password(work, account_id=found.id, password_hash=password_hash)
+    click.echo(f"{found.username} 的新密码（只显示这一次，登录后须更改）：{password}")
 
 
 @account.command("list", help="列出账号 | list accounts")

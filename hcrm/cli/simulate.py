@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from adapters.his.client import MllpClient, is_positive
 from adapters.his.mapping import map_message
 from adapters.his.simulator import Simulator, bench_messages
-from hcrm.app.processes import split_address
+from hcrm.app.address import split_address
 from hcrm.archive.models import Patient
 from hcrm.archive.records import Change
 from hcrm.archive.service import Arrival, absorb_records

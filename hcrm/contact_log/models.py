@@ -21,8 +21,8 @@ class Channel(LabelledEnum):
 class ContactResult(LabelledEnum):
     """What came of an attempt."""
 
-    REACHED = "reached", "接通,本人"
-    RELATIVE = "relative", "接通,家属"
+    REACHED = "reached", "接通，本人"
+    RELATIVE = "relative", "接通，家属"
     NO_ANSWER = "no_answer", "无人接听"
     BUSY = "busy", "占线"
     WRONG_NUMBER = "wrong_number", "错号"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
+from hcrm.archive.scope import scope_by_stay
 from hcrm.contact_log.models import ContactEntry
 from hcrm.core import limits
 from hcrm.core.work import Work
@@ -13,10 +14,11 @@ from hcrm.web.paging import Page, keyset_page
 def list_contacts(
     work: Work, *, patient_id: str, key: str | None = None, size: int = limits.PAGE_SIZE
 ) -> Page[ContactEntry]:
-    """Contacts with a patient, the latest first."""
+    """Contacts with a patient, the latest first; one about a stay is shown to whom the stay is."""
+    statement = sa.select(ContactEntry).where(ContactEntry.patient_id == patient_id)
     return keyset_page(
         work,
-        sa.select(ContactEntry).where(ContactEntry.patient_id == patient_id),
+        scope_by_stay(statement, ContactEntry.encounter_id, work.actor),
         order=[ContactEntry.happened_at.desc(), ContactEntry.id.desc()],
         key=key,
         size=size,

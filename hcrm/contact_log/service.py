@@ -21,11 +21,10 @@ def record_contact(
     subject_type: str | None = None,
     subject_id: str | None = None,
     happened_at: datetime | None = None,
-    scope: str | None = None,
 ) -> str:
     """Log one contact or attempt and tell it in the timeline; the entry's id.
 
-    `entry_id` is a key handed out with the page, `scope` as in `add_entry`.
+    `entry_id` is a key handed out with the page.
     """
     entry_id = entry_id or work.new_id()
     happened_at = happened_at or work.clock.now()
@@ -41,7 +40,7 @@ def record_contact(
     add_entry(
         work, patient_id=patient_id, happened_at=happened_at, kind="contact",
         title=f"{channel.label}{'联系' if is_outgoing else '来访'}：{result.label}", subject_type="contact_entry",
-        subject_id=entry_id, scope=scope,
+        subject_id=entry_id, encounter_id=encounter_id,
     )  # fmt: skip
     record_audit(
         work,

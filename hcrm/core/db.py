@@ -6,6 +6,7 @@ a writer of the archive. Every connection attaches it read-only; only `Database.
 """
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -106,6 +107,30 @@ def table_of(model: type[Base]) -> sa.Table:
     return cast(sa.Table, model.__table__)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a process uses its database: how long it waits for a lock and for an answer, how much it keeps.
+
+    `busy_seconds` and `cache_kib` (of each connection) are SQLite's, `statement_seconds` is PostgreSQL's; 0: no end.
+    """
+
+    busy_seconds: float
+    statement_seconds: float
+    connections: int = 32
+    cache_kib: int = 65_536
+    map_mib: int = 256
+
+
+WEB = Use(limits.SQLITE_BUSY_SECONDS, limits.STATEMENT_SECONDS)
+LISTENER = Use(
+    limits.SQLITE_BUSY_SECONDS, limits.STATEMENT_SECONDS, connections=4, cache_kib=2_048, map_mib=0
+)
+"""It adds at the end and searches one index: a cache would only be memory."""
+JOBS = Use(limits.SQLITE_BUSY_JOB_SECONDS, limits.STATEMENT_JOB_SECONDS)
+"""Workers, scheduler, commands."""
+_MIGRATION = Use(limits.SQLITE_BUSY_JOB_SECONDS, 0)
+
+
 class Database:
     """The engines of one process.
 
@@ -113,21 +138,17 @@ class Database:
     write received messages. `keys` seals and finds what is kept encrypted.
     """
 
-    def __init__(
-        self, url: str | URL, keys: KeyRing, *, busy_seconds: float = limits.SQLITE_BUSY_SECONDS
-    ) -> None:
+    def __init__(self, url: str | URL, keys: KeyRing, *, use: Use = JOBS) -> None:
         self.url = parse_url(url)
         self.keys = keys
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             path = sqlite_path(self.url)
-            self.main = _sqlite_engine(self.url, inbox_path(path), busy_seconds, inbox_mode="ro")
-            self.inbox = _sqlite_engine(
-                make_url("sqlite://"), inbox_path(path), busy_seconds, inbox_mode="rw"
-            )
+            self.main = _sqlite_engine(self.url, inbox_path(path), use, inbox_mode="ro")
+            self.inbox = _sqlite_engine(make_url("sqlite://"), inbox_path(path), use, inbox_mode="rw")
             self.inbox = self.inbox.execution_options(hcrm_write=True)
         else:
-            self.main = _postgresql_engine(self.url)
+            self.main = _postgresql_engine(self.url, use)
             self.inbox = self.main
         self.writer = self.main.execution_options(hcrm_write=True)
 
@@ -142,13 +163,13 @@ def migration_engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         path = sqlite_path(url)
         path.parent.mkdir(parents=True, exist_ok=True)
-        engine = _sqlite_engine(url, inbox_path(path), limits.SQLITE_BUSY_JOB_SECONDS, inbox_mode="rw")
+        engine = _sqlite_engine(url, inbox_path(path), _MIGRATION, inbox_mode="rw")
         return engine.execution_options(hcrm_write=True)
-    return _postgresql_engine(url)
+    return _postgresql_engine(url, _MIGRATION)
 
 
-_AWAY = ("08", "53", "57P", "55P03", "40")
-"""SQLSTATEs that say nothing about what was asked: connection, resources, shut-down, locks, serialisation."""
+_AWAY = ("08", "25P03", "53", "57P", "55P03", "40")
+"""SQLSTATEs that say nothing about what was asked: connection, idleness, resources, shut-down, locks, serialisation."""
 
 
 def is_away(error: sa.exc.DBAPIError) -> bool:
@@ -192,11 +213,11 @@ def inbox_path(path: Path) -> Path:
     return path.with_name(path.name + "-inbox")
 
 
-def _sqlite_engine(url: URL, inbox: Path, busy_seconds: float, *, inbox_mode: str) -> Engine:
+def _sqlite_engine(url: URL, inbox: Path, use: Use, *, inbox_mode: str) -> Engine:
     memory = not url.database
     # A single connection for the inbox writer: one writer, one connection (assurance, design rule 10).
     pool = sa.pool.StaticPool if memory else sa.pool.QueuePool
-    extra = {} if memory else {"pool_size": 16, "max_overflow": 16}
+    extra = {} if memory else _pool_sizes(use)
     engine = sa.create_engine(
         url, poolclass=pool, connect_args={"check_same_thread": False, "uri": True}, **extra
     )
@@ -205,12 +226,12 @@ def _sqlite_engine(url: URL, inbox: Path, busy_seconds: float, *, inbox_mode: st
     def _set_up(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours: pysqlite would begin late and never IMMEDIATE
         run = connection.execute
-        run(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
+        run(f"PRAGMA busy_timeout = {int(use.busy_seconds * 1000)}")
         if not memory:
             run("PRAGMA journal_mode = WAL")
             run("PRAGMA main.synchronous = FULL")
-            run("PRAGMA cache_size = -65536")
-            run("PRAGMA mmap_size = 268435456")
+            run(f"PRAGMA cache_size = -{use.cache_kib}")
+            run(f"PRAGMA mmap_size = {use.map_mib * 1024**2}")
         run("PRAGMA foreign_keys = ON")
         if inbox_mode == "rw" or inbox.exists():
             mode = "rwc" if inbox_mode == "rw" else "ro"
@@ -231,23 +252,31 @@ def _uri_quoted(path: Path) -> str:
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23").replace("'", "''")
 
 
-_POSTGRESQL = {
-    "timezone": "UTC",
-    "synchronous_commit": "on",
-    "idle_in_transaction_session_timeout": "20000",  # well under the minute the inbox looks back
-    "statement_timeout": "60000",
-    "tcp_user_timeout": "15000",
-}
+_POSTGRESQL = {"timezone": "UTC", "synchronous_commit": "on", "tcp_user_timeout": "15000"}
+_IDLE_SECONDS = 20  # who hangs inside a transaction gives its locks back
 
 
-def _postgresql_engine(url: URL) -> Engine:
+def _postgresql_engine(url: URL, use: Use) -> Engine:
+    # What may take any time, a migration, may also think between two statements.
+    idle = _IDLE_SECONDS if use.statement_seconds else 0
+    options = _POSTGRESQL | {
+        "statement_timeout": str(int(use.statement_seconds * 1000)),
+        "idle_in_transaction_session_timeout": str(idle * 1000),
+    }
     return sa.create_engine(
         url,
-        pool_size=16,
-        max_overflow=16,
+        **_pool_sizes(use),
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": 5,
-            "options": " ".join(f"-c {name}={value}" for name, value in _POSTGRESQL.items()),
+            "tcp_user_timeout": 15_000,  # a server that vanished without a word
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )
+
+
+def _pool_sizes(use: Use) -> dict[str, int]:
+    return {"pool_size": use.connections // 2, "max_overflow": use.connections - use.connections // 2}

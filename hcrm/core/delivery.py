@@ -3,8 +3,8 @@
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,10 +156,14 @@ class _Delivery:
         return len(claimed)
 
     def _claim(self, work: Work, limit: int, event_id: str | None) -> list[_Claimed]:
-        """The oldest events without this handler's receipt; those that failed a moment ago rest first."""
+        """The oldest events without this handler's receipt; those that failed a moment ago rest first.
+
+        Between what the statement saw and its locks others may have written receipts (PostgreSQL, READ COMMITTED),
+        so the receipts are read again once the events are ours.
+        """
         rested = work.clock.now() - timedelta(seconds=limits.EVENT_RETRY_SECONDS)
         statement = (
-            sa.select(Event.id, Event.payload, EventDelivery.attempts)
+            sa.select(Event.id, Event.payload)
             .outerjoin(
                 EventDelivery, sa.and_(EventDelivery.event_id == Event.id, EventDelivery.handler == self.name)
             )
@@ -176,7 +180,23 @@ class _Delivery:
         )
         if event_id is not None:
             statement = statement.where(Event.id == event_id)
-        return [_Claimed(row.id, row.payload, row.attempts or 0) for row in work.execute(statement)]
+        rows = work.execute(statement).all()
+        receipts = self._receipts(work, [row.id for row in rows])
+        return [
+            _Claimed(row.id, row.payload, receipts[row.id].attempts if row.id in receipts else 0)
+            for row in rows
+            if row.id not in receipts or _may_try(receipts[row.id], rested)
+        ]
+
+    def _receipts(self, work: Work, event_ids: Sequence[str]) -> dict[str, Any]:
+        """This handler's receipts for events that are locked: nobody writes others meanwhile."""
+        if not event_ids:
+            return {}
+        rows = work.execute(
+            sa.select(EventDelivery.event_id, EventDelivery.state, EventDelivery.attempts, EventDelivery.handled_at)
+            .where(EventDelivery.event_id.in_(event_ids), EventDelivery.handler == self.name)
+        )  # fmt: skip
+        return {row.event_id: row for row in rows}
 
     def _write_receipts(
         self, work: Work, claimed: Sequence[_Claimed], state: DeliveryState = DeliveryState.DONE,
@@ -216,15 +236,28 @@ class _Delivery:
         work.execute(mark.values(is_delivered=True).execution_options(synchronize_session=False))
 
     def _note_failure(self, each: _Claimed, error: BaseException | None) -> None:
-        """One attempt more; the last one parks the delivery. Only the kind of failure is kept: its text may quote."""
+        """One attempt more; the last one parks the delivery. Only the kind of failure is kept: its text may quote.
+
+        What failed was rolled back and its locks are gone: whoever has had the event since then has settled it.
+        """
         reason = error.code if isinstance(error, HcrmError) else type(error).__name__
-        state = DeliveryState.PARKED if each.attempts + 1 >= limits.EVENT_ATTEMPTS else DeliveryState.FAILED
         with open_work(self.database, actor=self.actor, clock=self.clock) as work:
+            work.execute(sa.select(Event.id).where(Event.id == each.event_id).with_for_update())
+            receipt = self._receipts(work, [each.event_id]).get(each.event_id)
+            if receipt is not None and receipt.state in _SETTLED:
+                return
+            each = replace(each, attempts=receipt.attempts if receipt is not None else 0)
+            is_last = each.attempts + 1 >= limits.EVENT_ATTEMPTS
+            state = DeliveryState.PARKED if is_last else DeliveryState.FAILED
             self._write_receipts(work, [each], state, reason)
         logger.warning(
             "event %s (%s): %s failed at %s: %s, now %s",
             each.event_id, self.fact.__name__, self.name, _place(error), reason, state.value,
         )  # fmt: skip
+
+
+def _may_try(receipt: Any, rested: datetime) -> bool:
+    return receipt.state is DeliveryState.FAILED and receipt.handled_at <= rested
 
 
 def _place(error: BaseException | None) -> str:

@@ -47,7 +47,13 @@ MAX_CONTACT_POINTS = 5
 SQLITE_BUSY_SECONDS = 5.0
 """`busy_timeout` of web and listener."""
 SQLITE_BUSY_JOB_SECONDS = 30.0
-"""`busy_timeout` of workers and jobs."""
+"""`busy_timeout` of workers, jobs and commands."""
+STATEMENT_SECONDS = 15.0
+"""One statement of web or listener on PostgreSQL."""
+STATEMENT_JOB_SECONDS = 600.0
+"""One statement of a worker, job or command on PostgreSQL; a migration's may take any time."""
+PENDING_SECONDS = 5.0
+"""The listener's wait for how much is waiting; after it, what it knew stands."""
 PAGE_SIZE = 50
 """Rows of a list page."""
 FHIR_PAGE_SIZE = 50

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hcrm.core import limits
 from hcrm.core.clock import Clock, SystemClock, use_zone
 from hcrm.core.crypto import KeyRing, load_key_file, make_key_file
-from hcrm.core.db import Database, parse_url, sqlite_path
+from hcrm.core.db import JOBS, Database, Use, parse_url, sqlite_path
 from hcrm.core.errors import HcrmError
+from hcrm.core.installation import require_own_keys
 from hcrm.core.paths import config_path
 from hcrm.core.settings import Settings
 from hcrm.core.sources import Sources, load_sources
@@ -45,14 +45,23 @@ def open_keys(settings: Settings, *, may_make: bool = False) -> KeyRing:
     return load_key_file(path)
 
 
-def open_database(settings: Settings, *, busy_seconds: float = limits.SQLITE_BUSY_SECONDS) -> Database:
-    """The database the settings name, with its keys; dates are counted in the hospital's zone from here on."""
+def open_database(settings: Settings, *, use: Use = JOBS, may_be_new: bool = False) -> Database:
+    """The database the settings name, with its own keys and no others.
+
+    Dates are counted in the hospital's zone from here on. `may_be_new` is for `hcrm init`.
+    """
     url = parse_url(settings.db.url)
     use_zone(settings.zone)
     # SQLite would make an empty file of a mistyped path.
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         raise HcrmError("db.missing", f"数据库 {sqlite_path(url)} 不存在，请先运行 hcrm init")
-    return Database(url, open_keys(settings), busy_seconds=busy_seconds)
+    database = Database(url, open_keys(settings), use=use)
+    try:
+        require_own_keys(database, may_be_new=may_be_new)
+    except BaseException:
+        database.dispose()
+        raise
+    return database
 
 
 def open_sources(settings: Settings) -> Sources:

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from hcrm.core.clock import zone_named
 from hcrm.core.errors import HcrmError
 
-AckMode = Literal["auto", "original", "enhanced"]
+AckMode = Literal["auto", "original", "enhanced", "application"]
 
 
 class Source(BaseModel):

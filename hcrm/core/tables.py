@@ -7,8 +7,8 @@ _ROOTS = ("hcrm", "followup", "community", "tcm_care")
 
 
 def load_tables() -> None:
-    """Import every module that declares tables: `models.py`, `*_models.py`, and the two in core."""
-    for name in ("hcrm.core.events", "hcrm.core.definitions"):
+    """Import every module that declares tables: `models.py`, `*_models.py`, and the three in core."""
+    for name in ("hcrm.core.definitions", "hcrm.core.events", "hcrm.core.installation"):
         importlib.import_module(name)
     for root in _ROOTS:
         package = importlib.import_module(root)

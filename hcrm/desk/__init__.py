@@ -2,5 +2,6 @@
 
 `fhir_api` answers machine clients by FHIR R4B over the resources of all parts; `capability` says what it can do.
 
-Everything here reads. Row scope and audit are the archive's (`archive.scope`, `archive.queries`).
+Nearly everything here reads; an act is done by the part it belongs to. Row scope and audit are the archive's
+(`archive.scope`, `archive.queries`).
 """

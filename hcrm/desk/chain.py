@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.queries import merged_ids
 from hcrm.archive.visit_models import VisitEvent
+from hcrm.audit.queries import same_patient
 from hcrm.centre.models import Classification, Instruction
 from hcrm.centre.queries import list_classifications
 from hcrm.centre.scope import instructions_in_scope
@@ -82,7 +82,7 @@ def _messages(work: Work, patient_id: str) -> Mapping[str | None, Sequence[Any]]
             InboxApplication.flags, InboxApplication.became_encounter_id, InboxMessage.received_at,
         )
         .join(InboxMessage, InboxMessage.seq == InboxApplication.seq)
-        .where(InboxApplication.became_patient_id.in_(merged_ids(work, patient_id)))
+        .where(InboxApplication.became_patient_id.in_(same_patient(work, patient_id)))
         .order_by(InboxApplication.seq.desc())
         .limit(MESSAGES)
     ).all()  # fmt: skip

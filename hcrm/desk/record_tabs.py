@@ -1,4 +1,4 @@
-"""The tabs of the patient page: stays, diagnoses, operations, follow-ups and contacts, a page at a time.
+"""The tabs of the patient page: stays, diagnoses, operations and follow-ups, a page at a time.
 
 The view came through `archive.queries.get_patient`. Of a patient whom several departments share, a person of one of
 them sees the stays that `archive.scope` shows them, and what hangs on those stays.
@@ -16,7 +16,6 @@ from hcrm.archive.scope import scope_encounters
 from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure
 from hcrm.centre.models import Instruction
 from hcrm.centre.scope import instructions_in_scope
-from hcrm.contact_log.models import ContactEntry
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.work import Work
@@ -145,21 +144,6 @@ def filled_forms(work: Work, instruction_ids: Sequence[str]) -> Mapping[str, Seq
         lines = answer_lines(form, response.answers)
         found[response.subject_id].append(FilledForm(response, form.title, lines, alerts[response.id]))
     return found
-
-
-def list_contacts(work: Work, *, patient_id: str, key: str | None = None) -> Page[ContactEntry]:
-    """Contacts with the patient, the latest first; one about a stay is shown to whom the stay is."""
-    statement = sa.select(ContactEntry).where(ContactEntry.patient_id == patient_id)
-    if work.actor.department_ids is not None:
-        visible = scope_encounters(
-            sa.select(Encounter.id).where(Encounter.patient_id == patient_id), work.actor
-        )
-        statement = statement.where(
-            sa.or_(ContactEntry.encounter_id.is_(None), ContactEntry.encounter_id.in_(visible))
-        )
-    return keyset_page(
-        work, statement, order=[ContactEntry.happened_at.desc(), ContactEntry.id.desc()], key=key
-    )
 
 
 def group_by_visit(rows: Collection[Any]) -> Mapping[str, Sequence[Any]]:

@@ -8,27 +8,31 @@ from flask.typing import ResponseReturnValue
 from jinja2_fragments.flask import render_block
 from pydantic import Field
 
+from followup import deaths
+from hcrm.archive.death import is_revocable
 from hcrm.archive.models import DeceasedState, TimelineEntry
 from hcrm.archive.queries import get_patient
 from hcrm.archive.terms import WITHOUT_BED, EncounterClass, EncounterStatus, status_words
 from hcrm.archive.timeline import KINDS, list_timeline
 from hcrm.centre.protocols import StepChannel
 from hcrm.centre.views import TONES as INSTRUCTION_TONES
+from hcrm.contact_log.queries import list_contacts
 from hcrm.core.actor import Actor
+from hcrm.core.errors import HcrmError
 from hcrm.core.events import DeliveryState
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
 from hcrm.core.work import Work
 from hcrm.desk.board import PERIODS, load_board
 from hcrm.desk.chain import load_chain
 from hcrm.desk.patient import load_card, reveal_value
-from hcrm.desk.record_tabs import list_contacts, list_diagnoses, list_followups, list_procedures, list_visits
+from hcrm.desk.record_tabs import list_diagnoses, list_followups, list_procedures, list_visits
 from hcrm.desk.search import PatientSearch, find_patients
 from hcrm.desk.system import load_system, retry_event
 from hcrm.desk.today import count_centre, list_loads, list_recent
 from hcrm.directory.queries import list_departments
 from hcrm.inbox.models import ApplicationState
 from hcrm.inbox.views import TONES as MESSAGE_TONES
-from hcrm.web.shell import SAFE_METHODS, console_work, current_shell, flash, form_values, require
+from hcrm.web.shell import SAFE_METHODS, console_work, current_shell, flash, form_errors, form_values, require
 
 bp = Blueprint("desk", __name__)
 
@@ -113,6 +117,12 @@ def _without_words(arguments: dict[str, str]) -> dict[str, str]:
 # ── a patient ───────────────────────────────────────────────────────────────
 
 
+class DeathInput(Input):
+    """Why a death that was noted is taken back."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class RecordAddress(Input):
     """What stands in the address of a patient's page."""
 
@@ -140,6 +150,29 @@ _PAGES: Mapping[str, Callable[..., Any]] = {
 @require("patient.read", audit="patient.read")
 def show_patient(patient_id: str) -> ResponseReturnValue:
     """A patient's record; a merged one leads to the survivor."""
+    return _patient_page(patient_id)
+
+
+@bp.post("/patients/<patient_id>/revoke-death")
+@require("death.revoke", audit="patient.revoke_death")
+def revoke_death(patient_id: str) -> ResponseReturnValue:
+    """A death that was noted by mistake is taken back."""
+    reason = request.form.get("reason", "")
+    try:
+        entered = read_input(DeathInput, {"reason": reason})
+        with console_work() as work:
+            survivor = deaths.revoke_death(work, patient_id=patient_id, reason=entered.reason).id
+    except HcrmError as error:
+        if error.status not in (409, 422):
+            raise
+        return _patient_page(patient_id, reason=reason, errors=form_errors(error), status=error.status)
+    flash("已撤销死亡登记，因此撤回的随访指令随即恢复", "success")
+    return redirect(url_for("desk.show_patient", patient_id=survivor), 303)
+
+
+def _patient_page(
+    patient_id: str, *, reason: str = "", errors: Mapping[str, str] | None = None, status: int = 200
+) -> ResponseReturnValue:
     asked = read_input(RecordAddress, request.args.to_dict())
     tabs = _allowed(TABS, _NEEDS, g.actor)
     kinds = _allowed(KINDS, _KIND_NEEDS, g.actor)
@@ -154,8 +187,9 @@ def show_patient(patient_id: str) -> ResponseReturnValue:
         return redirect(url_for("desk.show_patient", patient_id=patient.id), 303)
     return render_template(
         "desk/patient.html", patient=patient, card=card, tabs=tabs, tab=tab, kinds=kinds, kind=asked.kind,
-        deceased_tones=DECEASED_TONES, **content,
-    )  # fmt: skip
+        deceased_tones=DECEASED_TONES, may_revoke_death=is_revocable(patient), reason=reason, errors=errors or {},
+        **content,
+    ), status  # fmt: skip
 
 
 def _allowed(words: Mapping[str, str], needs: Mapping[str, str], actor: Actor) -> dict[str, str]:

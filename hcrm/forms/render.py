@@ -30,6 +30,7 @@ class FormField:
     shown_when: str = ""  # JSON for form.js; empty: always
     condition: str = ""  # the same in words, for a browser without script
     standing: str = ""  # what somebody else saved meanwhile
+    original: str = ""  # beside it: what stood there when the page was opened
     may_raise: bool = False
 
 
@@ -47,24 +48,32 @@ def form_fields(
     values: Mapping[str, Raw],
     errors: Mapping[str, str],
     standing: Answered | None = None,
+    base: Answered | None = None,
 ) -> list[FormField]:
-    """Every item in order. `standing` is what somebody else saved: shown where it differs from `values`."""
+    """Every item in order. `standing` is what somebody else saved: shown where it differs from `values`.
+
+    `base` is what both began with, where that is known: shown beside it.
+    """
     raising = flagged_codes(form)
-    return [
-        FormField(
-            item=item,
-            name=PREFIX + item.code,
-            value=values.get(item.code, [] if item.type is ItemType.MULTI_CHOICE else ""),
-            options=_options(item),
-            hint=_hint(item),
-            error=errors.get(item.code, ""),
-            shown_when=_shown_when(item.enable_when),
-            condition=_condition(form, item.enable_when),
-            standing=_standing(item, values, standing),
-            may_raise=item.code in raising,
+    fields = []
+    for item in form.items:
+        other = _standing(item, values, standing)
+        fields.append(
+            FormField(
+                item=item,
+                name=PREFIX + item.code,
+                value=values.get(item.code, [] if item.type is ItemType.MULTI_CHOICE else ""),
+                options=_options(item),
+                hint=_hint(item),
+                error=errors.get(item.code, ""),
+                shown_when=_shown_when(item.enable_when),
+                condition=_condition(form, item.enable_when),
+                standing=other,
+                original=_words(item, base) if other and base is not None else "",
+                may_raise=item.code in raising,
+            )
         )
-        for item in form.items
-    ]
+    return fields
 
 
 def answer_lines(form: Questionnaire, answers: Answered) -> list[AnswerLine]:
@@ -168,6 +177,10 @@ def _standing(item: Item, values: Mapping[str, Raw], standing: Answered | None) 
         return ""
     other = standing.get(item.code)
     mine = values.get(item.code, "")
-    if other is None:
-        return "未填写" if mine else ""
-    return "" if typed_answer(other) == mine else display_answer(item, other)
+    is_same = not mine if other is None else typed_answer(other) == mine
+    return "" if is_same else _words(item, standing)
+
+
+def _words(item: Item, answers: Answered) -> str:
+    answer = answers.get(item.code)
+    return "未填写" if answer is None else display_answer(item, answer)

@@ -32,7 +32,6 @@ class Subject:
     encounter_id: str | None
     form_code: str
     form_version: int
-    scope: str | None = None  # department whose people see the line of the timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def _submit(work: Work, subject: Subject, draft: Response) -> Submitted:
     work.session.flush()
     add_entry(
         work, patient_id=subject.patient_id, happened_at=now, kind="form", title=f"已填写：{form.title}",
-        subject_type="response", subject_id=draft.id, scope=subject.scope,
+        subject_type="response", subject_id=draft.id, encounter_id=subject.encounter_id,
     )  # fmt: skip
     _audit(work, subject, draft.id, "response.submit")
     return Submitted(draft, raise_flags(form, draft.answers), is_new=True)

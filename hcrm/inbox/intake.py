@@ -151,6 +151,7 @@ class Committer:
         self.database = database
         self.is_full = False
         self._pending = pending
+        self._question: asyncio.Future[bool] | None = None
         self._waiting: deque[_Order] = deque()
         self._is_busy = False
         self._idle = asyncio.Event()
@@ -181,11 +182,19 @@ class Committer:
         return outcome
 
     async def refresh(self) -> None:
-        """See whether messages may go on arriving: not above PENDING_LIMIT, not on a full disk (A8)."""
+        """See whether messages may go on arriving: not above PENDING_LIMIT, not on a full disk (A8).
+
+        What is not known within PENDING_SECONDS stays as it was; a question still open is not asked a second time.
+        """
+        question = self._question = self._question or self._ask()
         try:
-            self.is_full = await asyncio.to_thread(self._must_stop)
-        except sa.exc.SQLAlchemyError as error:
+            async with asyncio.timeout(limits.PENDING_SECONDS):
+                self.is_full = await asyncio.shield(question)
+        except (sa.exc.SQLAlchemyError, OSError) as error:  # a time-out is an OSError
             log.warning("inbox.pending_unknown", error=type(error).__name__)
+        finally:
+            if question.done():
+                self._question = None
 
     async def close(self) -> None:
         """Finish what waits, for STOP_SECONDS at most, then let the thread end."""
@@ -197,6 +206,22 @@ class Committer:
                 "inbox.commits_unfinished", orders=len(self._waiting)
             )  # nobody was told they are stored
         self._handed_over.put(None)
+
+    def _ask(self) -> asyncio.Future[bool]:
+        """Ask in a thread nobody waits for at the end: a database that hangs must not keep the process."""
+        loop = asyncio.get_running_loop()
+        question: asyncio.Future[bool] = loop.create_future()
+
+        def ask() -> None:
+            try:
+                tell = partial(question.set_result, self._must_stop())
+            except Exception as error:  # noqa: BLE001  whoever waits for the answer gets it
+                tell = partial(question.set_exception, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(tell)
+
+        threading.Thread(target=ask, name="inbox-pending", daemon=True).start()
+        return question
 
     def _must_stop(self) -> bool:
         if self.database.is_sqlite:

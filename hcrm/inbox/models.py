@@ -97,3 +97,11 @@ class InboxApplication(Base):
     became_encounter_id: Mapped[str | None]
     taken_up_at: Mapped[datetime] = mapped_column(index=True)
     applied_at: Mapped[datetime | None]
+
+
+class InboxFloor(Base):
+    """One row: up to this number all that was received is taken up (`hcrm.inbox.floor`)."""
+
+    __tablename__ = "inbox_floor"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(Seq)

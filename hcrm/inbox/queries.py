@@ -10,6 +10,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.events import Event
 from hcrm.core.work import Work
+from hcrm.inbox.floor import read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage, RefusedMessage
 from hcrm.web.paging import Page, keyset_page
 
@@ -31,12 +32,11 @@ class InboxCounts:
 
 
 def is_idle(work: Work) -> bool:
-    """Whether no message waits and every event is delivered."""
-    newest = work.scalar(sa.select(sa.func.coalesce(sa.func.max(InboxMessage.seq), 0)))
-    taken = work.scalar(sa.select(sa.func.coalesce(sa.func.max(InboxApplication.seq), 0)))
+    """Whether no message waits and every event is delivered; asked in the order in which a message goes its way."""
+    untaken_yet = sa.select(sa.exists().where(*untaken(read_floor(work.session))))
     waiting = sa.select(sa.exists().where(InboxApplication.state == ApplicationState.WAITING))
     undelivered = sa.select(sa.exists().where(~Event.is_delivered))
-    return newest == taken and not work.scalar(waiting) and not work.scalar(undelivered)
+    return not any(work.scalar(question) for question in (untaken_yet, waiting, undelivered))
 
 
 def count_messages(work: Work) -> InboxCounts:
@@ -53,15 +53,14 @@ def count_messages(work: Work) -> InboxCounts:
 
 
 def oldest_waiting(work: Work) -> datetime | None:
-    """When the oldest message came that is not applied: taken up and waiting, or newer than all that were taken up."""
-    waiting = work.scalar(
+    """When the oldest message came that is not applied: not taken up, or taken up and waiting."""
+    untaken_yet = sa.select(sa.func.min(InboxMessage.received_at)).where(*untaken(read_floor(work.session)))
+    waiting = (
         sa.select(sa.func.min(InboxMessage.received_at))
         .join(InboxApplication, InboxApplication.seq == InboxMessage.seq)
         .where(InboxApplication.state == ApplicationState.WAITING)
     )
-    taken = sa.select(sa.func.coalesce(sa.func.max(InboxApplication.seq), 0)).scalar_subquery()
-    fresh = work.scalar(sa.select(sa.func.min(InboxMessage.received_at)).where(InboxMessage.seq > taken))
-    times = [time for time in (waiting, fresh) if time is not None]
+    times = [time for time in (work.scalar(untaken_yet), work.scalar(waiting)) if time is not None]
     return min(times, default=None)
 
 

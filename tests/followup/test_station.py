@@ -45,7 +45,7 @@ def test_a_follow_up_leaves_answers_contact_history_and_a_completed_instruction(
     assert work.events == [InstructionCompleted(instruction_id=instruction.id)]
 
 
-def test_every_contact_lands_in_the_timeline_of_the_department(work: Work, station):
+def test_every_contact_lands_in_the_timeline_of_the_stay(work: Work, station):
     instruction = station.instruction()
 
     record(work, instruction, answers=FEVER)
@@ -53,8 +53,8 @@ def test_every_contact_lands_in_the_timeline_of_the_department(work: Work, stati
 
     entries = work.all(TimelineEntry)
     assert {entry.kind for entry in entries} == {"form", "contact", "alert"}
-    assert {(entry.patient_id, entry.scope) for entry in entries} == {
-        (instruction.patient_id, station.ward.id)
+    assert {(entry.patient_id, entry.encounter_id) for entry in entries} == {
+        (instruction.patient_id, instruction.encounter_id)
     }
 
 
@@ -260,7 +260,7 @@ def test_a_red_flag_raises_an_alert_with_its_evidence(work: Work, station):
         (ReviewPolicy.FLAGS, FEVER, Outcome.REACHED, ReviewCause.RED_FLAG),
         (ReviewPolicy.FLAGS, {}, Outcome.LOST, ReviewCause.LOST),
         (ReviewPolicy.FLAGS, {}, Outcome.REFUSED, ReviewCause.REFUSED),
-        (ReviewPolicy.FLAGS, {}, Outcome.DIED, None),
+        (ReviewPolicy.FLAGS, {}, Outcome.DIED, ReviewCause.DIED),
         (ReviewPolicy.NONE, FEVER, Outcome.REACHED, None),
         (ReviewPolicy.NONE, {}, Outcome.LOST, None),
         (ReviewPolicy.ALL, GOOD, Outcome.REACHED, ReviewCause.ALL),

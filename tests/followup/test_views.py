@@ -37,7 +37,7 @@ def hidden(answer, name):
 
 def filled(page, **changes):
     """The form of a page, filled in and sent as a browser would."""
-    keys = {name: hidden(page, name) for name in ("record_id", "version")}
+    keys = {name: hidden(page, name) for name in ("record_id", "version", "base")}
     ended = {"outcome": "reached", "heard": "reached", "missed": "no_answer", "channel": "phone", "note": ""}
     return {**keys, **ended, **GOOD, **changes}
 
@@ -170,6 +170,56 @@ def test_two_people_with_one_form_overwrite_nothing_unseen(physician, ward, brow
     knowing = physician.post(f"/instructions/{ward.first}/form", filled(refused, **{"a-pain": "1"}))
     assert knowing.status_code == 303
     assert read(database, sa.select(Response))[0].answers["pain"] == 1
+
+
+def test_a_conflict_shows_what_both_began_with(physician, ward, browser_of):
+    physician.post(
+        f"/instructions/{ward.first}/draft",
+        filled(
+            form_of(physician, ward.first),
+            note="上午打过",
+            **{"a-pain": "5", "a-remark": "", "a-temperature": ""},
+        ),
+    )
+    mine, head = form_of(physician, ward.first), browser_of("zhao")
+    draft = f"/instructions/{ward.first}/draft"
+    head.post(
+        draft, filled(form_of(head, ward.first), note="女儿接听", **{"a-pain": "9", "a-remark": "家属代答"})
+    )
+
+    refused = physician.post(draft, filled(mine, note="我的备注", **{"a-pain": "1", "a-remark": "我的话"}))
+    again = physician.post(draft, filled(refused, **{"a-pain": "2", "version": "1"}))
+
+    for now, before in (("9 分", "5 分"), ("家属代答", "未填写"), ("女儿接听", "上午打过")):
+        assert f'现有：{now}<span class="original">原来：{before}</span>' in refused.text
+    assert "原来：9 分" in again.text, "from now on both begin with what stands"
+
+
+@pytest.mark.parametrize(
+    "base", ["", "{", '{"answers": {"pain": "99"}, "note": 1}', '{"answers": [], "note": ""}']
+)
+def test_where_the_beginning_is_not_known_the_two_texts_are_shown(physician, ward, browser_of, base):
+    mine, head = form_of(physician, ward.first), browser_of("zhao")
+    head.post(f"/instructions/{ward.first}/draft", filled(form_of(head, ward.first), **{"a-pain": "9"}))
+
+    refused = physician.post(f"/instructions/{ward.first}/form", filled(mine, base=base, **{"a-pain": "1"}))
+
+    assert refused.status_code == 409
+    assert "现有：9 分" in refused.text
+    assert "原来：" not in refused.text
+
+
+def test_a_death_is_recorded_only_once_it_was_confirmed(physician, ward, database, browser_of):
+    page, form = form_of(physician, ward.first), f"/instructions/{ward.first}/form"
+    refused = physician.post(form, filled(page, outcome="died"))
+
+    assert refused.status_code == 422
+    assert "确认已故：请核实后勾选" in refused.text
+    assert "都好" in refused.text
+    assert read(database, sa.select(Instruction.outcome).where(Instruction.id == ward.first)) == [None]
+    assert physician.post(form, filled(refused, outcome="died", confirm_death="1")).status_code == 303
+    review = read(database, sa.select(Review.id))[0]
+    assert "退回重做即撤销死亡登记" in browser_of("zhao").get(f"/reviews/{review}").text
 
 
 def test_a_form_that_somebody_finished_meanwhile_keeps_my_text_to_copy(physician, ward, browser_of):

@@ -43,6 +43,25 @@ def patient_of(work: Work, instruction):
     return work.get(Patient, instruction.patient_id)
 
 
+def test_a_red_flag_of_another_department_is_told_to_whom_it_is(work: Work, station):
+    mine = due(station, 0)
+    theirs = station.instruction(
+        encounter=make_encounter(work, patient=patient_of(work, mine)), assignee=None
+    )
+    physician, work.actor = work.actor, replace(work.actor, department_ids=None)
+    record_followup(
+        work, instruction_id=theirs.id, record_id=work.new_id(), outcome=Outcome.REACHED,
+        result=ContactResult.REACHED, channel=Channel.PHONE, answers={"pain": "1", "temperature": "40"},
+    )  # fmt: skip
+    everywhere = sections(list_due(work))
+    work.actor = physician
+
+    assert everywhere == [(Section.RED, mine.id)]
+    assert sections(list_due(work)) == [(Section.DUE, mine.id)]
+    assert count_due(work)[Section.RED] == 0
+    assert list_due(work, section=Section.RED).items == []
+
+
 def test_what_has_not_opened_yet_does_not_stand_in_the_list(work: Work, station):
     due(station, 3, opens_before=2)
     opening = due(station, 2, opens_before=2)

@@ -151,6 +151,16 @@ def upgrade() -> None:
         batch_op.create_index('ix_inbox_application_visit_key', ['visit_key'], unique=False, sqlite_where=sa.text('visit_key IS NOT NULL'), postgresql_where=sa.text('visit_key IS NOT NULL'))
         batch_op.create_index('ix_inbox_application_waiting', ['lane', 'seq'], unique=False, sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
 
+    op.create_table('inbox_floor',
+    sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_inbox_floor'))
+    )
+    op.create_table('installation',
+    sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('key_mark', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_installation'))
+    )
     op.create_table('login_attempt',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('account_key', sa.Text(), nullable=False),
@@ -378,21 +388,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_related_person_patient_id'), ['patient_id'], unique=False)
         batch_op.create_index('ix_related_person_phone', ['phone_index'], unique=False)
 
-    op.create_table('timeline_entry',
-    sa.Column('id', sa.String(length=32), nullable=False),
-    sa.Column('patient_id', sa.String(length=32), nullable=False),
-    sa.Column('happened_at', db.UtcDateTime(), nullable=False),
-    sa.Column('kind', sa.Text(), nullable=False),
-    sa.Column('title', sa.Text(), nullable=False),
-    sa.Column('subject_type', sa.Text(), nullable=False),
-    sa.Column('subject_id', sa.Text(), nullable=False),
-    sa.Column('scope', sa.Text(), nullable=True),
-    sa.ForeignKeyConstraint(['patient_id'], ['patient.id'], name=op.f('fk_timeline_entry_patient_id_patient')),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_timeline_entry'))
-    )
-    with op.batch_alter_table('timeline_entry', schema=None) as batch_op:
-        batch_op.create_index('ix_timeline_entry_patient', ['patient_id', 'happened_at', 'id'], unique=False)
-
     op.create_table('account',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('username', sa.Text(), nullable=False),
@@ -577,6 +572,22 @@ def upgrade() -> None:
         batch_op.create_index('ix_response_subject', ['subject_type', 'subject_id'], unique=False)
         batch_op.create_index('uq_response_draft', ['subject_type', 'subject_id'], unique=True, sqlite_where=sa.text("state = 'in-progress'"), postgresql_where=sa.text("state = 'in-progress'"))
 
+    op.create_table('timeline_entry',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('patient_id', sa.String(length=32), nullable=False),
+    sa.Column('happened_at', db.UtcDateTime(), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('title', sa.Text(), nullable=False),
+    sa.Column('subject_type', sa.Text(), nullable=False),
+    sa.Column('subject_id', sa.Text(), nullable=False),
+    sa.Column('encounter_id', sa.String(length=32), nullable=True),
+    sa.ForeignKeyConstraint(['encounter_id'], ['encounter.id'], name=op.f('fk_timeline_entry_encounter_id_encounter')),
+    sa.ForeignKeyConstraint(['patient_id'], ['patient.id'], name=op.f('fk_timeline_entry_patient_id_patient')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_timeline_entry'))
+    )
+    with op.batch_alter_table('timeline_entry', schema=None) as batch_op:
+        batch_op.create_index('ix_timeline_entry_patient', ['patient_id', 'happened_at', 'id'], unique=False)
+
     op.create_table('visit_event',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('encounter_id', sa.String(length=32), nullable=False),
@@ -740,6 +751,10 @@ def downgrade() -> None:
         batch_op.drop_index('ix_visit_event_encounter')
 
     op.drop_table('visit_event')
+    with op.batch_alter_table('timeline_entry', schema=None) as batch_op:
+        batch_op.drop_index('ix_timeline_entry_patient')
+
+    op.drop_table('timeline_entry')
     with op.batch_alter_table('response', schema=None) as batch_op:
         batch_op.drop_index('uq_response_draft', sqlite_where=sa.text("state = 'in-progress'"), postgresql_where=sa.text("state = 'in-progress'"))
         batch_op.drop_index('ix_response_subject')
@@ -787,10 +802,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_account_practitioner_id'))
 
     op.drop_table('account')
-    with op.batch_alter_table('timeline_entry', schema=None) as batch_op:
-        batch_op.drop_index('ix_timeline_entry_patient')
-
-    op.drop_table('timeline_entry')
     with op.batch_alter_table('related_person', schema=None) as batch_op:
         batch_op.drop_index('ix_related_person_phone')
         batch_op.drop_index(batch_op.f('ix_related_person_patient_id'))
@@ -854,6 +865,8 @@ def downgrade() -> None:
         batch_op.drop_index('ix_login_attempt_account')
 
     op.drop_table('login_attempt')
+    op.drop_table('installation')
+    op.drop_table('inbox_floor')
     with op.batch_alter_table('inbox_application', schema=None) as batch_op:
         batch_op.drop_index('ix_inbox_application_waiting', sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
         batch_op.drop_index('ix_inbox_application_visit_key', sqlite_where=sa.text('visit_key IS NOT NULL'), postgresql_where=sa.text('visit_key IS NOT NULL'))

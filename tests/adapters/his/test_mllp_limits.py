@@ -1,9 +1,12 @@
 """The listener under pressure: slow, deaf and greedy peers, a full inbox, a database that is away, the end."""
 
 import contextlib
+import threading
 import time
+from dataclasses import replace
 
-from hcrm.core.db import Database
+from adapters.his.connection import Connection
+from hcrm.core.db import LISTENER, Database
 from tests.support.listener import (
     PATIENCE,
     RunningListener,
@@ -107,11 +110,72 @@ def test_while_too_much_waits_for_the_worker_nothing_is_read_and_nothing_is_lost
         assert b"MSA|AA|7" in peer.answer()
 
 
+def test_time_limits_are_kept_while_nobody_knows_how_much_waits(listen):
+    may_answer = threading.Event()
+
+    def pending() -> int:
+        may_answer.wait(30)
+        return 0
+
+    with listen(pending=pending, gap_seconds=0.5).connect() as peer:
+        peer.send(b"\x0b" + adt()[:40])
+        assert peer.is_closed()
+    may_answer.set()
+
+
+def test_a_second_in_which_something_goes_wrong_is_not_the_last_that_is_watched(
+    listen, database, monkeypatch
+):
+    kept, failed = Connection.check, []
+
+    def check(connection: Connection, now: float) -> None:
+        if not failed:
+            failed.append(now)
+            raise OSError("Bad file descriptor")
+        kept(connection, now)
+
+    monkeypatch.setattr(Connection, "check", check)
+    with listen(gap_seconds=0.5).connect() as peer:
+        peer.send(b"\x0b" + adt()[:40])
+        assert peer.is_closed()
+    assert failed
+    assert refusals(database) == ["timeout"]
+
+
+def test_many_senders_of_single_bytes_do_not_keep_an_honest_one_from_its_answers(listen, database):
+    """Slow loris: each holds a connection and a frame that never ends."""
+    listener = listen(connections_per_address=100)
+    slow = [listener.connect() for _ in range(60)]
+    trickle, is_over = b"\x0b" + adt("slow", body="x" * 1000), threading.Event()
+
+    def drip() -> None:
+        for byte in trickle:
+            for peer in slow:
+                peer.send(bytes([byte]))
+            if is_over.wait(0.1):
+                return
+
+    dripping = threading.Thread(target=drip, daemon=True)
+    dripping.start()
+    began = time.monotonic()
+    with listener.connect() as honest:
+        for n in range(50):
+            assert f"MSA|AA|{n}\r".encode() in honest.ask(adt(str(n)))
+    took = time.monotonic() - began
+    is_over.set()
+    dripping.join(PATIENCE)
+    for peer in slow:
+        peer.close()
+
+    assert took < PATIENCE
+    assert [control_id for control_id, _ in stored(database)] == [str(n) for n in range(50)]
+
+
 # ── failures ────────────────────────────────────────────────────────────────
 
 
 def test_without_a_database_there_is_no_answer_and_afterwards_all_goes_on(database_url, keys, clock):
-    database = Database(database_url, keys, busy_seconds=0.3)
+    database = Database(database_url, keys, use=replace(LISTENER, busy_seconds=0.3))
     blocking = Database(database_url, keys)
     with RunningListener(database, default_sources(), clock) as listener:
         with blocking.inbox.begin() as connection:

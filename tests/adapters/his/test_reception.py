@@ -1,6 +1,8 @@
 """What a frame becomes: acceptance of headers, batches, and the bytes of the answer."""
 
 import random
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +66,75 @@ def test_a_source_may_say_otherwise(mode, acks, expected):
     source = Source(code="his", title="x", sender="HIS", ack_mode=mode)
 
     assert verdict(take(message(acks=acks), source)) == expected
+
+
+# ── the application's word ──────────────────────────────────────────────────
+
+WAITS = Source(code="his", title="x", sender="HIS", ack_mode="application")
+VISIT = "PID|1||100^^^H1^MR||王^五||19900307\rPV1|1|I|W1||||||||||||||||V1"
+BAD_BIRTH = VISIT.replace("19900307", "19901307")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"body": "PV1|1|I"}, "PID^1 100"),
+        ({"body": "PID|1"}, "PID^1^3 101"),
+        ({"body": "PID|1||100"}, "PV1^1 100"),
+        ({"kind": "ADT^A99"}, "MSH^1^9 201"),
+        ({"body": BAD_BIRTH}, "PID^1^7 102"),
+        ({"body": VISIT + "|" * 25 + "2026022912"}, "PV1^1^44 102"),
+        ({"body": VISIT + "|" * 26 + "yesterday"}, "PV1^1^45 102"),
+    ],
+)  # fmt: skip
+def test_who_waits_for_the_application_hears_what_will_be_parked(fields, error):
+    item = take(message(**fields), WAITS)
+
+    assert isinstance(item, Incoming), "stored all the same"
+    _, msa, err, _ = item.ack.decode().split("\r")
+    assert msa == "MSA|AE|7"
+    place, what = (err.split("|")[n] for n in (2, 3))
+    assert f"{place} {what.split('^')[0]}" == error
+
+
+def test_bytes_of_another_charset_are_told_to_who_waits_for_the_application():
+    raw = message(more="||UNICODE UTF-8", body=VISIT).replace("王".encode(), b"\xff\xfe")
+
+    assert b"ERR||MSH^1^18|102^" in take(raw, WAITS).ack
+
+
+def test_before_2_5_the_place_of_a_segment_stands_in_the_one_field():
+    _, _, err, _ = take(message(version="2.4", body="PV1|1|I"), WAITS).ack.decode().split("\r")
+
+    assert err == "ERR|PID^1^^100&Segment sequence error&HL70357"
+
+
+@pytest.mark.parametrize(("acks", "good", "bad"), [("|", "AA", "AE"), ("AL|AL", "AA", "AE"), ("AL|NE", "", ""),
+                                                  ("NE|ER", "", "AE"), ("AL|SU", "AA", "")])  # fmt: skip
+def test_the_application_s_word_is_the_only_one_and_msh_16_asks_for_it(acks, good, bad):
+    assert verdict(take(message(acks=acks, body=VISIT), WAITS)) == good
+    assert verdict(take(message(acks=acks, body=BAD_BIRTH), WAITS)) == bad
+
+
+def test_other_sources_hear_only_that_it_is_stored():
+    assert verdict(take(message(body=BAD_BIRTH))) == "AA"
+
+
+def test_what_cannot_even_be_judged_is_said_without_a_word_of_it(monkeypatch):
+    def fail(*_arguments):
+        raise RuntimeError("王五")
+
+    monkeypatch.setattr("adapters.his.mapping.map_message", fail)
+
+    assert b"MSA|AE|7\rERR||MSH^1|207^" in take(message(body=VISIT), WAITS).ack
+
+
+def test_the_mapping_is_loaded_only_where_a_source_asks_for_it():
+    script = "import sys, adapters.his.mllp; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert "adapters.his.reception" in loaded.stdout.split()
+    assert not {"adapters.his.mapping", "hcrm.archive.records"} & set(loaded.stdout.split())
 
 
 def test_an_answer_goes_back_the_way_the_message_came():

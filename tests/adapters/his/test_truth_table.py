@@ -371,7 +371,7 @@ def test_b27_an_unmapped_way_changes_nothing_and_is_flagged(hospital_with_local_
     assert hospital.patient(100).deceased is DeceasedState.ALIVE
     assert hospital.application().flags == "unmapped:PV1-36"
     (note,) = {row.note for row in hospital.all(Instruction)}
-    assert note == "离院方式未知,先核实"
+    assert note == "离院方式未知，先核实"
 
 
 def test_b27_a_death_whose_discharge_is_cancelled_is_disputed_and_leaves_no_way(hospital_with_local_ways):
@@ -599,6 +599,36 @@ def test_b49_an_impossible_time_is_flagged_and_the_next_clock_counts(hospital):
 
     assert hospital.log("V1")[0].happened_at == moment("10:10")
     assert hospital.application().flags == "bad_time:EVN-6"
+
+
+@pytest.mark.parametrize(
+    ("place", "fields"),
+    [
+        ("PV1-44", {"PV1_44": "20261322120000"}),
+        ("PV1-45", {"PV1_45": "20260230120000"}),
+        ("PID-7", {"dob": "19900231"}),
+        ("EVN-6", {"o": "yesterday", "EVN_2": "", "MSH_7": ""}),
+        ("MSH-7", {"EVN_2": "20261122250000", "MSH_7": "20261322"}),
+    ],
+)
+def test_b49_an_impossible_date_that_decides_something_parks_the_message_with_its_place(
+    hospital, place, fields
+):
+    hospital.receive(adt("A01", c=1, **fields))
+
+    application = hospital.application()
+    assert (application.state, application.reason, application.detail) == (
+        ApplicationState.PARKED, "impossible_date", place,
+    )  # fmt: skip
+    assert hospital.all(Patient) == []
+
+
+@pytest.mark.parametrize("fields", [{"PID_29": "20261322"}, {"segments": ["PR1|1||37.83^手术||20260230"]}])
+def test_b49_elsewhere_it_is_flagged_and_the_rest_is_taken(hospital, fields):
+    hospital.receive(adt("A01", c=1, **fields))
+
+    assert hospital.application().state is ApplicationState.APPLIED
+    assert hospital.application().flags.startswith("bad_time:")
 
 
 def test_b50_a_clock_far_ahead_does_not_freeze_the_record(database, evening):

@@ -1,14 +1,22 @@
-from hcrm.archive.death import report_death
-from hcrm.archive.events import PatientDied
-from hcrm.archive.models import DeceasedState
+import pytest
+
+from hcrm.archive.death import report_death, revoke_death
+from hcrm.archive.events import DeathRevoked, PatientDied
+from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.records import Change
+from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.timeline import list_timeline
+from hcrm.audit.models import AuditEvent
+from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.work import Work
-from tests.support.builders import make_patient
+from tests.support.builders import actor_of, make_department, make_patient, make_practitioner
+from tests.support.changes import change
 
 
 def test_what_people_tell_us_is_noted_with_its_source_and_told(work: Work):
     patient = make_patient(work)
 
-    report_death(work, patient_id=patient.id, source="followup")
+    report_death(work, patient_id=patient.id)
 
     assert (patient.deceased, patient.deceased_at) == (DeceasedState.DECEASED, None)
     assert patient.provenance["deceased"] == [work.clock.now().isoformat(), "followup", 0]
@@ -18,7 +26,83 @@ def test_what_people_tell_us_is_noted_with_its_source_and_told(work: Work):
 def test_what_was_known_is_not_told_again(work: Work):
     patient = make_patient(work, deceased=DeceasedState.DECEASED)
 
-    report_death(work, patient_id=patient.id, source="followup")
+    report_death(work, patient_id=patient.id)
 
     assert work.events == []
     assert patient.provenance == {}
+
+
+# ── taking it back ──────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def reported(work: Work) -> Patient:
+    """Somebody whose death was reported by phone; facts of that are gone."""
+    patient = make_patient(work)
+    report_death(work, patient_id=patient.id)
+    work.events.clear()
+    return patient
+
+
+def test_a_death_people_reported_is_taken_back_with_the_reason_in_the_story(work: Work, reported):
+    revoke_death(work, patient_id=reported.id, reason=" 误点 ")
+
+    assert reported.deceased is DeceasedState.ALIVE
+    assert work.events == [DeathRevoked(patient_id=reported.id)]
+    work.flush()
+    (line,) = list_timeline(work, patient_id=reported.id).items
+    assert (line.kind, line.title) == ("death", "死亡登记已撤销：误点")
+    event = work.one(AuditEvent, AuditEvent.action == "patient.revoke_death")
+    assert (event.subject_id, event.detail) == (reported.id, None)
+
+
+def test_without_a_reason_it_stands(work: Work, reported):
+    with pytest.raises(HcrmError, match="请填写原因"):
+        revoke_death(work, patient_id=reported.id, reason=" ")
+
+    assert reported.deceased is DeceasedState.DECEASED
+
+
+def test_taken_back_twice_is_taken_back_once(work: Work, reported):
+    for _ in range(2):
+        revoke_death(work, patient_id=reported.id, reason="误点")
+
+    assert len(work.events) == 1
+
+
+@pytest.mark.parametrize("told", ["10:30", "09:00"])
+def test_a_death_that_the_his_told_too_is_not_for_people_to_take_back(work: Work, told):
+    """Later or earlier than the call, arriving after it."""
+    absorb(work, change("A01", c=1, m="08:00"), seq=1)
+    patient = work.one(Patient)
+    report_death(work, patient_id=patient.id)
+    absorb(work, change("A08", c=2, m=told, PID_30="Y"), seq=2)
+    work.session.expire_all()
+
+    with pytest.raises(ConflictError, match="HIS"):
+        revoke_death(work, patient_id=patient.id, reason="误点")
+
+    assert patient.deceased is DeceasedState.DECEASED
+
+
+def test_what_is_disputed_people_decide(work: Work, reported):
+    reported.deceased = DeceasedState.DISPUTED
+    reported.provenance = {"deceased": [work.clock.now().isoformat(), "his", 3]}
+    work.session.flush()
+
+    revoke_death(work, patient_id=reported.id, reason="家属来院说明")
+
+    assert reported.deceased is DeceasedState.ALIVE
+
+
+def test_outside_the_scope_nobody_is_brought_back(work: Work, reported):
+    home = make_department(work)
+    work.actor = actor_of(make_practitioner(work, department=home), home)
+
+    with pytest.raises(DeniedError):
+        revoke_death(work, patient_id=reported.id, reason="误点")
+
+
+def absorb(work: Work, told: Change, *, seq: int) -> None:
+    absorb_records(work, arrivals=[Arrival(seq=seq, change=told)])
+    work.flush()

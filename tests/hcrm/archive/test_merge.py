@@ -17,9 +17,10 @@ from hcrm.archive.models import (
     PatientMerge,
     TimelineEntry,
 )
-from hcrm.archive.queries import merged_ids, surviving_patient
+from hcrm.archive.queries import surviving_patient
 from hcrm.archive.service import Arrival, absorb_records
 from hcrm.audit.models import AuditEvent, AuditSubject
+from hcrm.audit.queries import same_patient
 from hcrm.core.db import Base
 from hcrm.core.errors import ConflictError
 from hcrm.core.tables import load_tables
@@ -32,7 +33,7 @@ READ_THROUGH_THE_MERGE = {
     "audit_subject.subject_patient_id",  # append-only
     "inbox_application.became_patient_id",  # what a message became is a log
 }
-"""Columns that keep the id as it was then; `archive.queries.merged_ids` reads them."""
+"""Columns that keep the id as it was then; `audit.queries.same_patient` reads them."""
 
 
 def merge(work: Work, survivor: str, merged: str) -> str:
@@ -152,7 +153,7 @@ def test_the_merged_archive_stays_as_a_tombstone_that_names_its_survivor(work):
     merge_id = merge(work, stays.id, gone.id)
 
     assert surviving_patient(work, gone.id).id == stays.id
-    assert set(merged_ids(work, stays.id)) == {gone.id, stays.id}
+    assert set(same_patient(work, stays.id)) == {gone.id, stays.id}
     assert (stays.name, stays.merged_into_id) == ("张叁", None)
     before = work.get(PatientMerge, merge_id).before
     assert {before[gone.id]["name"], before[stays.id]["name"]} == {"张三", "张叁"}
@@ -164,7 +165,7 @@ def test_a_chain_leads_to_its_end_in_one_step(work):
     merge(work, third.id, second.id)
 
     assert {first.merged_into_id, second.merged_into_id} == {third.id}
-    assert set(merged_ids(work, third.id)) == {first.id, second.id, third.id}
+    assert set(same_patient(work, third.id)) == {first.id, second.id, third.id}
 
 
 def test_a_merge_into_itself_or_with_a_merged_archive_is_refused(work):

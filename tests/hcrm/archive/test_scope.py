@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import Patient
-from hcrm.archive.queries import get_patient, merged_ids
+from hcrm.archive.queries import get_patient
 from hcrm.archive.scope import scope_by_department, scope_encounters, scope_patients
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.models import AuditEvent, AuditSubject
+from hcrm.audit.queries import same_patient
 from hcrm.core.actor import Actor
 from hcrm.core.errors import DeniedError, NotFoundError
 from hcrm.core.work import Work
@@ -147,7 +148,7 @@ def test_a_merged_id_leads_to_the_survivor(work, merged):
     survivor, old = merged
 
     assert get_patient(work, old).id == survivor
-    assert sorted(merged_ids(work, survivor)) == sorted([survivor, old])
+    assert sorted(same_patient(work, survivor)) == sorted([survivor, old])
 
 
 def test_the_right_to_a_merged_id_is_decided_on_the_survivor(work, as_actor, hospital, merged):

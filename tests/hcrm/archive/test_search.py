@@ -174,6 +174,22 @@ def test_filters_narrow_by_department_and_status(work, jianguo, person):
     assert sorted(found(work, "张", filters=PatientFilters(department.id))) == ["张乙", "张建国"]
 
 
+def test_a_line_tells_of_stays_in_the_scope_only(work, jianguo):
+    home, other = make_department(work, name="内分泌科"), make_department(work, name="精神科")
+    make_encounter(work, patient=jianguo, department=home)
+    make_encounter(work, patient=jianguo, department=other, discharged_at=None)
+    work.actor = actor_of(make_practitioner(work, department=home), home)
+
+    (line,) = search_patients(work).items
+
+    assert (line.department, line.status) == ("内分泌科", EncounterStatus.FINISHED)
+    for filters in (
+        PatientFilters(department_id=other.id),
+        PatientFilters(status=EncounterStatus.IN_PROGRESS),
+    ):
+        assert search_patients(work, filters=filters).items == []
+
+
 def test_a_search_is_one_event_with_a_row_a_patient_and_not_the_words(work, jianguo, person):
     person("张乙", phone=PHONE)
 

@@ -129,7 +129,7 @@ def test_the_patient_s_timeline_tells_it_in_one_line_per_stay(work: Work):
 
     entry = work.one(TimelineEntry)
     assert entry.title == "已下达随访指令 2 条（出院随访）"
-    assert (entry.patient_id, entry.kind, entry.scope) == (stay.patient_id, "instruction", ward.id)
+    assert (entry.patient_id, entry.kind, entry.encounter_id) == (stay.patient_id, "instruction", stay.id)
 
 
 # ── who is not called, and what must be cleared up first ────────────────────

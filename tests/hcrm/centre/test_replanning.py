@@ -7,7 +7,7 @@ from time import sleep
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.events import DischargeCancelled, EncounterRevised, PatientDied
+from hcrm.archive.events import DeathRevoked, DischargeCancelled, EncounterRevised, PatientDied
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter
 from hcrm.centre.classification import classify_encounters
@@ -20,7 +20,12 @@ from hcrm.centre.instructions import (
     withdraw_instruction,
 )
 from hcrm.centre.models import Instruction, InstructionHistory, InstructionState, Outcome, Withdrawal
-from hcrm.centre.replanning import replan_instructions, withdraw_for_cancelled, withdraw_for_deceased
+from hcrm.centre.replanning import (
+    replan_instructions,
+    restore_for_living,
+    withdraw_for_cancelled,
+    withdraw_for_deceased,
+)
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database
@@ -321,6 +326,62 @@ def test_a_death_that_was_taken_back_withdraws_nothing(work: Work, protocols):
     stay = issued_stay(work)
 
     assert withdraw_for_deceased(work, [PatientDied(patient_id=stay.patient_id)]) == 0
+
+
+@pytest.fixture
+def mourned(work: Work, protocols) -> Encounter:
+    """A stay whose instructions were withdrawn because somebody said the patient had died; they live."""
+    stay = issued_stay(work, diagnoses=["I63.9"], attending=make_practitioner(work))
+    work.get(Patient, stay.patient_id).deceased = DeceasedState.DECEASED
+    work.session.flush()
+    withdraw_for_deceased(work, [PatientDied(patient_id=stay.patient_id)])
+    work.get(Patient, stay.patient_id).deceased = DeceasedState.ALIVE
+    work.session.flush()
+    return stay
+
+
+def bring_back(work: Work, stay: Encounter) -> int:
+    return restore_for_living(work, [DeathRevoked(patient_id=stay.patient_id)])
+
+
+def test_who_lives_after_all_has_the_instructions_again(work: Work, mourned):
+    assert bring_back(work, mourned) == 2
+    assert bring_back(work, mourned) == 0  # the fact delivered twice
+
+    rows = instructions(work)
+    assert {(row.state, row.withdrawal, row.reason) for row in rows} == {
+        (InstructionState.ISSUED, None, None)
+    }
+    assert {row.assignee_id for row in rows} == {mourned.attending_id}
+    work.flush()
+    assert "已恢复随访指令 2 条（死亡登记已撤销）" in work.scalars(sa.select(TimelineEntry.title))
+
+
+def test_what_was_withdrawn_for_another_reason_stays_withdrawn(work: Work, mourned):
+    first = instructions(work)[0]
+    first.withdrawal = Withdrawal.BY_HAND
+    work.session.flush()
+
+    assert bring_back(work, mourned) == 1
+    assert work.get(Instruction, first.id).state is InstructionState.WITHDRAWN
+
+
+def test_a_discharge_that_no_longer_stands_brings_nothing_back(work: Work, mourned):
+    cancel_discharge(work, mourned)
+
+    assert bring_back(work, mourned) == 0
+
+
+@pytest.mark.parametrize("state", [DeceasedState.DECEASED, None])
+def test_who_died_after_all_is_not_called(work: Work, mourned, state):
+    """Told again meanwhile, or by the way the stay ended."""
+    if state:
+        work.get(Patient, mourned.patient_id).deceased = state
+    else:
+        mourned.discharge_way = DischargeWay.DIED
+    work.session.flush()
+
+    assert bring_back(work, mourned) == 0
 
 
 # ── at the same time ────────────────────────────────────────────────────────

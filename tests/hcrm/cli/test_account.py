@@ -12,6 +12,8 @@ from hcrm.accounts.service import hash_token
 from hcrm.cli.main import main
 from hcrm.core.actor import system_actor
 from hcrm.core.crypto import make_key_file
+from hcrm.core.db import Database
+from hcrm.core.installation import ensure_key_mark
 from hcrm.core.work import open_work
 from tests.support.console import cheap_passwords
 
@@ -22,7 +24,10 @@ __all__ = ["cheap_passwords"]
 def hcrm(database_url, tmp_path, monkeypatch):
     """Run a command; its result."""
     path = tmp_path / "keys"
-    make_key_file(path)
+    database = Database(database_url, make_key_file(path))
+    with open_work(database, actor=system_actor("test")) as work:
+        ensure_key_mark(work)
+    database.dispose()
     monkeypatch.setenv("HCRM_KEY_FILE", str(path))
 
     def run(*words, given=None):
@@ -75,6 +80,8 @@ def test_an_account_without_one_gets_a_password_shown_once(hcrm, accounts):
         (("account", "add", "x", "--role", "emperor"), None, 2, "emperor"),
         (("account", "add", "x", "--role", "agent", "--password-stdin"), "short\n", 1, "密码至少 8 位"),
         (("account", "add", "x y", "--role", "agent"), None, 1, "账号只能用字母"),
+        (("account", "roles", "nobody", "--role", "agent"), None, 1, "没有账号 nobody"),
+        (("account", "reset", "nobody"), None, 1, "没有账号 nobody"),
         (("token", "create", "x", "--scope", "everything"), None, 1, "没有这样的范围：everything"),
         (("token", "create", "x", "--scope", ","), None, 1, "没有这样的范围"),
         (("token", "revoke", "x"), None, 1, "没有这个令牌"),
@@ -109,3 +116,28 @@ def test_the_list_names_accounts_and_no_password(hcrm):
 
     assert "li\tli\t客服话务\t-\t启用" in output
     assert "argon2" not in output
+
+
+def test_roles_are_replaced_and_the_last_administrator_stays(hcrm, accounts):
+    hcrm("account", "add", "li", "--role", "agent")
+    hcrm("account", "add", "root", "--role", "sysadmin")
+
+    assert (
+        "li 现为：医师、科主任"
+        in hcrm("account", "roles", "Li", "--role", "physician", "--role", "department_head").output
+    )
+    refused = hcrm("account", "roles", "root", "--role", "agent")
+
+    assert refused.exit_code == 1
+    held = {account.username: {role.name for role in account.roles} for account in accounts()}
+    assert held == {"li": {"physician", "department_head"}, "root": {"sysadmin"}}
+
+
+def test_a_reset_password_is_shown_once_and_has_to_be_changed(hcrm, accounts):
+    hcrm("account", "add", "li", "--role", "agent", "--password-stdin", given="a long password\n")
+
+    password = re.search(r"：(\S+)$", hcrm("account", "reset", "li").output.strip())[1]
+
+    (account,) = accounts()
+    assert verify_password(password, account.password)
+    assert account.must_change_password

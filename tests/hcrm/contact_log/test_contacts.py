@@ -23,7 +23,7 @@ def test_a_contact_says_who_reached_whom_how_and_stands_in_the_timeline(work: Wo
 
     entry = work.get(ContactEntry, key)
     assert (entry.note, entry.actor_name, entry.is_outgoing) == ("女儿接听", work.actor.name, True)
-    assert work.one(TimelineEntry).title == "电话联系：接通,家属"
+    assert work.one(TimelineEntry).title == "电话联系：接通，家属"
 
 
 def test_contacts_of_a_patient_are_listed_the_latest_first(work: Work, patient_id):

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,11 @@ class BellRang(Fact):
 
 @dataclass(frozen=True, slots=True)
 class DoorOpened(Fact):
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Fact):
     number: int
 
 
@@ -254,3 +260,111 @@ def test_the_waiting_events_are_found_by_their_index(sqlite_databases, tmp_path,
 
     assert "ix_event_waiting" in str(plan)
     assert "TEMP B-TREE" not in str(plan)
+
+
+# ── several workers ─────────────────────────────────────────────────────────
+
+
+class Meddling(HcrmError):
+    """A failure during whose noting, its work rolled back already, something else happens."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+        super().__init__("bell.broken", "铃坏了")
+
+    @property
+    def code(self) -> str:
+        self._act()
+        return "bell.broken"
+
+    @code.setter
+    def code(self, _value: str) -> None:
+        pass
+
+
+def test_a_failure_does_not_touch_what_another_worker_has_settled_meanwhile(ring, deliver, database, clock):
+    doors = Listener()
+    others_turn = [lambda: deliver({BellRang: [hear]})]
+
+    def hear(work: Work, facts: Sequence[BellRang]) -> None:
+        if others_turn:
+            raise Meddling(others_turn.pop())
+        doors.answer(work, facts)
+
+    ring(1)
+
+    deliver({BellRang: [hear]})
+    clock.move(seconds=limits.EVENT_RETRY_SECONDS)
+    deliver({BellRang: [hear]})
+
+    with open_work(database, actor=WORKER, clock=clock, write=False) as work:
+        assert list_troubled(work) == []
+        assert [row.kind for row in work.all(Event)].count("DoorOpened") == 1
+
+
+def test_the_failures_of_two_workers_at_once_are_two_attempts(ring, deliver, database, clock):
+    others_turn = [lambda: deliver({BellRang: [hear]})]
+
+    def hear(work: Work, facts: Sequence[BellRang]) -> None:
+        raise Meddling(others_turn.pop() if others_turn else lambda: None)
+
+    ring(1)
+
+    deliver({BellRang: [hear]})
+
+    with open_work(database, actor=WORKER, clock=clock, write=False) as work:
+        assert [(row.state, row.attempts) for row in list_troubled(work)] == [(DeliveryState.FAILED, 2)]
+
+
+@pytest.mark.postgresql
+def test_two_workers_whose_handlers_fail_now_and_then_count_each_event_exactly_once(
+    postgresql_databases, tmp_path, keys, clock
+):
+    """Two handlers, so that what one has had is told by receipts alone."""
+    count = 500
+
+    def run(url: str, seed: int) -> None:
+        chance = random.Random(seed)
+
+        def answer(work: Work, facts: Sequence[BellRang]) -> None:
+            work.emit_all(DoorOpened(number=fact.number) for fact in facts)
+            if chance.random() < 0.2:
+                raise ValueError
+
+        def note(work: Work, facts: Sequence[BellRang]) -> None:
+            work.emit_all(Noted(number=fact.number) for fact in facts)
+            if chance.random() < 0.2:
+                raise ValueError
+
+        database = Database(url, keys)
+        while True:
+            done = deliver_events(database, {BellRang: [answer, note]}, clock, WORKER, 7)
+            with open_work(database, actor=WORKER, clock=clock, write=False) as work:
+                if not work.scalar(
+                    sa.select(sa.exists().where(~Event.is_delivered, Event.kind == "BellRang"))
+                ):
+                    break
+            if not done:
+                clock.move(seconds=limits.EVENT_RETRY_SECONDS)
+        database.dispose()
+
+    with postgresql_databases.fresh(tmp_path) as url:
+        database = Database(url, keys)
+        with open_work(database, actor=WORKER, clock=clock) as work:
+            work.emit_all(BellRang(number=number) for number in range(count))
+        with ThreadPoolExecutor(2) as pool:
+            for future in [pool.submit(run, url, seed) for seed in (1, 2)]:
+                future.result()
+        with open_work(database, actor=WORKER, clock=clock, write=False) as work:
+            parked = work.all(EventDelivery, EventDelivery.state == DeliveryState.PARKED)
+            heard = {
+                kind: sorted(row.payload["number"] for row in work.all(Event, Event.kind == kind))
+                for kind in ("DoorOpened", "Noted")
+            }
+            receipts = len(work.all(EventDelivery))
+        database.dispose()
+
+    missing = count * 2 - len(parked)
+    assert receipts == count * 2
+    assert sum(len(numbers) for numbers in heard.values()) == missing
+    assert all(len(set(numbers)) == len(numbers) for numbers in heard.values())

@@ -25,7 +25,7 @@ def test_a_task_names_patient_stay_owner_window_and_what_was_answered(fhir: Fhir
     hospital.discharge("M1", "V1")
     key = make_task(
         hospital, state=InstructionState.COMPLETED, outcome=Outcome.REACHED, due_on=date(2026, 11, 29),
-        done_at=datetime(2026, 11, 28, 3, tzinfo=UTC), note="离院方式未知,先核实",
+        done_at=datetime(2026, 11, 28, 3, tzinfo=UTC), note="离院方式未知，先核实",
     )  # fmt: skip
     answered = make_response(hospital, key, {"pain": 3, "temperature": "36.5", "remark": "一切都好"})
 
@@ -44,7 +44,7 @@ def test_a_task_names_patient_stay_owner_window_and_what_was_answered(fhir: Fhir
     assert task["output"][0]["valueCodeableConcept"]["coding"][0]["code"] == "reached"
     assert task["output"][1]["valueReference"]["reference"] == f"QuestionnaireResponse/{answered}"
     assert task["executionPeriod"] == {"end": "2026-11-28T11:00:00+08:00"}
-    assert task["note"] == [{"text": "离院方式未知,先核实"}]
+    assert task["note"] == [{"text": "离院方式未知，先核实"}]
 
 
 def test_answers_are_read_in_the_order_of_the_form_with_their_types(fhir: FhirClient, hospital: Hospital):

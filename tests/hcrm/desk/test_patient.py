@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.death import report_death
 from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import (
     Address,
@@ -160,3 +161,49 @@ def test_who_may_only_read_gets_no_button_and_no_value(patient, make_person, bro
 
     assert "/reveal/" not in page(browser, patient).text
     assert browser.post(f"/patients/{patient}/reveal/contact/{number}").status_code == 403
+
+
+# ── a death taken back ──────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def mourned(patient, write):
+    """张建国, said on the phone to have died."""
+    write(lambda work: report_death(work, patient_id=patient))
+    return patient
+
+
+def test_the_head_takes_a_death_back_with_a_reason(mourned, browser_of):
+    head = browser_of("zhao")
+    shown = page(head, mourned).text
+    assert "已故" in shown
+    assert "随访登记" in page(head, mourned).text, "where that comes from"
+    empty = head.post(f"/patients/{mourned}/revoke-death", {"reason": " "})
+    assert (empty.status_code, "此项必填" in empty.text) == (422, True)
+
+    answer = head.post(f"/patients/{mourned}/revoke-death", {"reason": "误点"})
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/patients/{mourned}")
+    again = page(head, mourned).text
+    assert "死亡登记已撤销：误点" in again
+    assert "撤销死亡登记</summary>" not in again
+
+
+def test_a_physician_is_not_offered_it(mourned, browser_of):
+    physician = browser_of("li")
+
+    assert "撤销死亡登记" not in page(physician, mourned).text
+    assert physician.post(f"/patients/{mourned}/revoke-death", {"reason": "误点"}).status_code == 403
+
+
+def test_a_death_told_by_the_his_says_where_to_correct_it(mourned, browser_of, write):
+    def tell(work):
+        row = work.get(Patient, mourned)
+        row.provenance = {**row.provenance, "deceased": [work.clock.now().isoformat(), "his", 7]}
+
+    write(tell)
+    head = browser_of("zhao")
+
+    assert "请在 HIS 更正后重发" in page(head, mourned).text
+    refused = head.post(f"/patients/{mourned}/revoke-death", {"reason": "误点"})
+    assert (refused.status_code, "死亡由 HIS 消息通知，请先在 HIS 更正" in refused.text) == (409, True)

@@ -70,6 +70,25 @@ def test_contacts_about_a_stay_are_told_to_whom_the_stay_is(patient, browser_of,
     assert "外科来电" in centre
 
 
+def test_the_timeline_tells_of_stays_in_the_scope_only(patient, ward, browser_of, write):
+    def add(work):
+        surgery = work.one(Department, Department.name == "外科")
+        own = work.one(Encounter, Encounter.patient_id == patient)
+        other = make_encounter(work, patient=work.one(Patient, Patient.id == patient), department=surgery)
+        for title, stay in (("心内科的事", own), ("外科的事", other)):
+            add_entry(
+                work, patient_id=patient, happened_at=work.clock.now(), kind="visit", title=title,
+                subject_type="encounter", subject_id=stay.id, encounter_id=stay.id,
+            )  # fmt: skip
+
+    write(add)
+    own, centre = page(browser_of("li"), patient).text, page(browser_of("wang"), patient).text
+
+    assert "心内科的事" in own
+    assert "外科的事" not in own
+    assert "外科的事" in centre
+
+
 def test_the_timeline_is_narrowed_by_kind_and_turned_by_key(patient, browser_of, write):
     def add(work):
         for number in range(60):

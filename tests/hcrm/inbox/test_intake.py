@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcrm.core import limits
-from hcrm.core.db import Database
+from hcrm.core.db import LISTENER, Database
 from hcrm.inbox import intake
 from hcrm.inbox.intake import Committer, StoreUnavailable, store_now
 from hcrm.inbox.models import InboxMessage, RefusedMessage
@@ -255,7 +256,7 @@ def test_a_message_the_database_refuses_fails_alone(database):
 
 
 def test_while_the_database_is_away_every_order_fails_and_afterwards_all_goes_on(database_url, keys):
-    database = Database(database_url, keys, busy_seconds=0.2)
+    database = Database(database_url, keys, use=replace(LISTENER, busy_seconds=0.2))
     other = Database(database_url, keys)
 
     async def act(committer: Committer) -> list[Any]:
@@ -323,3 +324,46 @@ def test_seqs_are_those_of_the_rows(database, size):
     with database.inbox.connect() as connection:
         found = dict(connection.execute(sa.select(InboxMessage.control_id, InboxMessage.seq)).all())
     assert {str(n): stored.seq for n, stored in enumerate(outcome)} == found
+
+
+@pytest.mark.parametrize("trouble", [OSError("no such disk"), sa.exc.SQLAlchemyError("gone")])
+def test_how_much_waits_cannot_be_asked_and_all_goes_on(database, trouble):
+    answers = [True, trouble, False]
+
+    def pending() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return limits.PENDING_LIMIT + answer
+
+    async def act(committer: Committer) -> list[bool]:
+        found = []
+        for _ in range(3):
+            await committer.refresh()
+            found.append(committer.is_full)
+        return found
+
+    assert committing(database, act, pending=pending) == [True, True, False]
+
+
+def test_a_database_that_hangs_is_asked_once_and_answers_when_it_can(database, monkeypatch):
+    monkeypatch.setattr(limits, "PENDING_SECONDS", 0.1)
+    asked, may_answer = [0], threading.Event()
+
+    def pending() -> int:
+        asked[0] += 1
+        may_answer.wait(10)
+        return limits.PENDING_LIMIT + 1
+
+    async def act(committer: Committer) -> None:
+        for _ in range(3):
+            await committer.refresh()
+        assert (asked[0], committer.is_full) == (1, False)
+        may_answer.set()
+        await committer.refresh()
+        assert (asked[0], committer.is_full) == (1, True)
+        await committer.refresh()
+        assert asked[0] == 2
+
+    committing(database, act, pending=pending)
+    assert asked[0] == 2

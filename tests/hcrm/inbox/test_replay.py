@@ -10,7 +10,8 @@ from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState, InboxApplication
-from hcrm.inbox.service import NO_LANE, replay_messages
+from hcrm.inbox.service import replay_messages
+from hcrm.inbox.take_up import NO_LANE
 from tests.support.adt import adt
 from tests.support.hospital import Hospital
 

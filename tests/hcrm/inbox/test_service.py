@@ -1,36 +1,28 @@
 """The worker: order kept, poison parked alone, nothing applied twice, whoever else works beside it."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from adapters.his.mapping import map_message
-from adapters.his.reception import receive
 from hcrm.archive.models import Patient, PatientIdentifier
 from hcrm.archive.records import AddressRecord, Change, Mapped
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent, VisitEventKind
 from hcrm.core import limits
-from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
-from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
-from hcrm.core.sources import Source, Sources
+from hcrm.core.sources import Sources
 from hcrm.core.work import open_work
-from hcrm.inbox.intake import store_now
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import count_messages, is_idle
-from hcrm.inbox.service import Intake, Mapper, park_expired_holds, process_messages, replay_messages, take_up
+from hcrm.inbox.service import park_expired_holds, process_messages, replay_messages
+from hcrm.inbox.take_up import Intake, Mapper, take_up
 from tests.support.adt import adt
-from tests.support.database import PostgresqlDatabases
-
-ACTOR = system_actor("test")
-SOURCES = Sources([Source(code="default", title="default")])
+from tests.support.messages import ACTOR, SOURCES, applications, make_intake, run_workers, store, work_off
 
 
 @pytest.fixture
@@ -42,37 +34,6 @@ def evening(clock: FixedClock) -> FixedClock:
 @pytest.fixture
 def intake(evening: FixedClock) -> Intake:
     return make_intake(evening)
-
-
-def make_intake(clock: FixedClock, mapper: Mapper = map_message) -> Intake:
-    return Intake({"hl7v2": mapper}, SOURCES, ACTOR, clock)
-
-
-def store(database: Database, clock: FixedClock, *messages: bytes) -> None:
-    """As the listener does it."""
-    arriving = [
-        item for raw in messages for item in receive(raw, sources=SOURCES, peer="127.0.0.1", at=clock.now())
-    ]
-    store_now(database, arriving)
-
-
-def work_off(database: Database, intake: Intake) -> None:
-    """Until nothing waits."""
-    for _ in range(1_000):
-        if not process_messages(database, intake) and is_done(database):
-            return
-    raise AssertionError("messages wait for ever")
-
-
-def is_done(database: Database) -> bool:
-    with open_work(database, actor=ACTOR, write=False) as work:
-        waiting = sa.select(sa.exists().where(InboxApplication.state == ApplicationState.WAITING))
-        return not work.scalar(waiting)
-
-
-def applications(database: Database) -> list[InboxApplication]:
-    with open_work(database, actor=ACTOR, write=False) as work:
-        return sorted(work.all(InboxApplication), key=lambda row: row.seq)
 
 
 def count(database: Database, model: type) -> int:
@@ -278,6 +239,22 @@ def test_a_hold_ends_after_a_day_and_not_before(database, evening, intake):
     assert expire(database, evening) == 0
 
 
+def test_a_hold_that_is_replayed_has_its_day_again(database, evening, intake):
+    store(database, evening, adt("A13", c=1, v="V9"))
+    work_off(database, intake)
+    evening.move(seconds=limits.HOLD_SECONDS + 1)
+    assert expire(database, evening) == 1
+
+    with open_work(database, actor=ACTOR, clock=evening) as work:
+        replay_messages(work, seqs=[1])
+    work_off(database, intake)
+    evening.move(seconds=limits.HOLD_SECONDS - 1)
+    assert expire(database, evening) == 0
+    assert applications(database)[0].state is ApplicationState.HELD
+    evening.move(seconds=2)
+    assert expire(database, evening) == 1
+
+
 def expire(database: Database, clock: FixedClock) -> int:
     with open_work(database, actor=ACTOR, clock=clock) as work:
         return park_expired_holds(work)
@@ -336,46 +313,13 @@ def interleaved(feeds: Sequence[Sequence[bytes]]) -> list[bytes]:
     return [raw for messages in zip(*feeds, strict=True) for raw in messages]
 
 
-def run_workers(database: Database, clock: FixedClock, workers: int = 2) -> None:
-    """Workers in threads until nothing waits; what one of them dies of is raised."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        intake = make_intake(clock)
-        try:
-            while not is_done(database) or process_messages(database, intake):
-                process_messages(database, intake)
-        except BaseException as error:  # noqa: BLE001  raised below, in the test's own thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    if errors:
-        raise errors[0]
-
-
-@pytest.fixture
-def postgresql(
-    postgresql_databases: PostgresqlDatabases, tmp_path: Path, keys: KeyRing
-) -> Iterator[Database]:
-    """For what SQLite has no second worker for."""
-    with postgresql_databases.fresh(tmp_path) as url:
-        database = Database(url, keys)
-        yield database
-        database.dispose()
-
-
 @pytest.mark.postgresql
-def test_two_workers_keep_each_patients_order(postgresql, evening):
-    database, patients, messages = postgresql, 12, 13
+def test_two_workers_keep_each_patients_order(two_databases, evening):
+    database, patients, messages = two_databases[0], 12, 13
     store(database, evening, *interleaved([comings_and_goings(p, messages) for p in range(1, patients + 1)]))
     with open_work(database, actor=ACTOR, clock=evening) as work:
         take_up(work, make_intake(evening))
-    run_workers(database, evening)
+    run_workers(two_databases, evening)
 
     assert {(row.state, row.attempts) for row in applications(database)} == {(ApplicationState.APPLIED, 1)}
     with open_work(database, actor=ACTOR, write=False) as work:
@@ -399,7 +343,7 @@ def test_a_merge_is_not_overtaken_by_what_came_after_it(database, evening):
             adt("A01", c=f"{n}-4", p=old, v=f"V{n}", m="11:00"), adt("A01", c=f"{n}-5", p=new, v=f"W{n}", m="11:30"),
         ]  # fmt: skip
     store(database, evening, *feed)
-    run_workers(database, evening, workers=1 if database.is_sqlite else 2)
+    run_workers([database] if database.is_sqlite else [database] * 2, evening)
 
     rows = applications(database)
     assert {row.state for row in rows} == {ApplicationState.APPLIED}
