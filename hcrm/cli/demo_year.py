@@ -100,9 +100,11 @@ class Year:
             with open_work(self._database, actor=actor, clock=self._clock) as work:
                 for call in calls:
                     self._call(work, call)
+        waiting = self._departments_waiting()
         for actor in self._heads:
-            self._review(actor)
-            self._handle_alerts(actor)
+            if not waiting.isdisjoint(actor.department_ids or ()):
+                self._review(actor)
+                self._handle_alerts(actor)
         with open_work(self._database, actor=system_actor("scheduler"), clock=self._clock) as work:
             expire_instructions(work)
 
@@ -166,6 +168,13 @@ class Year:
             definition = load_form(work, code=form[0], version=form[1])
             self._answer_sets[form] = AnswerSets(definition, self._dice)
         return self._answer_sets[form].draw(alarming=self._dice.random() < _ALARMING)
+
+    def _departments_waiting(self) -> set[str]:
+        """Where a head has something to look at."""
+        with open_work(self._database, actor=system_actor("demo"), clock=self._clock, write=False) as work:
+            reviews = work.scalars(sa.select(Review.department_id).where(Review.state == ReviewState.WAITING))
+            alerts = work.scalars(sa.select(Alert.department_id).where(Alert.state == AlertState.OPEN))
+        return {*reviews, *alerts}
 
     def _review(self, actor: Actor) -> None:
         with open_work(self._database, actor=actor, clock=self._clock) as work:
