@@ -24,11 +24,21 @@ from adapters.his.header import (
     read_separators,
     split_written_ends,
 )
-from adapters.his.moments import BadTime, ImpossibleDate, Moment, birth_date, moment
+from adapters.his.moments import (
+    BadTime,
+    ImpossibleDate,
+    Moment,
+    birth_date,
+    is_zeros,
+    latest_date,
+    moment,
+    not_ahead,
+)
 
 __all__ = [
     "NULL", "BadTime", "CharsetError", "Field", "Header", "ImpossibleDate", "Message", "Moment", "Null", "Segment",
-    "Separators", "birth_date", "decode", "make_ack", "moment", "read_header", "read_message", "split_batch",
+    "Separators", "birth_date", "decode", "is_zeros", "latest_date", "make_ack", "moment", "not_ahead", "read_header",
+    "read_message", "split_batch",
 ]  # fmt: skip
 
 

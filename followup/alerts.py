@@ -21,16 +21,20 @@ from hcrm.forms.scoring import RaisedFlag
 from hcrm.web.paging import Page, keyset_page
 
 IS_UNHANDLED = Alert.state != AlertState.CLOSED
+SUPERSEDED = "已由重新提交的记录取代"
 
 
 def raise_alerts(
     work: Work, *, instruction: Instruction, response_id: str, flags: Sequence[RaisedFlag]
 ) -> list[Row]:
-    """One alert per flag. A flag whose alert of this instruction still waits is not raised twice."""
-    waiting = set(
-        work.scalars(sa.select(Alert.flag_code).where(Alert.instruction_id == instruction.id, IS_UNHANDLED))
-    )
+    """One alert per flag. One of this instruction that still waits is not raised twice, but is now this record's."""
+    waiting = {alert.flag_code: alert for alert in _list_waiting(work, instruction)}
     new = [raised for raised in flags if raised.flag.code not in waiting]
+    for raised in flags:
+        seen = waiting.get(raised.flag.code)
+        if seen is not None and seen.response_id != response_id:
+            seen.response_id, seen.evidence = response_id, raised.evidence
+            _audit(work, seen, "alert.seen_again")
     now = work.clock.now()
     rows: list[Row] = [
         {"id": work.new_id(), "patient_id": instruction.patient_id, "encounter_id": instruction.encounter_id,
@@ -48,6 +52,29 @@ def raise_alerts(
             subject_id=row["id"], encounter_id=instruction.encounter_id,
         )  # fmt: skip
     return rows
+
+
+def supersede_alerts(work: Work, *, instruction: Instruction, flags: Sequence[RaisedFlag]) -> None:
+    """Close what an earlier record of the instruction raised and the complete new one does not."""
+    raised = {one.flag.code for one in flags}
+    now = work.clock.now()
+    for alert in _list_waiting(work, instruction):
+        if alert.flag_code in raised:
+            continue
+        alert.state, alert.handled_at = AlertState.CLOSED, now
+        alert.handled_by, alert.handling = work.actor.name, SUPERSEDED
+        add_entry(
+            work, patient_id=alert.patient_id, happened_at=now, kind="alert",
+            title=f"预警{SUPERSEDED}：{alert.says}", subject_type="alert", subject_id=alert.id,
+            encounter_id=alert.encounter_id,
+        )  # fmt: skip
+        _audit(work, alert, "alert.supersede")
+
+
+def count_of_instruction(work: Work, *, instruction_id: str) -> int:
+    """How many red flags of an instruction wait; the caller came through the instruction's door."""
+    statement = sa.select(sa.func.count()).select_from(Alert)
+    return int(work.scalar(statement.where(Alert.instruction_id == instruction_id, IS_UNHANDLED)))
 
 
 def list_open(
@@ -135,6 +162,17 @@ def _waiting(work: Work, mine: bool) -> list[sa.ColumnElement[bool]]:
     if mine:
         conditions.append(Instruction.assignee_id == work.actor.practitioner_id)
     return conditions
+
+
+def _list_waiting(work: Work, instruction: Instruction) -> Sequence[Alert]:
+    """What waits of an instruction that is locked, locked too: nobody handles it meanwhile."""
+    return work.session.scalars(
+        sa.select(Alert)
+        .where(Alert.instruction_id == instruction.id, IS_UNHANDLED)
+        .order_by(Alert.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
 
 
 def _take(work: Work, alert_id: str) -> Alert:

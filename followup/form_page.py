@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import ValidationError
 
 from followup import alerts, review, worklist
-from followup.models import Alert, Review
+from followup.models import Alert, Review, ReviewState
 from followup.queries import CallFacts, find_last_response, get_response, get_review, load_facts
 from followup.station import SUBJECT
 from hcrm.centre.instructions import RECORDABLE_STATES
@@ -30,12 +31,14 @@ from hcrm.forms.render import (
     answer_lines,
     flags_by_code,
     form_fields,
+    sent_answers,
     typed_answers,
     typed_lines,
 )
 from hcrm.forms.scoring import RaisedFlag, raise_flags
 
 QUEUE_SIZE = 12
+_FORMS = ("followup.record_followup", "followup.save_draft")
 _CHANNELS = {StepChannel.PHONE: Channel.PHONE}
 
 
@@ -58,6 +61,8 @@ class Typed:
     note: str = ""
     confirm_death: str = ""
     base: str = ""  # what the page was opened on (`base_of`); empty: not known
+    saved_at: datetime | None = None  # when the draft was saved
+    is_sent_back: bool = False  # filled with the answers of the record that was sent back
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +110,14 @@ def load_form_page(
     errors: Mapping[str, str] | None = None,
     standing: Answered | None = None,
 ) -> FormPage:
-    """Read the page. Without `typed` the draft fills the form, or nothing does."""
+    """Read the page. Without `typed` the draft fills the form, or what was sent back, or nothing."""
     found = get_instruction(work, instruction_id=instruction_id)
     instruction: Instruction = found.Instruction
     form = load_form(work, code=instruction.form_code, version=instruction.form_version)
     responses = list_responses(work, subject_type=SUBJECT, subject_ids=[instruction.id])
     last = find_last_response(work, instruction)
     if instruction.state in RECORDABLE_STATES:
-        typed = typed or _from_draft(work, instruction)
+        typed = typed or _from_draft(work, instruction, responses)
     else:
         typed = None
     answers: Mapping[str, Raw] = typed.answers if typed else {}
@@ -153,6 +158,19 @@ def list_typed(work: Work, *, instruction_id: str, typed: Typed) -> list[tuple[s
     return [*typed_lines(form, typed.answers), *([("备注", note)] if note else [])]
 
 
+def name_typed(
+    work: Work, endpoint: str, values: Mapping[str, Any], fields: list[tuple[str, str]]
+) -> list[tuple[str, str]] | None:
+    """What a form of an instruction held, in words, for whoever may see the instruction (`hcrm.web.shell`)."""
+    if endpoint not in _FORMS or not work.actor.may("followup.write"):
+        return None
+    sent: dict[str, list[str]] = {}
+    for name, value in fields:
+        sent.setdefault(name, []).append(value)
+    typed = Typed("", answers=sent_answers(sent.items()), note=sent.get("note", [""])[0])
+    return list_typed(work, instruction_id=values["instruction_id"], typed=typed)
+
+
 def judge(form: Questionnaire, typed: Mapping[str, Raw]) -> Sequence[RaisedFlag]:
     """The red flags of what stands in the fields, as far as it can be read."""
     return raise_flags(form, read_answers(form, typed, draft=True).values)
@@ -188,7 +206,8 @@ class ReviewPage:
     found: sa.Row[Any]
     told: Told | None
     attempts: Sequence[ContactEntry]
-    alerts: Sequence[Alert]
+    alerts: Sequence[Alert]  # of this record, not of one that was sent back before
+    earlier: Sequence[Review]  # what was sent back before
 
 
 def load_review_page(work: Work, *, review_id: str) -> ReviewPage:
@@ -201,7 +220,16 @@ def load_review_page(work: Work, *, review_id: str) -> ReviewPage:
         found=found,
         told=_tell(work, response) if response else None,
         attempts=list_attempts(work, subject_type=SUBJECT, subject_id=key),
-        alerts=alerts.list_for_instruction(work, instruction_id=key),
+        alerts=[
+            alert
+            for alert in alerts.list_for_instruction(work, instruction_id=key)
+            if alert.response_id == asked.response_id
+        ],
+        earlier=[
+            each
+            for each in review.list_reviews(work, instruction_id=key)
+            if each.state is ReviewState.SENT_BACK and (each.asked_at, each.id) < (asked.asked_at, asked.id)
+        ],
     )
 
 
@@ -225,14 +253,21 @@ def _read_base(form: Questionnaire, typed: Typed | None) -> tuple[Answered | Non
     return read_answers(form, carried.answers, draft=True).values, carried.note or "未填写"
 
 
-def _from_draft(work: Work, instruction: Instruction) -> Typed:
+def _from_draft(work: Work, instruction: Instruction, responses: Sequence[Response]) -> Typed:
+    """The draft; without one what was submitted last, which was sent back; otherwise nothing."""
     channel = contact_channel(instruction.channel).value
     draft = find_draft(work, subject_type=SUBJECT, subject_id=instruction.id)
+    if draft is None and responses:
+        last = responses[0]
+        return Typed(
+            work.new_id(), answers=typed_answers(last.answers), channel=channel, note=last.note or "",
+            base=base_of(last.answers, last.note), is_sent_back=True,
+        )  # fmt: skip
     if draft is None:
         return Typed(work.new_id(), channel=channel, base=base_of({}, None))
     return Typed(
         draft.id, draft.version, typed_answers(draft.answers), channel=channel, note=draft.note or "",
-        base=base_of(draft.answers, draft.note),
+        base=base_of(draft.answers, draft.note), saved_at=draft.saved_at,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class DraftInput(Input):
     """A draft: answers as typed, under the key and version the page was given."""
 
     record_id: Key
-    version: Annotated[int, Field(ge=0)] = 0
+    version: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # what the column takes
     answers: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
     note: Note = None
 

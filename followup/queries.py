@@ -15,7 +15,7 @@ from hcrm.centre.queries import get_instruction
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.core.actor import Actor
 from hcrm.core.errors import NotFoundError
-from hcrm.core.text import mask_phone
+from hcrm.core.text import mask_phone, relation_word
 from hcrm.core.work import Work
 from hcrm.forms.models import Response, ResponseState
 
@@ -102,7 +102,10 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
         ),
         *(
             Phone(
-                one.id, "related", f"{one.relation or '联系人'} {one.name}", _masked(work, one.phone_sealed)
+                one.id,
+                "related",
+                f"{relation_word(one.relation) or '联系人'} {one.name}",
+                _masked(work, one.phone_sealed),
             )
             for one in related
         ),

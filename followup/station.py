@@ -6,8 +6,11 @@ click, a resend after a lost answer and the back button come to the same.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from followup.alerts import raise_alerts
+import sqlalchemy as sa
+
+from followup.alerts import count_of_instruction, raise_alerts, supersede_alerts
 from followup.models import ReviewCause
 from followup.review import ask_review, choose_review
 from hcrm.archive.death import report_death
@@ -47,15 +50,22 @@ RESULTS: Mapping[Outcome, Sequence[ContactResult]] = {
 }
 """Which contact can have come to which outcome."""
 
+REPEAT_SECONDS = 60
+"""The same attempt of the same person within this time is a slip, not a second call."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a record came to. `is_new` False: it was recorded before, and this was its echo."""
+    """What a record came to. `is_new` False: it was recorded before, and this was its echo.
+
+    `waiting` is how many red flags of the instruction wait now, those of an earlier record included.
+    """
 
     instruction: Instruction
     response_id: str | None
     flags: Sequence[RaisedFlag]
     review: ReviewCause | None
+    waiting: int
     is_new: bool = True
 
 
@@ -95,10 +105,13 @@ def record_followup(
     flags = submitted.flags if submitted else ()
     review = choose_review(instruction, outcome=outcome, has_flags=bool(flags))
     if is_echo:
-        return Recorded(instruction, response_id, flags, review, is_new=False)
+        waiting = count_of_instruction(work, instruction_id=instruction.id)
+        return Recorded(instruction, response_id, flags, review, waiting, is_new=False)
     _log_contact(work, instruction, record_id, result, channel, note)
     if response_id is not None:
         raise_alerts(work, instruction=instruction, response_id=response_id, flags=flags)
+    if outcome is Outcome.REACHED:  # a talk that was broken off, or never held, takes nothing back
+        supersede_alerts(work, instruction=instruction, flags=flags)
     if review is not None:
         ask_review(work, instruction=instruction, response_id=response_id, cause=review)
     finish_instruction(
@@ -107,7 +120,8 @@ def record_followup(
     if outcome is Outcome.DIED:
         report_death(work, patient_id=instruction.patient_id)
     _audit(work, instruction, "followup.record", outcome=outcome.value)
-    return Recorded(instruction, response_id, flags, review)
+    waiting = count_of_instruction(work, instruction_id=instruction.id)
+    return Recorded(instruction, response_id, flags, review, waiting)
 
 
 def record_attempt(
@@ -119,13 +133,14 @@ def record_attempt(
     channel: Channel,
     note: str | None = None,
 ) -> Instruction:
-    """Log a call that reached nobody; the instruction stays open, 执行中."""
+    """Log a call that reached nobody; the instruction stays open, 执行中. The same again at once is refused."""
     instruction = take_instruction(work, instruction_id=instruction_id)
     if result not in UNREACHED:
         raise HcrmError("followup.result", "已联系上的请登记随访结果", field="result")
     if _was_recorded(work, instruction, record_id):
         return instruction
     require_recordable(instruction)
+    _require_no_repeat(work, instruction, result, channel)
     start_instruction(work, instruction=instruction)
     _log_contact(work, instruction, record_id, result, channel, note)
     _audit(work, instruction, "followup.attempt", result=result.value)
@@ -184,6 +199,28 @@ def _require_same_record(
     had_form = work.session.get(Response, record_id) is not None
     if instruction.outcome is not outcome or (_has_answers(answers) and not had_form):
         raise ConflictError("followup.recorded", "这次随访已登记，之后的修改没有保存")
+
+
+def _require_no_repeat(work: Work, instruction: Instruction, result: ContactResult, channel: Channel) -> None:
+    since = work.clock.now() - timedelta(seconds=REPEAT_SECONDS)
+    is_repeat = work.scalar(
+        sa.select(
+            sa.exists().where(
+                ContactEntry.subject_type == SUBJECT,
+                ContactEntry.subject_id == instruction.id,
+                ContactEntry.actor_id == work.actor.id,
+                ContactEntry.result == result,
+                ContactEntry.channel == channel,
+                ContactEntry.happened_at > since,
+            )
+        )
+    )
+    if is_repeat:
+        raise HcrmError(
+            "followup.repeated",
+            f"一分钟内已记录过“{result.label}”，没有重复登记；确实又联系了一次，请稍后再记",
+            field="result",
+        )
 
 
 def _require_consistent(outcome: Outcome, result: ContactResult) -> None:

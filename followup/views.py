@@ -12,7 +12,6 @@ from followup.form_page import (
     Typed,
     base_of,
     contact_channel,
-    contact_result,
     is_mine,
     judge,
     list_typed,
@@ -20,6 +19,7 @@ from followup.form_page import (
     load_review_page,
 )
 from followup.inputs import AttemptInput, DraftInput, FollowupInput, HandlingInput, ReviewInput
+from followup.sent import draft_values, outcome_values, typed_again
 from followup.worklist import Section
 from hcrm.archive.queries import masked_phones
 from hcrm.centre.models import Instruction, Outcome
@@ -65,9 +65,10 @@ def today() -> ResponseReturnValue:
         page = worklist.list_due(work, mine=mine, section=section, key=request.args.get("key"))
         counts = worklist.count_due(work, mine=mine)
         phones = masked_phones(work, [row.Instruction.patient_id for row in page.items])
+        red = queries.count_waiting_alerts(work) if g.actor.may("alert.handle") else None
     return render_template(
         "followup/today.html", page=page, counts=counts, phones=phones, mine=mine, section=section,
-        sections=Section, tones=words.SECTION_TONES, channels=StepChannel,
+        sections=Section, tones=words.SECTION_TONES, channels=StepChannel, red=red,
     )  # fmt: skip
 
 
@@ -86,14 +87,15 @@ def show_form(instruction_id: str) -> ResponseReturnValue:
 def record_followup(instruction_id: str) -> ResponseReturnValue:
     """Record the follow-up and open the next patient."""
     try:
-        entered = read_input(FollowupInput, {**_draft_values(), **_outcome_values()})
+        entered = read_input(FollowupInput, {**draft_values(request.form), **outcome_values(request.form)})
         with console_work() as work:
             following = _next_of(work, instruction_id)
             values = entered.model_dump(exclude={"confirm_death"})
             recorded = station.record_followup(work, instruction_id=instruction_id, **values)
+            said = words.recorded_words(recorded)
     except HcrmError as error:
         return _refused(instruction_id, error)
-    flash(*words.recorded_words(recorded))
+    flash(*said)
     if following is None:
         flash("今天的随访都做完了", "success")
         return redirect(url_for("followup.today"), 303)
@@ -106,7 +108,7 @@ def save_draft(instruction_id: str) -> ResponseReturnValue:
     """Keep what was filled in so far: quietly while somebody types, or by the button."""
     quiet = request.headers.get("HX-Request") == "true"
     try:
-        entered = read_input(DraftInput, _draft_values())
+        entered = read_input(DraftInput, draft_values(request.form))
         with console_work() as work:
             saved = station.save_followup_draft(
                 work, instruction_id=instruction_id, record_id=entered.record_id, version=entered.version,
@@ -123,10 +125,9 @@ def save_draft(instruction_id: str) -> ResponseReturnValue:
     if saved.answers.errors:
         notice = "草稿已保存，标出的答案读不懂，没有保存"
         return _form_page(
-            instruction_id, typed=_typed(version=saved.version, base=base), errors=saved.answers.errors,
-            notice=notice, status=422,
+            instruction_id, typed=typed_again(request.form, version=saved.version, base=base),
+            errors=saved.answers.errors, notice=notice, status=422,
         )  # fmt: skip
-    flash(f"草稿已保存 {at:%H:%M}", "success")
     return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
 
 
@@ -137,23 +138,27 @@ def record_attempt(instruction_id: str) -> ResponseReturnValue:
     entered = read_input(
         AttemptInput, {name: request.form.get(name, "") for name in ("record_id", "result", "channel")}
     )
-    with console_work() as work:
-        instruction = station.record_attempt(
-            work, instruction_id=instruction_id, record_id=entered.record_id, result=entered.result,
-            channel=entered.channel,
-        )  # fmt: skip
-        attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=instruction.id)
-        attempt_id = work.new_id()
-    if request.headers.get("HX-Request") == "true":
-        return render_template(
-            "followup/_attempts.html", instruction=instruction, attempts=attempts, attempt_id=attempt_id,
-            results=station.UNREACHED, channel=contact_channel(instruction.channel),
-        )  # fmt: skip
-    flash(f"已登记：{entered.result.label}，指令保留待办", "success")
+    quiet = request.headers.get("HX-Request") == "true"
+    said, tone, status = f"已记录：{entered.result.label}", "success", 200
+    try:
+        with console_work() as work:
+            station.record_attempt(
+                work, instruction_id=instruction_id, record_id=entered.record_id, result=entered.result,
+                channel=entered.channel,
+            )  # fmt: skip
+    except HcrmError as error:
+        if error.status != 422:
+            raise
+        said, tone, status = error.message, "warning", error.status
+    if quiet:
+        return _attempts(instruction_id, said=said, tone=tone), status
+    if status == 422:
+        return _form_page(instruction_id, notice=said, status=status)
+    flash(said, tone)
     return redirect(url_for("followup.show_form", instruction_id=instruction_id), 303)
 
 
-@bp.post("/forms/<code>/<int:version>/flags")
+@bp.post("/forms/<code>/<int(max=2147483647):version>/flags")
 @require("followup.write", audit="none:judges typed answers and knows of no patient")
 def judge_answers(code: str, version: int) -> ResponseReturnValue:
     """The red flags of what stands in the fields, for the places beside them."""
@@ -298,49 +303,28 @@ def _refused(instruction_id: str, error: HcrmError) -> ResponseReturnValue:
     somebody else: what stands, and mine to be copied. Otherwise every mistake at its field.
     """
     if isinstance(error, DraftConflictError):
-        typed = _typed(record_id=error.response_id, version=error.version)
+        typed = typed_again(request.form, record_id=error.response_id, version=error.version)
         return _form_page(
             instruction_id, typed=typed, standing=error.answers, notice=error.message, status=409
         )
     if isinstance(error, ConflictError):
         with console_work(write=False) as work:
-            kept = list_typed(work, instruction_id=instruction_id, typed=_typed())
+            kept = list_typed(work, instruction_id=instruction_id, typed=typed_again(request.form))
         return _form_page(instruction_id, notice=error.message, kept=kept, status=409)
     if error.status != 422:
         raise error
-    return _form_page(instruction_id, typed=_typed(), errors=form_errors(error), status=422)
+    return _form_page(instruction_id, typed=typed_again(request.form), errors=form_errors(error), status=422)
 
 
-_FIELDS = ("outcome", "heard", "missed", "channel", "note", "confirm_death")
-
-
-def _draft_values() -> dict[str, Any]:
-    sent = request.form
-    return {
-        "record_id": sent.get("record_id", ""), "version": sent.get("version", "0"),
-        "answers": sent_answers(sent.lists()), "note": sent.get("note", ""),
-    }  # fmt: skip
-
-
-def _outcome_values() -> dict[str, str]:
-    sent = request.form
-    outcome = sent.get("outcome", "")
-    result = contact_result(outcome, heard=sent.get("heard", ""), missed=sent.get("missed", ""))
-    words = {name: sent.get(name, "") for name in ("channel", "confirm_death")}
-    return {"outcome": outcome, "result": result, **words}
-
-
-def _typed(*, record_id: str | None = None, version: int | None = None, base: str | None = None) -> Typed:
-    """The form as it was sent, to be shown again."""
-    sent = request.form
-    number = sent.get("version", "0")
-    return Typed(
-        record_id=record_id or sent.get("record_id", ""),
-        version=version if version is not None else int(number) if number.isdecimal() else 0,
-        answers=sent_answers(sent.lists()),
-        base=sent.get("base", "") if base is None else base,
-        **{name: sent.get(name, "") for name in _FIELDS},
-    )
+def _attempts(instruction_id: str, **said: str) -> str:
+    """The attempts so far, and what is to be said of the last."""
+    with console_work(write=False) as work:
+        instruction = work.get(Instruction, instruction_id)
+        attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=instruction_id)
+        return render_template(
+            "followup/_attempts.html", instruction=instruction, attempts=attempts, attempt_id=work.new_id(),
+            results=station.UNREACHED, channel=contact_channel(instruction.channel), **said,
+        )  # fmt: skip
 
 
 def _next_of(work: Work, instruction_id: str) -> str | None:
@@ -368,8 +352,8 @@ def _review_page(
         page = load_review_page(work, review_id=review_id)
     return render_template(
         "followup/review.html", review=page.review, found=page.found, instruction=page.found.Instruction,
-        patient=page.found.Patient, told=page.told, attempts=page.attempts, alerts_of=page.alerts, text=text,
-        errors=errors or {},
+        patient=page.found.Patient, told=page.told, attempts=page.attempts, alerts_of=page.alerts,
+        earlier=page.earlier, text=text, errors=errors or {},
     ), status  # fmt: skip
 
 

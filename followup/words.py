@@ -38,12 +38,15 @@ def pairs(members: Iterable[LabelledEnum]) -> list[tuple[str, str]]:
 
 
 def recorded_words(recorded: Recorded) -> tuple[str, str]:
-    """What to say after a record, and how loudly."""
+    """What to say after a record, and how loudly. The next page is about somebody else, and no name is said.
+
+    What is said travels in the browser's cookie, where nothing about a patient may lie.
+    """
     outcome = recorded.instruction.outcome
-    words = [f"随访已登记：{outcome.label}" if outcome else "随访已登记"]
+    words = ["上一位患者：随访已登记" + (f"（{outcome.label}）" if outcome else "")]
     if recorded.review is not None:
         words.append(f"已转科主任审核（{recorded.review.label}）")
-    if recorded.flags:
-        urgent = recorded.flags[0].flag.level
-        words.append(f"产生红旗预警 {len(recorded.flags)} 条，最高为{urgent.label}")
-    return "；".join(words), "warning" if recorded.flags else "success"
+    if recorded.waiting:
+        urgent = f"，最高为{recorded.flags[0].flag.level.label}" if recorded.flags else ""
+        words.append(f"红旗 {recorded.waiting} 条未处置{urgent}")
+    return "；".join(words), "warning" if recorded.waiting else "success"

@@ -20,6 +20,7 @@ from hcrm.core.clock import local_date
 from hcrm.core.db import LabelledEnum
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
+from hcrm.forms.models import Response, ResponseState
 from hcrm.web.paging import Page, keyset_page
 
 MISSED_DAYS = 60
@@ -31,7 +32,7 @@ class Section(LabelledEnum):
 
     RED = "red", "有未处置红旗"
     OVERDUE = "overdue", "超期"
-    DUE = "due", "到期"
+    DUE = "due", "窗口已开"
     MISSED = "missed", "已过期，可补录"
 
 
@@ -66,6 +67,8 @@ def list_due(
             Practitioner.name.label("assignee_name"),
             _MAIN_DIAGNOSIS.label("main_diagnosis"),
             _ATTEMPTS.label("attempts"),
+            _HAS_DRAFT.label("has_draft"),
+            _IS_SENT_BACK.label("is_sent_back"),
         )
         .join(Patient, Patient.id == Instruction.patient_id)
         .join(Encounter, Encounter.id == Instruction.encounter_id)
@@ -177,6 +180,21 @@ _MAIN_DIAGNOSIS = (
     .limit(1)
     .scalar_subquery()
 )
+_HAS_DRAFT = (
+    sa.select(sa.literal(1))
+    .where(
+        Response.subject_type == "instruction",
+        Response.subject_id == Instruction.id,
+        Response.state == ResponseState.DRAFT,
+    )
+    .correlate(Instruction)
+    .exists()
+)
+_IS_SENT_BACK = sa.and_(
+    Instruction.reason.is_not(None),
+    Instruction.state.in_((InstructionState.IN_PROGRESS, InstructionState.EXPIRED)),
+)
+"""What was recorded did not stand: the reason is kept until it is recorded anew."""
 _ATTEMPTS = (
     sa.select(sa.func.count())
     .where(ContactEntry.subject_type == "instruction", ContactEntry.subject_id == Instruction.id)

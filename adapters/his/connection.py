@@ -69,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_admitted = False
         self._is_last = False  # nothing counts after what is in flight
         self._has_junk = False
+        self._heard = 0  # how often
         self.heard_at = self._frame_at = self._message_at = self._held_at = loop.time()
         self._blocked_at: float | None = None  # since then the peer leaves its answers unread
 
@@ -101,6 +102,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         data = bytes(self.server.buffer[:nbytes])
         now = self.heard_at = self.loop.time()
+        self._heard += 1
         was_inside = self._framer.is_inside
         pieces = self._framer.feed(data)
         if pieces or not was_inside:
@@ -109,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
             self._take(pieces)
         self._account()
         if self._framer.awaits_end:
-            self.loop.call_later(limits.FRAME_END_SECONDS, self._settle, now)
+            self.loop.call_later(limits.FRAME_END_SECONDS, self._settle, self._heard)
 
     def eof_received(self) -> bool:
         """The peer says no more, but may still listen for answers (not over TLS, which ends both ways)."""
@@ -122,8 +124,9 @@ class Connection(asyncio.BufferedProtocol):
         """The peer is gone; what it left half said is noted, what was whole is stored and answered on the resend."""
         if not self._is_admitted:
             return
+        rest = self._framer.close()  # whatever becomes of it: its bytes are nobody's any more
         if not self._is_last:
-            self._take(self._framer.close())
+            self._take(rest)
         self._is_last = True
         self._uncommitted = 0
         self._account()
@@ -267,8 +270,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.resume_reading()  # and drop what comes; the peer's end of stream closes us
         self.loop.call_later(limits.LINGER_SECONDS, self._transport.close)
 
-    def _settle(self, heard_at: float) -> None:
-        if self.heard_at == heard_at and not self._is_last:
+    def _settle(self, heard: int) -> None:
+        if self._heard == heard and not self._is_last:
             self._take(self._framer.settle())
             self._account()
 

@@ -3,7 +3,20 @@
 import re
 from datetime import date, datetime, tzinfo
 
-from adapters.hl7v2 import NULL, BadTime, Field, ImpossibleDate, Message, Segment, birth_date, moment
+from adapters.hl7v2 import (
+    NULL,
+    BadTime,
+    Field,
+    ImpossibleDate,
+    Message,
+    Moment,
+    Segment,
+    birth_date,
+    is_zeros,
+    latest_date,
+    moment,
+    not_ahead,
+)
 from hcrm.archive import records as r
 from hcrm.archive.terms import DeceasedState, IdentifierKind, Sex
 from hcrm.core.sources import Source
@@ -21,7 +34,9 @@ _ADDRESS_USE = {
 }
 
 
-def map_patient(message: Message, source: Source, authority: str, flags: list[str]) -> r.PatientRecord:
+def map_patient(
+    message: Message, source: Source, authority: str, received_at: datetime, flags: list[str]
+) -> r.PatientRecord:
     """The patient of the message's first PID."""
     pid = message.segment("PID")
     birth = pid.value(7)
@@ -30,7 +45,9 @@ def map_patient(message: Message, source: Source, authority: str, flags: list[st
         identifiers=map_identifiers(pid, source, authority, flags),
         name=person_name(pid.text(5, 1), pid.text(5, 2)) or None,
         sex=_sex(pid, source, flags),
-        birth_date=r.NULL if birth is NULL else _birth_date(pid),
+        birth_date=r.NULL
+        if birth is NULL
+        else _birth_date(pid, latest_date(received_at, source.zoneinfo), flags),
         marital_status=_marital(pid),
         deceased=_deceased(pid, died_at),
         deceased_at=died_at,
@@ -100,6 +117,7 @@ def person_name(family: str, given: str) -> str:
 
 def read_moment(text: str, zone: tzinfo, place: str, flags: list[str]) -> datetime | None:
     """A moment in UTC, None where there is none; nonsense is flagged with its place."""
+    flag_zeros(text, place, flags)
     try:
         found = moment(text, zone)
     except BadTime:
@@ -108,11 +126,29 @@ def read_moment(text: str, zone: tzinfo, place: str, flags: list[str]) -> dateti
     return found.at if found else None
 
 
-def _birth_date(pid: Segment) -> date | None:
+def flag_zeros(text: str, place: str, flags: list[str]) -> None:
+    """Note that a date of zeros stands there, which reads as empty."""
+    if is_zeros(text):
+        flags.append(f"empty_date:{place}")
+
+
+def clamp(found: Moment, received_at: datetime, place: str, flags: list[str]) -> Moment:
+    """The moment; where it runs ahead the receipt, flagged with its place."""
+    kept = not_ahead(found, received_at)
+    if kept is not found:
+        flags.append(f"clock_ahead:{place}")
+    return kept
+
+
+def _birth_date(pid: Segment, latest: date, flags: list[str]) -> date | None:
+    flag_zeros(pid.text(7), "PID-7", flags)
     try:
-        return birth_date(pid.text(7))
+        born = birth_date(pid.text(7))
     except BadTime as error:
         raise ImpossibleDate("PID-7") from error
+    if born and born > latest:
+        raise ImpossibleDate("PID-7")
+    return born
 
 
 def _sex(pid: Segment, source: Source, flags: list[str]) -> Sex | None:

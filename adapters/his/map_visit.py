@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from adapters.his.map_patient import named_segments, person_name
+from adapters.his.map_patient import clamp, flag_zeros, named_segments, person_name
 from adapters.hl7v2 import BadTime, ImpossibleDate, Message, Segment, moment
 from hcrm.archive import records as r
 from hcrm.archive.terms import DischargeWay, EncounterClass
@@ -13,7 +13,9 @@ _HOUR = ("hour", "minute", "second")
 _DAY = ("day", *_HOUR)
 
 
-def map_encounter(message: Message, source: Source, authority: str, flags: list[str]) -> r.EncounterRecord:
+def map_encounter(
+    message: Message, source: Source, authority: str, received_at: datetime, flags: list[str]
+) -> r.EncounterRecord:
     """The visit of the message's first PV1."""
     pv1 = message.segment("PV1")
     encounter_class, class_text = _class(pv1, source, flags)
@@ -27,8 +29,8 @@ def map_encounter(message: Message, source: Source, authority: str, flags: list[
         department=_department(message, source),
         attending=_attending(pv1),
         location="-".join(part for part in (pv1.text(3, 1), pv1.text(3, 2), pv1.text(3, 3)) if part) or None,
-        admitted_at=_decisive_moment(pv1, 44, source),
-        discharged_at=_decisive_moment(pv1, 45, source),
+        admitted_at=_decisive_moment(pv1, 44, source, received_at, flags),
+        discharged_at=_decisive_moment(pv1, 45, source, received_at, flags),
         discharge_way=way,
         discharge_way_text=way_text,
         diagnoses=_diagnoses(message),
@@ -45,12 +47,16 @@ def visit_number(message: Message, source: Source) -> tuple[str, str]:
     return "", ""
 
 
-def _decisive_moment(pv1: Segment, field: int, source: Source) -> datetime | None:
+def _decisive_moment(
+    pv1: Segment, field: int, source: Source, received_at: datetime, flags: list[str]
+) -> datetime | None:
+    place, text = f"PV1-{field}", pv1.text(field)
+    flag_zeros(text, place, flags)
     try:
-        found = moment(pv1.text(field), source.zoneinfo)
+        found = moment(text, source.zoneinfo)
     except BadTime as error:
-        raise ImpossibleDate(f"PV1-{field}") from error
-    return found.at if found else None
+        raise ImpossibleDate(place) from error
+    return clamp(found, received_at, place, flags).at if found else None
 
 
 def _class(pv1: Segment, source: Source, flags: list[str]) -> tuple[EncounterClass | None, str | None]:
@@ -124,6 +130,7 @@ def _procedures(message: Message, source: Source, flags: list[str]) -> tuple[r.P
         return None
     found = []
     for pr1 in segments:
+        flag_zeros(pr1.text(5), "PR1-5", flags)
         try:
             when = moment(pr1.text(5), source.zoneinfo)
         except BadTime:

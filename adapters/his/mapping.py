@@ -1,15 +1,15 @@
 """HL7 v2 messages to changes of the archive: one table of events, one line each. Pure: no database, no clock.
 
 Clocks as the truth table has them: demographics by EVN-2 else MSH-7, the visit by EVN-6 else EVN-2 else MSH-7,
-reversals by MSH-7. Where a sender's clock runs more than ten minutes ahead the receipt stands instead (B50); one that
-cannot be read is flagged and the next one counts (B49). An impossible date that decides something parks the message:
-admission, discharge, birth, or every clock there is.
+reversals by MSH-7. Where a sender's clock runs more than ten minutes ahead the receipt stands instead (B50), as it does
+for admission and discharge; one that cannot be read is flagged and the next one counts (B49). An impossible date that
+decides something parks the message: admission, discharge, birth, or every clock there is.
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 
-from adapters.his.map_patient import map_patient, ranked, read_identifiers
+from adapters.his.map_patient import clamp, flag_zeros, map_patient, ranked, read_identifiers
 from adapters.his.map_visit import map_encounter, visit_number
 from adapters.hl7v2 import (
     BadTime,
@@ -40,7 +40,6 @@ EVENTS: dict[str, VisitEventKind | None] = {
 PERSON_EVENTS = frozenset({"A28", "A31"})
 MERGE_EVENTS = frozenset({"A40"})
 _BATCH_SEGMENTS = ("BHS", "FHS", "BTS", "FTS")
-_AHEAD = timedelta(seconds=limits.FUTURE_TOLERANCE_SECONDS)
 
 
 def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped:
@@ -76,7 +75,7 @@ def _map(
         return r.Unmapped("no_pid", "PID")
     authority = source.default_authority or header.facility or "local"
     clocks = _Clocks(message, source, received_at, flags)
-    patient = map_patient(message, source, authority, flags)
+    patient = map_patient(message, source, authority, received_at, flags)
     if not any(item.value for item in patient.identifiers):
         return r.Unmapped("no_patient_number", "PID-3")
     encounter = happened = None
@@ -86,7 +85,7 @@ def _map(
         if not merges:
             return r.Unmapped("no_merge_number", "MRG-1")
     elif event in EVENTS and (message.segment("PV1") or (EVENTS[event] and visit_number(message, source)[1])):
-        encounter = map_encounter(message, source, authority, flags)
+        encounter = map_encounter(message, source, authority, received_at, flags)
         if encounter.discharge_way is DischargeWay.DIED and patient.deceased is DeceasedState.ALIVE:
             patient = replace(patient, deceased=None)  # PID-30 of senders that write N in every message
         kind = EVENTS[event]
@@ -177,14 +176,12 @@ class _Clocks:
         return found
 
     def _moment(self, message: Message, place: str, zone: tzinfo) -> Moment | None:
+        text = message.at(place)
+        flag_zeros(text, place, self._flags)
         try:
-            found = moment(message.at(place), zone)
+            found = moment(text, zone)
         except BadTime:
             self._flags.append(f"bad_time:{place}")
             self._impossible.add(place)
             return None
-        if found and found.at > self._received_at + _AHEAD:
-            self._flags.append(f"clock_ahead:{place}")
-            # As exact as HL7 times: what the sender tells later in this second must not seem older.
-            return Moment(self._received_at.replace(microsecond=0), found.precision)
-        return found
+        return found and clamp(found, self._received_at, place, self._flags)

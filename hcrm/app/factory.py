@@ -3,6 +3,7 @@
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from followup.form_page import name_typed
 from followup.queries import count_waiting_alerts
 from hcrm.accounts.security import ended_username, find_machine, init_security, load_person
 from hcrm.api.outcome import answer_error as answer_machine
@@ -38,7 +39,9 @@ def create_app(settings: Settings, database: Database, *, clock: Clock | None = 
     if settings.http.secure:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     # The shells first: their guards run before Flask-Security asks who is signed in.
-    init_shell(app, Shell(runtime, load_person, ended_username, record_denied, count_waiting_alerts))
+    init_shell(
+        app, Shell(runtime, load_person, ended_username, record_denied, count_waiting_alerts, name_typed)
+    )
     init_api(app, ApiShell(runtime, find_machine, record_denied))
     init_security(app)
     with app.app_context():

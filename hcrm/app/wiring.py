@@ -41,7 +41,7 @@ def handlers(settings: Settings, sources: Sources) -> Handlers:
         EncounterReclassified: [partial(replan_instructions, home_region=region, cut_overs=cut_overs)],
         DischargeCancelled: [withdraw_for_cancelled],
         PatientDied: [withdraw_for_deceased],
-        DeathRevoked: [restore_for_living],
+        DeathRevoked: [partial(restore_for_living, home_region=region, cut_overs=cut_overs)],
     }
 
 

@@ -27,11 +27,14 @@ class Rows:
         self.by_id: dict[str, Row] = {}
         self.by_owner: dict[str, list[Row]] = defaultdict(list)
 
-    def load(self, *where: Any) -> list[Row]:
-        """Bring in the rows that fit; those already here are left as they are in memory."""
+    def load(self, *where: Any, lock: bool = False) -> list[Row]:
+        """Bring in the rows that fit, locked in one order if asked; those already here are left as they are."""
         table = table_of(self.model)
+        statement = sa.select(table).where(*where)
+        if lock:
+            statement = statement.order_by(table.c.id).with_for_update()
         loaded = []
-        for found in self._work.execute(sa.select(table).where(*where)).mappings():
+        for found in self._work.execute(statement).mappings():
             if found["id"] not in self.by_id:
                 row = dict(found)
                 self._keep(row)

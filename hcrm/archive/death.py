@@ -42,12 +42,13 @@ def revoke_death(work: Work, *, patient_id: str, reason: str) -> Patient:
         return patient
     if not is_revocable(patient):
         raise ConflictError("patient.death_told", "死亡由 HIS 消息通知，请先在 HIS 更正，不能在此撤销")
+    noted_at = (patient.provenance.get("deceased") or [work.clock.now().isoformat()])[0]
     _put(work, patient, DeceasedState.ALIVE)
     add_entry(
         work, patient_id=patient.id, happened_at=work.clock.now(), kind="death",
         title=f"死亡登记已撤销：{reason}", subject_type="patient", subject_id=patient.id,
     )  # fmt: skip
-    work.emit(DeathRevoked(patient_id=patient.id))
+    work.emit(DeathRevoked(patient_id=patient.id, noted_at=noted_at))
     record_audit(
         work,
         action="patient.revoke_death",

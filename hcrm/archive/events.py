@@ -38,9 +38,13 @@ class PatientDied(Fact):
 
 @dataclass(frozen=True)
 class DeathRevoked(Fact):
-    """The patient lives after all: people took back what they had noted, or decided what was disputed."""
+    """The patient lives after all: people took back what they had noted, or decided what was disputed.
+
+    `noted_at`: since when the patient was thought dead (ISO 8601).
+    """
 
     patient_id: str
+    noted_at: str
 
 
 @dataclass(frozen=True)

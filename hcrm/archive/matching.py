@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from hcrm.archive.batch import Row, Rows, values_in
 from hcrm.archive.models import DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
 from hcrm.archive.records import NULL, IdentifierRecord, PatientRecord
@@ -36,21 +38,28 @@ class PatientIndex:
     """Identifiers and patients of one batch."""
 
     def __init__(self, work: Work) -> None:
+        self._work = work
         self.identifiers = Rows(work, PatientIdentifier, "patient_id")
         self.patients = Rows(work, Patient, "id")
         self._by_key: dict[tuple[str, str], list[Row]] = {}
 
     def gather(self, identifiers: Sequence[IdentifierRecord]) -> set[str]:
-        """Load what these record numbers know; the ids of the patients met."""
-        found = self.identifiers.load(
+        """Load what these record numbers know; the ids of the patients met.
+
+        The patients are locked first and everything else is read after that: people write them too, and so does
+        another worker where a patient's numbers lie in two lanes.
+        """
+        numbers = (
             PatientIdentifier.kind == IdentifierKind.RECORD,
             PatientIdentifier.ended_at.is_(None),
             values_in(PatientIdentifier.value, (item.value for item in record_numbers(identifiers))),
         )
-        for row in found:
+        ids: set[str] = set()
+        while met := set(self._work.scalars(sa.select(PatientIdentifier.patient_id).where(*numbers))) - ids:
+            ids |= met  # again until none is new: a merge may move a number before we hold its patient
+            self.patients.load(values_in(Patient.id, met), lock=True)
+        for row in self.identifiers.load(*numbers):
             self._index(row)
-        ids = {row["patient_id"] for row in found}
-        self.patients.load(values_in(Patient.id, ids))
         self.identifiers.load(
             values_in(PatientIdentifier.patient_id, ids), PatientIdentifier.ended_at.is_(None)
         )

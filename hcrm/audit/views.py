@@ -1,6 +1,5 @@
 """Page: the audit log, and who saw a patient."""
 
-from datetime import date
 from typing import Annotated
 
 from flask import Blueprint, render_template, request
@@ -9,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.queries import ACTIONS, SUBJECTS, AuditFilters, list_events, same_patient
 from hcrm.audit.service import record_audit
-from hcrm.core.inputs import Blank, Input, OptionalText, read_input
+from hcrm.core.inputs import Blank, Day, Input, OptionalText, read_input
 from hcrm.web.shell import console_work, require
 
 bp = Blueprint("audit", __name__)
@@ -22,7 +21,7 @@ class _Filter(Input):
     actor: OptionalText = None
     action: OptionalText = None
     outcome: Annotated[AuditOutcome | None, Blank] = None
-    day: Annotated[date | None, Blank] = None
+    day: Annotated[Day | None, Blank] = None
     key: OptionalText = None
 
 

@@ -6,13 +6,14 @@ physician works on goes on. Done work is never taken back (truth table B6, B7; m
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from hcrm.archive.events import DeathRevoked, DischargeCancelled, PatientDied
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.timeline import add_entry
-from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
 from hcrm.audit.service import record_audit
 from hcrm.centre.events import EncounterReclassified
 from hcrm.centre.instructions import (
@@ -32,6 +33,7 @@ from hcrm.core.work import Row, Work
 Standing = sa.RowMapping
 """An instruction as it stands, locked: plain values, since they are changed in bulk."""
 
+_MARGIN = timedelta(days=1)  # a discharge told before the death was noted may have been planned after it
 _WAITING = (*OPEN_STATES, InstructionState.RETURNED)
 _NOT_DONE = (*_WAITING, InstructionState.EXPIRED)
 _FOLLOWING = ("opens_on", "due_on", "closes_on", "department_id", "assignee_id", "note")
@@ -91,8 +93,32 @@ def withdraw_for_deceased(work: Work, facts: Sequence[PatientDied]) -> int:
     return _withdraw(work, rows, Withdrawal.DIED)
 
 
-def restore_for_living(work: Work, facts: Sequence[DeathRevoked]) -> int:
-    """Restore what was withdrawn because these patients were thought dead, as far as the discharge stands; how many."""
+def restore_for_living(
+    work: Work,
+    facts: Sequence[DeathRevoked],
+    *,
+    home_region: str | None = None,
+    cut_overs: CutOvers = NO_CUT_OVERS,
+) -> int:
+    """Restore what was withdrawn because these patients were thought dead, and issue what they missed; how many."""
+    restored = _restore_withdrawn(work, facts)
+    missed = [
+        EncounterReclassified(row.id, row.discharge_id)
+        for fact in facts
+        for row in work.execute(
+            sa.select(Encounter.id, Encounter.discharge_id)
+            .join(VisitEvent, VisitEvent.id == Encounter.discharge_id)
+            .where(
+                Encounter.patient_id == fact.patient_id,
+                Encounter.status == EncounterStatus.FINISHED,
+                VisitEvent.told_at >= datetime.fromisoformat(fact.noted_at) - _MARGIN,
+            )
+        )
+    ]
+    return restored + replan_instructions(work, missed, home_region=home_region, cut_overs=cut_overs)
+
+
+def _restore_withdrawn(work: Work, facts: Sequence[DeathRevoked]) -> int:
     patients = sorted({fact.patient_id for fact in facts})
     withdrawn = (
         Instruction.patient_id.in_(patients),

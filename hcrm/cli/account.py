@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+import sqlalchemy as sa
 
 from hcrm.accounts.passwords import check_new_password, hash_password, make_password
 from hcrm.accounts.permissions import SCOPES, roles
@@ -15,6 +16,7 @@ from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_time
 from hcrm.core.runtime import open_database
 from hcrm.core.work import Work, open_work
+from hcrm.directory.models import Department, Practitioner
 
 
 @contextmanager
@@ -61,13 +63,32 @@ def add(
     check_new_password(password, username=name)
     password_hash = hash_password(password)
     with _work(db) as work:
+        doubts = _doubts(work, role_names, department.strip(), practitioner.strip())
         made = add_account(
             work, username=name, password_hash=password_hash, role_names=role_names, display_name=display_name,
             department_code=department, practitioner_code=practitioner, must_change_password=not password_stdin,
         )  # fmt: skip
     click.echo(f"已建立账号 {made.username}（{'、'.join(roles()[role].label for role in role_names)}）")
+    for doubt in doubts:
+        click.echo(f"注意：{doubt}", err=True)
     if not password_stdin:
         click.echo(f"初始密码（只显示这一次）：{password}")
+
+
+def _doubts(work: Work, role_names: tuple[str, ...], department: str, practitioner: str) -> list[str]:
+    """What may be a slip of the pen: codes the directory does not know yet, a physician without any."""
+    doubts = [
+        f"目录中没有{word} {code}，已新建（未核实）"
+        for word, code, known in (
+            ("科室", department, sa.exists().where(Department.code == department)),
+            ("医师", practitioner, sa.exists().where(Practitioner.code == practitioner)),
+        )
+        if code and not work.scalar(sa.select(known))
+    ]
+    missing = [word for word, code in (("科室", department), ("工号", practitioner)) if not code]
+    if "physician" in role_names and missing:
+        doubts.append(f"医师没有{'和'.join(missing)}，工作列表会是空的")
+    return doubts
 
 
 @account.command(
@@ -143,6 +164,7 @@ def create(db: str, name: str, scope: str) -> None:
             work, name=name, scopes=[word.strip() for word in scope.split(",") if word.strip()]
         )
     click.echo(made)
+    click.echo("以上令牌只显示这一次，请立即保存", err=True)
 
 
 @token.command(help="吊销令牌 | make a token worthless")

@@ -4,15 +4,20 @@ import random
 from collections.abc import Mapping
 
 from hcrm.forms.answers import Raw, read_answers
-from hcrm.forms.definition import Item, ItemType, Questionnaire
+from hcrm.forms.definition import AnswerTest, Item, ItemType, Questionnaire
 from hcrm.forms.scoring import raise_flags
 
 _SETS = 24
 _TRIES = 60
 _USUAL = {
     "℃": (36.5, 0.25), "mmHg": (126, 9), "次/分": (73, 6), "mmol/L": (6.8, 0.8), "kg": (63, 9), "%": (96, 1.2),
+    "分钟": (6, 2),
 }  # fmt: skip
 """What people mostly measure, by unit: middle and spread."""
+_USUAL_OF = {"diastolic": (78, 6), "ldl": (1.8, 0.3), "hba1c": (6.9, 0.6)}
+"""The same by item, where the unit does not tell."""
+_SYSTOLIC, _DIASTOLIC = "systolic", "diastolic"
+_PULSE_PRESSURE = (30, 60)
 
 
 class AnswerSets:
@@ -22,14 +27,14 @@ class AnswerSets:
         self._form = form
         self._dice = dice
         self._quiet = [self._settle(self._fill()) for _ in range(_SETS)]
-        self._alarming = [self._alarm(dict(dice.choice(self._quiet))) for _ in range(_SETS // 2)]
+        self._alarming = [self._alarm(dice.choice(self._quiet)) for _ in range(_SETS // 2)]
 
     def draw(self, *, alarming: bool) -> Mapping[str, Raw]:
         """One of them."""
         return self._dice.choice(self._alarming if alarming else self._quiet)
 
     def _fill(self) -> dict[str, Raw]:
-        return {item.code: self._answer(item) for item in self._form.questions}
+        return self._paired({item.code: self._answer(item) for item in self._form.questions})
 
     def _settle(self, answers: dict[str, Raw]) -> dict[str, Raw]:
         """Change what raises a flag or is refused until nothing does."""
@@ -38,7 +43,8 @@ class AnswerSets:
             wrong = {flag.item_code for flag in raise_flags(self._form, read.values)} | set(read.errors)
             if not wrong:
                 break
-            answers |= {code: self._answer(self._form.by_code[code]) for code in wrong}
+            answers |= {code: self._answer(self._form.by_code[code]) for code in sorted(wrong)}
+            answers = self._paired(answers)
         return answers
 
     def _alarm(self, answers: dict[str, Raw]) -> dict[str, Raw]:
@@ -46,13 +52,32 @@ class AnswerSets:
         flags = [flag for flag in self._form.flags if flag.when.item in answers]
         if not flags:
             return answers
-        code = self._dice.choice(flags).when.item
         for _ in range(_TRIES):
-            answers[code] = self._answer(self._form.by_code[code], wide=True)
-            read = read_answers(self._form, answers)
+            test = self._dice.choice(flags).when
+            tried = self._paired(answers | {test.item: self._alarming_answer(test)}, given=test.item)
+            read = read_answers(self._form, tried)
             if not read.errors and raise_flags(self._form, read.values):
-                break
+                return tried
         return answers
+
+    def _alarming_answer(self, test: AnswerTest) -> Raw:
+        """Where a number is tested, one just beyond the limit: what people measure, not what a form may hold."""
+        item = self._form.by_code[test.item]
+        if test.limit is None or item.type is not ItemType.NUMBER:
+            return self._answer(item, wide=True)
+        is_high = test.at_least is not None or test.above is not None
+        factor = self._dice.uniform(1.01, 1.15) if is_high else self._dice.uniform(0.8, 0.97)
+        return _text(item, float(test.limit) * factor)
+
+    def _paired(self, answers: dict[str, Raw], *, given: str = _SYSTOLIC) -> dict[str, Raw]:
+        """The two pressures fit each other; the `given` one stands."""
+        if _SYSTOLIC not in answers or _DIASTOLIC not in answers:
+            return answers
+        pulse = self._dice.uniform(*_PULSE_PRESSURE)
+        follows, pulse = (_SYSTOLIC, pulse) if given == _DIASTOLIC else (_DIASTOLIC, -pulse)
+        leads = _DIASTOLIC if follows == _SYSTOLIC else _SYSTOLIC
+        value = float(str(answers[leads])) + pulse
+        return answers | {follows: _text(self._form.by_code[follows], value)}
 
     def _answer(self, item: Item, *, wide: bool = False) -> Raw:
         dice = self._dice
@@ -70,8 +95,12 @@ class AnswerSets:
 
     def _number(self, item: Item, *, wide: bool) -> str:
         low, high = (float(bound) for bound in item.bounds)
-        middle, spread = _USUAL.get(item.unit or "", (low + (high - low) * 0.25, (high - low) * 0.05))
-        if "舒张" in item.text or "低压" in item.text:
-            middle, spread = 78, 6
-        value = self._dice.uniform(low, high) if wide else self._dice.gauss(middle, spread)
-        return f"{min(high, max(low, value)):.{item.decimals}f}"
+        by_unit = _USUAL.get(item.unit or "", (low + (high - low) * 0.25, (high - low) * 0.05))
+        middle, spread = _USUAL_OF.get(item.code, by_unit)
+        return _text(item, self._dice.uniform(low, high) if wide else self._dice.gauss(middle, spread))
+
+
+def _text(item: Item, value: float) -> str:
+    """As it is typed, within the bounds of the item."""
+    low, high = (float(bound) for bound in item.bounds)
+    return f"{min(high, max(low, value)):.{item.decimals}f}"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tomllib
 from collections.abc import Iterator
 
 import click
@@ -14,7 +15,8 @@ from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.migrate import require_current_schema
 from hcrm.core.paths import config_path
-from hcrm.core.runtime import open_database
+from hcrm.core.runtime import key_path, open_database
+from hcrm.core.settings import Settings
 from hcrm.core.sources import load_sources
 
 
@@ -30,12 +32,11 @@ def show_limits() -> None:
 def doctor(db: str) -> None:
     """Exit code 0 only when all is well."""
     settings = settings_for(db)
+    written = _written()
     for name, value in _flat(settings):
-        variable = "HCRM_" + name.upper().replace(".", "__")
-        origin = (
-            "--db" if db and name == "db.url" else variable if variable in os.environ else "config/hcrm.toml"
-        )
-        click.echo(f"{name} = {_masked(name, value)}  ({origin})")
+        origin = "--db" if db and name == "db.url" else _origin(name, value, written)
+        shown = _key_file(settings) if name == "key_file" and value is None else _masked(name, value)
+        click.echo(f"{name} = {shown}  ({origin})")
     faults = 0
     for title, check in (
         ("来源配置 sources", lambda: load_sources(config_path("sources"))),
@@ -53,6 +54,35 @@ def doctor(db: str) -> None:
             faults += 1
             click.echo(f"✗ {title}：连不上数据库，请检查地址、网络和账号")
     sys.exit(1 if faults else 0)
+
+
+def _written() -> set[str]:
+    """The settings `config/hcrm.toml` speaks of; it was read before, so it is there and sound or absent."""
+    path = config_path("hcrm.toml")
+    content = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {
+        f"{part}.{name}" if isinstance(values, dict) else part
+        for part, values in content.items()
+        for name in (values if isinstance(values, dict) else [part])
+    }
+
+
+def _origin(name: str, value: object, written: set[str]) -> str:
+    """Where a value comes from."""
+    variable = "HCRM_" + name.upper().replace(".", "__")
+    if variable in os.environ:
+        return variable
+    if name in written:
+        return "config/hcrm.toml"
+    return "未设置 not set" if value == "" else "默认 default"
+
+
+def _key_file(settings: Settings) -> object:
+    """The key file in use where none is named."""
+    try:
+        return key_path(settings)
+    except HcrmError:  # no database, or PostgreSQL: the check below says so
+        return ""
 
 
 def _flat(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:

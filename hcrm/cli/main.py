@@ -9,6 +9,7 @@ COMMANDS = {
     "account": "hcrm.cli.account:account",
     "config": "hcrm.cli.config:config",
     "demo": "hcrm.cli.demo:demo",
+    "directory": "hcrm.cli.directory:directory",
     "doctor": "hcrm.cli.doctor:doctor",
     "inbox": "hcrm.cli.inbox:inbox",
     "init": "hcrm.cli.run:init",

@@ -1,5 +1,6 @@
 """`hcrm init` and `hcrm serve`."""
 
+import os
 import sys
 
 import click
@@ -17,7 +18,11 @@ from hcrm.core.logs import set_up_logging
 @click.option("--make-key", is_flag=True, help="允许生成 HCRM_KEY_FILE | may make HCRM_KEY_FILE")
 def init(db: str, make_key: bool) -> None:
     """Create or upgrade; prints the first administrator's password once."""
-    result = install(settings_for(db), make_key=make_key)
+    before = os.umask(0o077)  # the files of SQLite are for the account that runs HCRM, like the key file
+    try:
+        result = install(settings_for(db), make_key=make_key)
+    finally:
+        os.umask(before)
     click.echo(f"数据库已就绪；新发布定义 {result.published} 个")
     if result.password:
         click.echo(f"系统管理员：{SYSADMIN}  初始密码（只显示这一次）：{result.password}")

@@ -267,6 +267,7 @@ def _postgresql_engine(url: URL, use: Use) -> Engine:
         url,
         **_pool_sizes(use),
         pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # the inbox's floor and our locks rest on it, whatever the server says
         connect_args={
             "connect_timeout": 5,
             "tcp_user_timeout": 15_000,  # a server that vanished without a word

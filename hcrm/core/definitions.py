@@ -9,7 +9,7 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped
 
 from hcrm.core.db import Base, Id
-from hcrm.core.errors import ConflictError
+from hcrm.core.errors import ConflictError, NotFoundError
 from hcrm.core.work import Work
 
 
@@ -62,7 +62,12 @@ def latest_definitions(work: Work, *, kind: str) -> Mapping[str, Definition]:
 
 
 def definition_body(work: Work, *, kind: str, code: str, version: int) -> str:
-    """The body of one published version."""
-    return work.one(
-        Definition, Definition.kind == kind, Definition.code == code, Definition.version == version
-    ).body
+    """The body of one published version; NotFoundError where there is none."""
+    body: str | None = work.scalar(
+        sa.select(Definition.body).where(
+            Definition.kind == kind, Definition.code == code, Definition.version == version
+        )
+    )
+    if body is None:
+        raise NotFoundError
+    return body

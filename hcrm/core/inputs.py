@@ -1,10 +1,13 @@
 """Input of forms and APIs: pydantic models, every mistake said at once, in Chinese, at its field."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
+from hcrm.core.clock import day_bounds
 from hcrm.core.errors import InvalidInput
 
 
@@ -22,6 +25,18 @@ Blank = BeforeValidator(_none_when_empty)
 """For optional fields of a form, which sends an empty text for what was not filled: `Annotated[date | None, Blank]`."""
 
 OptionalText = Annotated[str | None, Blank]
+
+
+def _day_with_bounds(value: date) -> date:
+    try:
+        day_bounds(value)
+    except OverflowError:
+        raise PydanticCustomError("date_out_of_range", "no such day") from None
+    return value
+
+
+Day = Annotated[date, AfterValidator(_day_with_bounds)]
+"""A day whose moments are looked for: not the first or last of the calendar, which end in no year there is."""
 
 AnyInput = TypeVar("AnyInput", bound=BaseModel)
 

@@ -28,6 +28,8 @@ PENDING_LIMIT = 100_000
 """Messages waiting for the worker before the listener stops reading (A8)."""
 APPLY_BATCH = 500
 """Messages a worker absorbs in one transaction."""
+BATCH_BYTES = 16 * 1024 * 1024
+"""Bytes of messages a worker takes up, or absorbs, in one transaction: SQLite has one writer, and pages wait for it."""
 APPLY_ATTEMPTS = 5
 """Tries of one message before it is parked (A9)."""
 HOLD_SECONDS = 24 * 3600

@@ -18,6 +18,14 @@ _FULL_WIDTH = re.compile(r"[\uff01-\uff5e\u3000]")
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
+_RELATIONS = {"子": "儿子", "女": "女儿"}  # GB/T 4761's words: alone, 女 beside a name reads as a sex
+
+
+def relation_word(relation: str) -> str:
+    """How a relative is related, as people say it."""
+    return _RELATIONS.get(relation, relation)
+
+
 def half_width(text: str) -> str:
     """Full-width letters, digits and blanks made half-width (NFKC of those characters only)."""
     if not _FULL_WIDTH.search(text):

@@ -29,7 +29,7 @@ from hcrm.archive.models import (
 from hcrm.centre.models import IS_OPEN, Instruction
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.core.errors import NotFoundError
-from hcrm.core.text import mask_phone, national_phone
+from hcrm.core.text import mask_phone, national_phone, relation_word
 from hcrm.core.work import Work
 from hcrm.directory.models import Practitioner
 from hcrm.directory.queries import region_names
@@ -207,7 +207,7 @@ def _masked_contact(system: str, value: str) -> str:
 def _relatives(work: Work, patient_id: str) -> list[Relative]:
     return [
         Relative(
-            row.name, row.relation,
+            row.name, relation_word(row.relation),
             MaskedValue("related", row.id, "电话", mask_phone(work.keys.open_text(row.phone_sealed)), _origin(row))
             if row.phone_sealed
             else None,

@@ -1,5 +1,6 @@
 """Pages over several parts: patient search and record, workbench and board, system state."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -214,7 +215,14 @@ def reveal(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
     """One phone, ID number or address in full, in the place of the masked one."""
     with console_work() as work:
         value = reveal_value(work, patient_id=patient_id, kind=kind, key=key)
-    return render_template("desk/_revealed.html", value=value)
+    phone = dialled(value) if kind in ("contact", "related") else ""
+    return render_template("desk/_revealed.html", value=value, phone=phone)
+
+
+def dialled(value: str) -> str:
+    """A number as a phone takes it (RFC 3966), empty where it is none, as an e-mail address."""
+    digits = re.sub(r"[\s()-]", "", value)
+    return digits if re.fullmatch(r"\+?\d{3,20}", digits, re.ASCII) else ""
 
 
 # ── workbench and board ─────────────────────────────────────────────────────

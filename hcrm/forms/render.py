@@ -118,8 +118,9 @@ def typed_lines(form: Questionnaire, typed: Mapping[str, Raw]) -> list[tuple[str
     lines: list[tuple[str, str]] = []
     for item in form.questions:
         given = typed.get(item.code, "")
+        labels = dict(_options(item))
         words = [
-            item.labels.get(one, one) for one in ([given] if isinstance(given, str) else given) if one.strip()
+            labels.get(one, one) for one in ([given] if isinstance(given, str) else given) if one.strip()
         ]
         if words:
             lines.append((item.name, "、".join(words)))

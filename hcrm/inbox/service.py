@@ -22,7 +22,15 @@ from hcrm.core.db import Database, is_away, table_of
 from hcrm.core.faults import fault
 from hcrm.core.work import Work, open_work
 from hcrm.inbox.models import ApplicationState, InboxApplication
-from hcrm.inbox.take_up import NO_LANE, Intake, on_postgresql, read_message, select_messages, take_up
+from hcrm.inbox.take_up import (
+    NO_LANE,
+    Intake,
+    on_postgresql,
+    read_message,
+    read_within_budget,
+    select_messages,
+    take_up,
+)
 
 _LANES_AT_ONCE = limits.LANES // 4
 _LOCK_LANE, _LOCK_VISIT = 4_802, 4_803  # advisory locks: a number of our own, then the lane or visit
@@ -72,13 +80,13 @@ def _claim(work: Work) -> list[dict[str, Any]]:
             wanted |= lanes
     locked = _lock_lanes(work, wanted)
     barred = _barred(work, locked)
-    rows = work.execute(
-        select_messages()
-        .where(table.c.state == ApplicationState.WAITING, table.c.lane.in_(locked))
-        .order_by(table.c.seq)
-        .limit(limits.APPLY_BATCH)
-    ).mappings()
-    return [dict(row) for row in rows if row["seq"] < barred.get(row["lane"], row["seq"] + 1)]
+    rows = read_within_budget(
+        work,
+        table.c.state == ApplicationState.WAITING,
+        table.c.lane.in_(locked),
+        most=limits.APPLY_BATCH,
+    )
+    return [row for row in rows if row["seq"] < barred.get(row["lane"], row["seq"] + 1)]
 
 
 def _barred(work: Work, locked: set[int]) -> dict[int, int]:

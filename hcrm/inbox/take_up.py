@@ -1,7 +1,7 @@
 """Taking up what was received: each message gets its row and the lane of its patient, in order of arrival."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ Mappers = Mapping[str, Mapper]
 NO_LANE = -1
 """Of a message to be replayed, until it is taken up again."""
 _TAKE_UP = 1_000
+_SMALL = 65_536  # bytes of a message that is kept read until it is applied
 _LOCK_TAKE_UP = 4_801  # an advisory lock of our own
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,14 @@ def take_up(work: Work, intake: Intake) -> int:
     floor = read_floor(work.session)
     settled = intake.watch.settle(work.session)
     message = table_of(InboxMessage)
+    new = untaken(floor)
+    sizes = work.execute(
+        sa.select(message.c.seq, sa.func.length(message.c.raw))
+        .where(*new)
+        .order_by(message.c.seq)
+        .limit(_TAKE_UP)
+    ).all()
+    last = within_budget(sizes)
     rows = work.execute(
         sa.select(
             message.c.seq,
@@ -63,13 +72,12 @@ def take_up(work: Work, intake: Intake) -> int:
             message.c.received_at,
             message.c.flags,
         )
-        .where(*untaken(floor))
+        .where(*new, message.c.seq <= last)
         .order_by(message.c.seq)
-        .limit(_TAKE_UP)
     ).mappings()
     work.insert(InboxApplication, taken := [_taken_up(work, row, intake, now) for row in rows])
-    if len(taken) == _TAKE_UP:
-        settled = min(settled, taken[-1]["seq"])
+    if len(sizes) == _TAKE_UP or (sizes and last < sizes[-1][0]):
+        settled = min(settled, last)
     if settled > floor:
         raise_floor(work.session, settled)
     return len(taken) + _take_up_again(work, intake, now)
@@ -77,13 +85,12 @@ def take_up(work: Work, intake: Intake) -> int:
 
 def _take_up_again(work: Work, intake: Intake, now: datetime) -> int:
     """Messages to be replayed: read anew, they get the lane of the patient they name now."""
-    table = table_of(InboxApplication)
-    rows = work.execute(
-        select_messages()
-        .where(table.c.state == ApplicationState.WAITING, table.c.lane == NO_LANE)
-        .order_by(table.c.seq)
-        .limit(_TAKE_UP)
-    ).mappings()
+    rows = read_within_budget(
+        work,
+        InboxApplication.state == ApplicationState.WAITING,
+        InboxApplication.lane == NO_LANE,
+        most=_TAKE_UP,
+    )
     names = ("seq", "lane", "other_lanes", "state", "reason", "detail", "source", "applied_at")
     changes = [
         {name: values[name] for name in names}
@@ -99,6 +106,32 @@ def select_messages() -> sa.Select[Any]:
     return sa.select(table, message.c.raw, message.c.format, message.c.received_at).join(
         message, message.c.seq == table.c.seq
     )
+
+
+def within_budget(sizes: Sequence[Any]) -> int:
+    """The last of these messages (seq, bytes) that one transaction may take: BATCH_BYTES at most, but one always."""
+    last = total = 0
+    for seq, size in sizes:
+        total += size
+        if last and total > limits.BATCH_BYTES:
+            break
+        last = seq
+    return last
+
+
+def read_within_budget(work: Work, *where: Any, most: int) -> list[dict[str, Any]]:
+    """The oldest messages on their way that fit, with their bytes, as many as one transaction may take."""
+    table, message = table_of(InboxApplication), table_of(InboxMessage)
+    sizes = work.execute(
+        sa.select(table.c.seq, sa.func.length(message.c.raw))
+        .join(message, message.c.seq == table.c.seq)
+        .where(*where)
+        .order_by(table.c.seq)
+        .limit(most)
+    ).all()
+    last = within_budget(sizes)
+    rows = work.execute(select_messages().where(*where, table.c.seq <= last).order_by(table.c.seq)).mappings()
+    return [dict(row) for row in rows]
 
 
 def read_message(work: Work, row: Any, intake: Intake) -> Mapped:
@@ -118,7 +151,7 @@ def read_message(work: Work, row: Any, intake: Intake) -> Mapped:
 
 def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:
     mapped = read_message(work, row, intake)
-    if isinstance(mapped.result, Change):
+    if isinstance(mapped.result, Change) and len(row["raw"]) <= _SMALL:
         if len(intake.read) >= _TAKE_UP * 2:
             intake.read.clear()  # other workers have applied them
         intake.read[row["seq"]] = mapped

@@ -38,7 +38,7 @@ def list_messages() -> ResponseReturnValue:
     )  # fmt: skip
 
 
-@bp.get("/messages/<int:seq>")
+@bp.get("/messages/<int(max=9223372036854775807):seq>")
 @require("message.read", audit="message.read")
 def show_message(seq: int) -> ResponseReturnValue:
     """One message: its way, and its text for those who may read it."""
@@ -47,7 +47,7 @@ def show_message(seq: int) -> ResponseReturnValue:
     return render_template("inbox/show.html", found=found, tones=TONES, words=words)
 
 
-@bp.post("/messages/<int:seq>/replay")
+@bp.post("/messages/<int(max=9223372036854775807):seq>/replay")
 @require("message.replay", audit="message.replay")
 def replay_message(seq: int) -> ResponseReturnValue:
     """Let the worker apply a message again."""

@@ -1,5 +1,10 @@
 """What the codes of the inbox mean to a clerk: why a message is parked and what to do about it."""
 
+from functools import cache
+
+from hcrm.core.paths import config_path
+from hcrm.core.sources import load_sources
+
 REASONS = {
     "event_not_supported": ("暂不支持的事件", "消息已保存；支持此事件后可重新处理"),
     "no_msh": ("没有 MSH 段", "请接口工程师核对发送方"),
@@ -43,9 +48,14 @@ FLAGS = {
     "verified_contact_kept": "已核实的联系方式未被覆盖",
     "died": "离院方式为死亡",
 }
-"""Flag: its word; flags with a place after a colon are `bad_time`, `clock_ahead`, `unmapped`."""
+"""Flag: its word; those of `_PLACED` have a place after a colon."""
 
-_PLACED = {"bad_time": "时间无法识别", "clock_ahead": "时间超前，按收到时间计", "unmapped": "代码未对照"}
+_PLACED = {
+    "bad_time": "时间无法识别",
+    "clock_ahead": "时间超前，按收到时间计",
+    "empty_date": "日期全为零，按未填计",
+    "unmapped": "代码未对照",
+}
 
 REFUSALS = {
     "half_frame": "帧不完整",
@@ -60,6 +70,43 @@ REFUSALS = {
     "too_many_connections": "连接数超限",
 }
 """Why something was refused at the door."""
+
+
+EVENTS = {
+    "A01": "入院",
+    "A02": "转科",
+    "A03": "出院",
+    "A04": "挂号",
+    "A05": "预住院",
+    "A06": "门诊转住院",
+    "A07": "住院转门诊",
+    "A08": "信息更新",
+    "A11": "取消入院",
+    "A12": "取消转科",
+    "A13": "取消出院",
+    "A28": "建档",
+    "A31": "更新档案",
+    "A40": "合并患者",
+}
+"""Trigger event: its word (HL7 v2.5.1, chapter 3)."""
+
+
+def event_words(kind: str) -> str:
+    """The kind of a message with what it means: ADT^A03 出院."""
+    word = EVENTS.get(kind.partition("^")[2].partition("^")[0]) if kind.startswith("ADT^") else None
+    return f"{kind} {word}" if word else kind
+
+
+@cache
+def source_titles() -> dict[str, str]:
+    """Titles of the sources by code; their files are read once, as at every start."""
+    sources = load_sources(config_path("sources"))
+    return {source.code: source.title for source in (sources.default, *sources.by_code.values())}
+
+
+def source_words(code: str) -> str:
+    """A source by its title; one whose file is gone by its code."""
+    return source_titles().get(code, code)
 
 
 def flag_words(flags: str) -> list[str]:

@@ -4,6 +4,7 @@ A log line of a fault holds its number, the endpoint and the place in our code; 
 was typed or read (C60).
 """
 
+import re
 import secrets
 import traceback
 from typing import Any
@@ -23,7 +24,12 @@ log = structlog.get_logger("hcrm.web")
 
 PAGES = frozenset({400, 403, 404, 405, 409, 413, 422, 429, 500, 503})
 STALE = ConflictError("record.stale", "在您填写期间，这条记录已被他人更改，本次提交没有保存")
+IN_FRAME = frozenset({403, 404, 405})
+"""Refusals of a place, not of what was sent: shown within the console, whose menu and search lead on."""
+_BARE, _FRAMED = "plain.html", "base.html"
 _NOTICE = '{{ ui.notice(text, "danger") }}'
+_NO_TEXT = re.compile(r"[\w.:/+-]*|\{.*\}", re.ASCII | re.DOTALL)
+"""Keys, versions, dates, numbers, the values of choices, and what a page carries for itself: nobody's sentences."""
 CSRF = HcrmError("csrf.refused", "页面打开得太久，或登录状态已改变，本次提交没有保存", status=403)
 
 
@@ -89,18 +95,49 @@ def _http_page(error: HTTPException) -> Response:
     return response
 
 
+def _draw(template: str, status: int, **words: Any) -> str:
+    """Within the console for whoever is signed in; bare where nobody is, or where that cannot be drawn."""
+    if status in IN_FRAME:
+        try:
+            if g.get("person") is None:  # an address without a page passed the guard
+                g.person = current_shell().load_person()
+            if g.person is not None:
+                return render_template(template, frame=_FRAMED, **words)
+        except Exception as fault:  # noqa: BLE001  the database may be away; the page is not
+            note_fault(fault)
+            g.person = None
+    return render_template(template, frame=_BARE, **words)
+
+
+def _typed(status: int) -> list[tuple[str, str]]:
+    """What the person typed, to be copied: named where the form is theirs to see, else the free text alone."""
+    fields, shell = kept_fields(), current_shell()
+    if shell.name_typed is not None and status < 500:  # a database that is away is not asked again
+        try:
+            with open_work(
+                shell.runtime.database, actor=g.actor, clock=shell.runtime.clock, write=False
+            ) as work:
+                named = shell.name_typed(work, request.endpoint or "", request.view_args or {}, fields)
+            if named is not None:
+                return named
+        except (HcrmError, SQLAlchemyError):
+            pass  # not theirs to see, or not to be read now
+    texts = (value.strip() for _, value in fields)
+    return [("", text) for text in dict.fromkeys(texts) if not _NO_TEXT.fullmatch(text)]
+
+
 def _page(status: int, message: str, **words: Any) -> Response:
     """The page of a status. What was typed is shown on it, so that a refused form is not lost."""
     template = f"errors/{status if status in PAGES else 500 if status >= 500 else 400}.html"
     kept = []
     if request.method not in SAFE_METHODS and status != 413 and g.get("actor") is not None:
-        kept = [(name, value) for name, value in kept_fields() if value.strip()]
+        kept = _typed(status)
     try:
         if request.headers.get("HX-Request") == "true":
             # A 422 is put into the page where the form stood: a sentence, not a page within the page.
             body = current_app.jinja_env.from_string(_NOTICE).render(text=message or "没有完成，请重试")
         else:
-            body = render_template(template, message=message, kept=kept, **words)
+            body = _draw(template, status, message=message, kept=kept, **words)
     except Exception as fault:  # noqa: BLE001  the frame itself may be what is broken
         note_fault(fault)
         body = current_app.jinja_env.from_string("{{ text }}").render(

@@ -15,7 +15,8 @@ from flask import flash as put_flash
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.exceptions import BadRequest, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
 from hcrm.core import limits
@@ -49,6 +50,10 @@ class SignedIn:
     must_visit: str | None = None
 
 
+NameTyped = Callable[[Work, str, Mapping[str, Any], list[tuple[str, str]]], list[tuple[str, str]] | None]
+"""Endpoint, its values and the fields that were sent, to questions and answers; None where it is no such form."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shell:
     """What is handed in once, when the application is built."""
@@ -58,6 +63,7 @@ class Shell:
     ended_username: Callable[[], str]
     record_denied: Callable[[Work, DeniedError], None]
     count_alerts: Callable[[Work], int] | None = None  # the number beside the bell; None: no bell
+    name_typed: NameTyped | None = None  # what a refused form held, in words
 
 
 # ── what views use ──────────────────────────────────────────────────────────
@@ -144,11 +150,12 @@ def init_shell(app: Flask, shell: Shell) -> None:
 
 
 def guard_request() -> ResponseReturnValue | None:
-    """Sign-in, token and permission, in this order, before the view runs."""
+    """What was sent, sign-in, token and permission, in this order, before the view runs."""
     g.actor, g.person = None, None
     rule = rule_of(current_app.view_functions.get(request.endpoint or ""))
     if rule is None or rule.caller is Caller.MACHINE:
         return None  # no such page; a static file; a machine, whose shell has a guard of its own
+    _keep_out_nul()
     if rule.caller is Caller.ANYONE:
         csrf.protect()
         return None
@@ -162,6 +169,22 @@ def guard_request() -> ResponseReturnValue | None:
     if not person.actor.may(rule.needs):
         raise NotAllowedError(rule.needs, request.endpoint or "")
     return None
+
+
+def _keep_out_nul() -> None:
+    """Refuse an address with a NUL, and take it out of a form.
+
+    PostgreSQL stores no NUL and answers with a fault. No link of ours holds one; a form may, from the clipboard.
+    """
+    if "\0" in request.path:
+        raise NotFound
+    if any("\0" in text for pair in request.args.items(multi=True) for text in pair):
+        raise BadRequest
+    fields = list(request.form.items(multi=True))
+    if any("\0" in text for pair in fields for text in pair):
+        request.form = ImmutableMultiDict(
+            (name.replace("\0", ""), value.replace("\0", "")) for name, value in fields
+        )
 
 
 class NotAllowedError(DeniedError):

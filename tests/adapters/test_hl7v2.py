@@ -340,6 +340,8 @@ def test_chinese_messages_of_the_corpus_are_read(corpus: Path, name, charset, fl
      ("2026-11-22", "2026-11-21T16:00", "day"), ("2026-11-22 10:00:00", "2026-11-22T02:00", "second"),
      ("2026-11-22T10:00:00.123Z", "2026-11-22T10:00:00.123", "second"),
      ("2026/11/22 10:00", "2026-11-22T02:00", "minute"),
+     ("20261122240000", "2026-11-22T16:00", "second"), ("2026-11-22 24:00", "2026-11-22T16:00", "minute"),
+     ("20261231240000+0800", "2026-12-31T16:00", "second"), ("2026112224", "2026-11-22T16:00", "hour"),
      (" 20261122100000 ", "2026-11-22T02:00", "second")],
 )  # fmt: skip
 def test_a_time_is_read_with_its_precision(text, expected, precision):
@@ -358,7 +360,8 @@ def test_a_time_tells_whether_it_had_an_offset():
     assert without.offset is None
 
 
-@pytest.mark.parametrize("text", ["20261122250000", "20261301", "20260230", "yesterday", "2026112", "0000",
+@pytest.mark.parametrize("text", ["20261122250000", "20261122240001", "202611222430", "99991231240000", "20261301",
+                                  "00000001", "00000000120000", "000000", "20260230", "yesterday", "2026112", "0000",
                                   "99999999999999", "20261122100000+9900", "２０２６１１２２"])  # fmt: skip
 def test_an_impossible_time_says_so(text):
     with pytest.raises(BadTime):
@@ -367,6 +370,12 @@ def test_an_impossible_time_says_so(text):
 
 def test_no_time_is_none():
     assert [moment(text, SHANGHAI) for text in ("", " ", '""')] == [None, None, None]
+
+
+@pytest.mark.parametrize("text", ["00000000", "00000000000000", "00000000000000.0000+0800", "0000-00-00",
+                                  "0000-00-00 00:00:00", " 00000000 "])  # fmt: skip
+def test_a_date_of_zeros_is_none(text):
+    assert (moment(text, SHANGHAI), birth_date(text)) == (None, None)
 
 
 def test_a_birth_date_is_the_same_in_every_zone():

@@ -6,12 +6,13 @@ from followup.deaths import revoke_death
 from followup.models import Review, ReviewCause, ReviewState
 from followup.review import approve_followup, send_back_followup
 from followup.station import record_followup
+from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.centre.models import Instruction, InstructionState, Outcome, ReviewPolicy
 from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.core.errors import ConflictError, DeniedError
 from hcrm.core.work import Work
-from tests.support.builders import actor_of, make_department, make_encounter, make_practitioner
+from tests.support.builders import actor_of, make_department, make_encounter, make_patient, make_practitioner
 
 
 @pytest.fixture
@@ -110,3 +111,17 @@ def test_who_may_not_see_the_patient_may_not_bring_them_back(work: Work, record_
 
     with pytest.raises(DeniedError):
         revoke_death(work, patient_id=instruction.patient_id, reason="误点")
+
+
+def test_an_old_link_to_an_archive_that_was_merged_takes_it_back_as_well(work: Work, record_death):
+    instruction = record_death()
+    retired, survivor = instruction.patient_id, make_patient(work)
+    merge_patients(
+        work, survivor_id=survivor.id, merged_id=retired, source="his", seq=1, as_of=work.clock.now()
+    )
+    work.session.expire_all()
+
+    revoke_death(work, patient_id=retired, reason="误点")
+
+    assert work.get(Patient, survivor.id).deceased is DeceasedState.ALIVE
+    assert work.get(Instruction, instruction.id).state is InstructionState.IN_PROGRESS

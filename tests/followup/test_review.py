@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from followup.models import Alert, Review, ReviewCause, ReviewState
+from followup.models import Alert, AlertState, Review, ReviewCause, ReviewState
 from followup.review import (
     approve_followup,
     choose_review,
@@ -11,7 +11,8 @@ from followup.review import (
     list_waiting,
     send_back_followup,
 )
-from followup.station import record_followup
+from followup.station import Recorded, record_followup
+from hcrm.audit.models import AuditEvent
 from hcrm.centre.events import InstructionCompleted
 from hcrm.centre.models import Instruction, InstructionState, Outcome, ReviewPolicy
 from hcrm.contact_log.models import Channel, ContactResult
@@ -32,10 +33,12 @@ def waiting(work: Work, station) -> Instruction:
     return instruction
 
 
-def record(work: Work, instruction: Instruction) -> None:
-    record_followup(
-        work, instruction_id=instruction.id, record_id=work.new_id(), outcome=Outcome.REACHED,
-        result=ContactResult.REACHED, channel=Channel.PHONE, answers=FEVER,
+def record(
+    work: Work, instruction: Instruction, answers=FEVER, outcome=Outcome.REACHED, result=ContactResult.REACHED
+) -> Recorded:
+    return record_followup(
+        work, instruction_id=instruction.id, record_id=work.new_id(), outcome=outcome, result=result,
+        channel=Channel.PHONE, answers=answers,
     )  # fmt: skip
 
 
@@ -79,8 +82,30 @@ def test_what_was_sent_back_is_recorded_anew_beside_the_old_record(work: Work, w
     record(work, waiting)
 
     assert len(work.all(Response)) == 2
-    assert len(work.all(Alert)) == 1  # the red flag still waits, it is not raised twice
+    alert = work.one(Alert)  # the red flag still waits, it is not raised twice
+    assert alert.response_id == review_of(work).response_id
     assert waiting.state is InstructionState.IN_REVIEW
+
+
+def test_a_red_flag_the_new_record_does_not_raise_is_superseded(work: Work, waiting):
+    send_back_followup(work, review_id=review_of(work).id, comment="体温请复测")
+
+    recorded = record(work, waiting, {"pain": "3", "temperature": "36.5"})
+
+    alert = work.one(Alert)
+    assert (alert.state, alert.handling) == (AlertState.CLOSED, "已由重新提交的记录取代")
+    assert recorded.waiting == 0
+    work.flush()
+    assert work.one(AuditEvent, AuditEvent.action == "alert.supersede").subject_id == alert.id
+
+
+def test_a_red_flag_stays_where_the_patient_was_not_reached_again(work: Work, waiting):
+    send_back_followup(work, review_id=review_of(work).id, comment="体温请复测")
+
+    recorded = record(work, waiting, {}, Outcome.LOST, ContactResult.NO_ANSWER)
+
+    assert work.one(Alert).state is AlertState.OPEN
+    assert recorded.waiting == 1
 
 
 def test_a_review_is_decided_once(work: Work, waiting):

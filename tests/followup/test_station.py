@@ -221,6 +221,24 @@ def test_a_doubled_attempt_is_one_attempt(work: Work, station):
     assert len(work.all(ContactEntry)) == 1
 
 
+def test_the_same_attempt_within_a_minute_is_a_slip_and_stores_nothing(work: Work, station):
+    instruction = station.instruction()
+
+    def attempt(result=ContactResult.NO_ANSWER):
+        record_attempt(
+            work, instruction_id=instruction.id, record_id=work.new_id(), result=result, channel=Channel.PHONE
+        )
+
+    attempt()
+    with pytest.raises(HcrmError, match="一分钟内已记录过“无人接听”"):
+        attempt()
+    assert len(work.all(ContactEntry)) == 1
+    attempt(ContactResult.BUSY)
+    work.clock.move(seconds=60)
+    attempt()
+    assert len(work.all(ContactEntry)) == 3
+
+
 def test_whoever_was_reached_is_no_attempt(work: Work, station):
     with pytest.raises(HcrmError, match="登记随访结果"):
         record_attempt(

@@ -112,6 +112,35 @@ def test_what_cannot_be_taken_is_said_at_its_field_and_the_text_stays(
     assert read(database, sa.select(Response)) == []
 
 
+@pytest.mark.parametrize("act", ["form", "draft"])
+@pytest.mark.parametrize("version", ["9" * 10, "9" * 5000, "-1", "²"])
+def test_a_version_nobody_gave_out_is_refused_and_the_text_stays(physician, ward, database, act, version):
+    page = form_of(physician, ward.first)
+    answer = physician.post(f"/instructions/{ward.first}/{act}", filled(page, version=version))
+
+    assert answer.status_code == 422
+    assert "都好" in answer.text
+    assert read(database, sa.select(Response)) == []
+
+
+@pytest.mark.parametrize("version", ["2147483648", "9" * 5000])
+def test_a_form_of_a_version_there_cannot_be_is_not_found(physician, version):
+    form_of(physician, "0" * 32)
+
+    assert physician.post(f"/forms/call/{version}/flags", {"a-pain": "9"}).status_code == 404
+
+
+def test_a_nul_in_what_was_typed_is_left_out(physician, ward, database):
+    page = form_of(physician, ward.first)
+    answer = physician.post(
+        f"/instructions/{ward.first}/form", filled(page, note="女儿\0接听", **{"a-remark": "都\0好"})
+    )
+
+    assert answer.status_code == 303
+    (saved,) = read(database, sa.select(Response))
+    assert (saved.answers["remark"], saved.note) == ("都好", "女儿接听")
+
+
 def test_an_answer_to_a_question_that_is_not_asked_is_not_kept(physician, ward, database):
     page = form_of(physician, ward.first)
     physician.post(f"/instructions/{ward.first}/form", filled(page, **{"a-wound": "no", "a-pus": "yes"}))
@@ -222,6 +251,20 @@ def test_a_death_is_recorded_only_once_it_was_confirmed(physician, ward, databas
     assert "退回重做即撤销死亡登记" in browser_of("zhao").get(f"/reviews/{review}").text
 
 
+def test_a_death_that_was_taken_back_is_seen_as_such(physician, ward, database, browser_of):
+    form = f"/instructions/{ward.first}/form"
+    physician.post(form, filled(form_of(physician, ward.first), outcome="died", confirm_death="1"))
+    recorded = physician.get(form).text
+    review = read(database, sa.select(Review.id))[0]
+    browser_of("zhao").post(f"/reviews/{review}/send-back", {"comment": "误点"})
+
+    assert "如登记有误，请联系科主任或服务中心撤销" in recorded
+    assert "得知已故（已撤销）" not in recorded
+    for path in (form, f"/instructions/{ward.first}"):
+        assert "得知已故（已撤销）" in physician.get(path).text
+    assert "如登记有误" not in physician.get(form).text
+
+
 def test_a_form_that_somebody_finished_meanwhile_keeps_my_text_to_copy(physician, ward, browser_of):
     mine, head = form_of(physician, ward.first), browser_of("zhao")
     head.post(f"/instructions/{ward.first}/form", filled(form_of(head, ward.first)))
@@ -233,6 +276,11 @@ def test_a_form_that_somebody_finished_meanwhile_keeps_my_text_to_copy(physician
     assert refused.status_code == 409
     assert "不能登记随访结果" in refused.text
     assert "患者问能否坐飞机" in refused.text
+
+
+@pytest.mark.parametrize("form", ["test.call/99", "no.such.form/1"])
+def test_flags_of_a_form_that_does_not_exist_are_not_found(physician, form):
+    assert physician.post(f"/forms/{form}/flags", {"a-pain": "1"}, headers=QUIET).status_code == 404
 
 
 def test_typed_answers_raise_their_flag_before_anything_is_saved(physician, ward, database):
@@ -278,6 +326,91 @@ def test_an_attempt_is_one_post_and_leaves_the_instruction_open(physician, ward,
     assert read(database, sa.select(Instruction.state).where(Instruction.id == ward.first)) == [
         InstructionState.IN_PROGRESS
     ]
+
+
+def test_an_attempt_is_said_and_the_same_again_at_once_is_refused(physician, ward, database):
+    form_of(physician, ward.first)
+    first, again = (
+        physician.post(
+            f"/instructions/{ward.first}/attempts",
+            {"record_id": key * 32, "result": "no_answer", "channel": "phone"},
+            headers=QUIET,
+        )
+        for key in "ab"
+    )
+
+    assert "已记录：无人接听" in first.text
+    assert "data-hotkey" not in first.text, "a stray key press records nothing"
+    assert (again.status_code, "没有重复登记" in again.text) == (422, True)
+    assert len(read(database, sa.select(ContactEntry))) == 1
+
+
+def test_what_was_sent_back_is_marked_and_fills_the_form_again(physician, ward, browser_of, database):
+    form = f"/instructions/{ward.first}/form"
+    physician.post(form, filled(form_of(physician, ward.first), note="女儿接听", **{"a-temperature": "39"}))
+    head = browser_of("zhao")
+    head.post(f"/reviews/{read(database, sa.select(Review.id))[0]}/send-back", {"comment": "体温请复测"})
+
+    page = form_of(physician, ward.first)
+    assert re.search(r'name="a-temperature"[^>]*value="39"', page.text)
+    assert "都好" in page.text
+    assert "女儿接听" in page.text
+    assert hidden(page, "version") == "0", "a new record, not a change of the old"
+    assert 'title="体温请复测">退回' in physician.get("/today").text
+    assert "退回重做" in physician.get(f"/instructions/{ward.first}").text
+    physician.post(form, filled(page, **{"a-temperature": "36.5", "a-pain": "9"}, outcome="refused"))
+    review = read(database, sa.select(Review.id).where(Review.state == ReviewState.WAITING))[0]
+    shown = head.get(f"/reviews/{review}").text
+    assert "上次退回重做" in shown
+    assert "体温请复测" in shown
+    assert "当日联系医师" not in shown
+    assert "39 ℃" not in shown, "red flags of the record that was sent back"
+
+
+def test_the_word_after_a_record_is_about_the_patient_before_and_names_nobody(physician, ward):
+    page = form_of(physician, ward.first)
+    physician.post(f"/instructions/{ward.first}/form", filled(page, **{"a-temperature": "39"}))
+
+    said = form_of(physician, ward.second).text
+    assert "上一位患者：随访已登记" in said
+    assert "张建国" not in said
+    assert "红旗 1 条未处置" in said
+
+
+def test_the_tile_of_red_flags_counts_like_the_bell_and_leads_to_them(physician, ward):
+    page = form_of(physician, ward.first)
+    physician.post(f"/instructions/{ward.first}/form", filled(page, **{"a-temperature": "39"}))
+
+    tile = r'href="/alerts"><span class="stat-label">有未处置红旗</span><span class="stat-value">1<'
+    assert re.search(tile, physician.get("/today").text)
+
+
+def test_a_saved_draft_is_marked_in_the_list(physician, ward):
+    page = form_of(physician, ward.first)
+    physician.post(f"/instructions/{ward.first}/draft", filled(page))
+
+    assert '<span class="tag">草稿</span>' in physician.get("/today").text
+    assert "草稿已保存" in form_of(physician, ward.first).text
+
+
+def test_a_refused_form_shows_a_stranger_the_free_text_alone(ward, browser_of):
+    page = filled(form_of(browser_of("li"), ward.first), note="女儿接听")
+    refused = browser_of("qian").post(f"/instructions/{ward.first}/form", page)
+
+    kept = re.search(r"<details.*?</details>", refused.text, re.DOTALL)[0]
+    assert refused.status_code == 404
+    assert sorted(re.findall("<li>(.*?)</li>", kept)) == ["女儿接听", "都好"]
+
+
+def test_a_form_refused_for_its_token_names_the_questions_to_whom_they_are(physician, ward, app):
+    page = filled(form_of(physician, ward.first), note="女儿接听", **{"a-drugs": ["b"]})
+    app.config["WTF_CSRF_ENABLED"] = True
+    refused = physician.post(f"/instructions/{ward.first}/form", {**page, "csrf_token": "old"})
+
+    assert refused.status_code == 403
+    for line in ("疼痛：2", "体温：36.5", "带了哪些药？：他汀", "备注：女儿接听"):
+        assert f"<li>{line}</li>" in refused.text
+    assert page["record_id"] not in refused.text
 
 
 def test_a_refusal_keeps_what_was_answered_and_waits_for_the_head(physician, ward, browser_of, database):

@@ -41,7 +41,7 @@ def test_a_patient_is_followed_up_with_the_keyboard_alone(page_of, ward, databas
     page.keyboard.press("Control+Enter")
 
     page.wait_for_url(f"**/{ward.second}/form")
-    assert "产生红旗预警 1 条" in page.inner_text("#flashes")
+    assert "上一位患者：随访已登记" in page.inner_text("#flashes")
     assert page.inner_text(".has-alerts .count").startswith("1")
     assert read(database, sa.select(Response.answers)) == [
         {"pain": 1, "temperature": "39", "wound": True, "pus": True}
@@ -90,17 +90,25 @@ def test_a_refused_form_puts_the_reader_on_the_summary_and_keeps_the_text(page_o
     assert page.evaluate("document.activeElement.className") == "error-summary"
     page.get_by_role("link", name="体温：超出范围").click()
     assert page.evaluate("document.activeElement.id") == "f-a-temperature"
+    assert page.locator("#error-a-temperature").is_visible()
+    page.keyboard.press("End")
+    page.keyboard.type(" ")
+    assert not page.locator("#error-a-temperature").is_visible(), "what was said of the old text is gone"
+    page.keyboard.press("Backspace")
     assert page.input_value("#f-a-temperature") == "55"
     assert page.input_value("#f-a-remark") == "都好"
 
 
-def test_an_attempt_and_an_outcome_are_one_key_each_and_text_stays(page_of, ward, database):
+def test_an_outcome_is_one_key_an_attempt_is_none_and_text_stays(page_of, ward, database):
     page = page_of("li")
     page.goto(f"/instructions/{ward.first}/form")
     page.fill("#f-a-remark", "下午再打")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("2")
+    page.get_by_role("button", name="占线").click()
+    page.locator("#flashes").get_by_text("已记录：占线").wait_for()
     page.locator(".contacts").get_by_text("占线").wait_for()
+    page.evaluate("document.activeElement.blur()")
     page.keyboard.press("7")
 
     assert page.locator("[name=outcome][value=lost]").is_checked()

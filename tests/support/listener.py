@@ -159,6 +159,10 @@ class RunningListener:
         assert not self._thread.is_alive()
         assert self.problems == []
 
+    def call(self, act: Callable[..., object], *arguments: object) -> None:
+        """In the loop's own thread."""
+        self._loop.call_soon_threadsafe(act, *arguments)
+
     def connect(self) -> Peer:
         return Peer(self.server.address)
 

@@ -1,4 +1,4 @@
-/* The work page of a form: questions that depend on an answer, acts by one key, a submit that waits for the draft that is
+/* The work page of a form: questions that depend on an answer, outcomes by one key, a submit that waits for the draft that is
    on its way. The server reads every answer anew; without this file every question is shown and everything works. */
 (() => {
   "use strict";
@@ -66,7 +66,7 @@
     fields.find((each) => event.target.compareDocumentPosition(each) & Node.DOCUMENT_POSITION_FOLLOWING)?.focus();
   });
 
-  /* One key for each attempt and outcome. Dead while typing, in a sheet, and with a modifier. */
+  /* One key for each outcome: it is only chosen, not sent. Dead while typing, in a sheet, and with a modifier. */
   document.addEventListener("keydown", (event) => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || composing(event)) return;
     if (event.target.closest("input, textarea, select, [contenteditable]") || document.querySelector("dialog[open]")) return;

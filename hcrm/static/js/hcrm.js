@@ -124,6 +124,21 @@
   document.addEventListener("toast", (event) => toast(event.detail)); // from the header HX-Trigger
   all("[data-toast]").forEach((wait) => { toast({ text: wait.dataset.toast, undo: wait.dataset.undo }); wait.remove(); });
 
+  /* What was said of a field is no longer true once it is changed. */
+  function forgetError(event) {
+    const field = event.target.closest(".field.has-error");
+    if (!field) return;
+    field.classList.remove("has-error");
+    all(".field-error", field).forEach((text) => text.remove());
+    [field, ...all("[aria-invalid], [aria-describedby]", field)].forEach((each) => {
+      each.removeAttribute("aria-invalid");
+      const kept = (each.getAttribute("aria-describedby") || "").split(" ").filter((id) => id && !id.startsWith("error-"));
+      if (kept.length) each.setAttribute("aria-describedby", kept.join(" "));
+      else each.removeAttribute("aria-describedby");
+    });
+  }
+  ["input", "change"].forEach((name) => document.addEventListener(name, forgetError));
+
   function focusErrors() {
     const summary = one("[data-focus]");
     if (!summary) return;

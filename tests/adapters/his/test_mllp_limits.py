@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from adapters.his.connection import Connection
 from hcrm.core.db import LISTENER, Database
+from hcrm.inbox import intake
+from hcrm.inbox.intake import StoreUnavailable
 from tests.support.listener import (
     PATIENCE,
     RunningListener,
@@ -229,3 +231,44 @@ def test_a_listener_needs_no_more_than_a_connection_for_a_thousand_messages(list
         ]
     assert len(stored(database)) == 1000
     eventually(lambda: listener.server.held, 0)
+
+
+def test_bytes_of_connections_that_ended_badly_are_not_held_for_ever(listen, database, monkeypatch):
+    listener = listen()
+    for _ in range(3):  # a fatal frame with the beginning of another behind it
+        with listener.connect() as peer:
+            peer.send(b"\x0bXXX\x1c\r\x0bMSH" + b"A" * 60_000)
+            assert peer.is_closed()
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(intake, "store_now", away)
+    for n in range(3):  # a commit that fails, likewise
+        with listener.connect() as peer:
+            peer.send(b"\x0b" + adt(str(n)) + b"\x1c\r\x0b" + adt()[:-1] + b"A" * 300_000)
+            assert peer.is_closed()
+
+    eventually(lambda: listener.server.held, 0)
+
+
+def test_an_end_block_without_its_return_counts_though_reading_was_paused_meanwhile(listen, database):
+    listener = listen()
+    with listener.connect() as peer:
+        peer.send(b"\x0b" + adt("7") + b"\x1c")
+        eventually(lambda: len(listener.server.connections), 1)
+        (connection,) = listener.server.connections
+        eventually(lambda: connection.held > 0, True)
+        listener.call(connection.hold, "test")
+        listener.call(connection.release, "test")
+        assert b"MSA|AA|7" in peer.answer()
+
+
+def test_a_large_frame_that_falls_silent_gives_its_turn_to_another(listen, database):
+    listener = listen(held_bytes=100_000, gap_seconds=60)
+    with listener.connect() as silent, listener.connect() as other:
+        silent.send(b"\x0b" + adt("1", body="x" * 120_000))
+        eventually(lambda: listener.server.held > 100_000, True)
+        other.frame(adt("2", body="x" * 150_000))
+        assert b"MSA|AA|2" in other.answer()
+    assert stored(database) == [("2", "")]

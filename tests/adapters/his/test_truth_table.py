@@ -607,6 +607,7 @@ def test_b49_an_impossible_time_is_flagged_and_the_next_clock_counts(hospital):
         ("PV1-44", {"PV1_44": "20261322120000"}),
         ("PV1-45", {"PV1_45": "20260230120000"}),
         ("PID-7", {"dob": "19900231"}),
+        ("PID-7", {"dob": "20261123"}),
         ("EVN-6", {"o": "yesterday", "EVN_2": "", "MSH_7": ""}),
         ("MSH-7", {"EVN_2": "20261122250000", "MSH_7": "20261322"}),
     ],
@@ -629,6 +630,49 @@ def test_b49_elsewhere_it_is_flagged_and_the_rest_is_taken(hospital, fields):
 
     assert hospital.application().state is ApplicationState.APPLIED
     assert hospital.application().flags.startswith("bad_time:")
+
+
+@pytest.mark.parametrize(
+    ("place", "fields"),
+    [
+        ("PID-7", {"dob": "00000000"}),
+        ("PID-29", {"PID_29": "00000000000000"}),
+        ("PV1-44", {"PV1_44": "00000000"}),
+        ("PV1-45", {"PV1_45": "00000000000000"}),
+        ("EVN-6", {"o": "00000000000000"}),
+        ("PR1-5", {"segments": ["PR1|1||37.83^手术||00000000"]}),
+    ],
+)
+def test_b49_a_date_of_zeros_says_nothing_and_is_flagged(hospital, place, fields):
+    hospital.receive(adt("A01", c=1, m="10:00"), adt("A08", c=2, m="10:05", **fields))
+
+    assert hospital.application(2).state is ApplicationState.APPLIED
+    assert hospital.application(2).flags == f"empty_date:{place}"
+    assert hospital.patient(100).birth_date == date(1990, 3, 7)
+    assert hospital.visit("V1").admitted_at == moment("10:00")
+
+
+def test_b49_a_child_is_born_on_the_day_of_receipt(hospital):
+    hospital.receive(adt("A01", c=1, dob="20261122"))
+
+    assert hospital.patient(100).birth_date == date(2026, 11, 22)
+
+
+def test_b50_a_visit_does_not_end_in_the_future(hospital):
+    hospital.receive(adt("A03", c=1, o="12:00", PV1_44="20271122", PV1_45="21261122120000"))
+
+    visit = hospital.visit("V1")
+    assert set(hospital.application().flags.split()) == {"clock_ahead:PV1-44", "clock_ahead:PV1-45"}
+    assert (visit.admitted_at, visit.discharged_at) == (EVENING, EVENING)
+    rows = hospital.all(Instruction, Instruction.encounter_id == visit.id)
+    assert {row.due_on.year for row in rows} == {2026}
+
+
+def test_b50_a_discharge_a_few_minutes_ahead_is_taken_as_told(hospital):
+    hospital.receive(adt("A03", c=1, o="12:00", PV1_45="20261122230959"))
+
+    assert hospital.visit("V1").discharged_at == moment("20261122230959+0800")
+    assert hospital.application().flags == ""
 
 
 def test_b50_a_clock_far_ahead_does_not_freeze_the_record(database, evening):

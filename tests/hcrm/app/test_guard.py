@@ -336,3 +336,31 @@ def test_the_database_away_is_a_503_and_says_nothing_of_it(app, browser_of, hosp
 
     assert answer.status_code == 503
     assert "SELECT" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/patients/%00", 404),
+        ("/instructions/%00/form", 404),
+        ("/interface/messages?control_id=%00", 400),
+        ("/instructions?department=%00", 400),
+        ("/patients?%00=1", 400),
+        ("/login?next=%00", 400),
+    ],
+)
+def test_an_address_with_a_nul_is_no_page_of_ours(browser_of, make_person, path, status):
+    make_person("wang")
+
+    assert browser_of("wang").get(path).status_code == status
+
+
+def test_a_nul_is_taken_out_of_a_form(browser_of, make_person):
+    make_person("wang")
+
+    browser = browser_of()
+    browser.get("/login")
+    answer = browser.post("/login", {"username": "wa\0ng", "password": "wrong"})
+
+    assert answer.status_code < 500
+    assert 'value="wang"' in answer.text

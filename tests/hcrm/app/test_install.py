@@ -1,6 +1,7 @@
 """One database, one key file: nobody starts with another."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -104,3 +105,35 @@ def test_beside_data_that_stands_no_new_key_is_made(tmp_path: Path, cheap_passwo
     shutil.move(kept, key_path(settings))
     install(settings)
     assert load_key_file(key_path(settings))
+
+
+def test_only_its_own_account_may_read_what_init_makes(tmp_path: Path, cheap_passwords: None) -> None:
+    before = os.umask(0o022)
+    try:
+        done = CliRunner().invoke(main, ["init", "--db", f"sqlite:///{tmp_path}/h.db"])
+        assert os.umask(0o022) == 0o022  # as it was
+    finally:
+        os.umask(before)
+
+    assert done.exit_code == 0, done.output
+    made = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert {"h.db", "h.db-inbox", "h.db.key"} <= made.keys()
+    assert set(made.values()) == {0o600}
+
+
+def test_the_doctor_names_the_key_file_in_use_and_no_file_for_what_nobody_set(
+    tmp_path: Path, cheap_passwords: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HCRM_DB__URL", raising=False)
+    monkeypatch.delenv("HCRM_KEY_FILE", raising=False)
+    url = f"sqlite:///{tmp_path}/h.db"
+    CliRunner().invoke(main, ["init", "--db", url])
+
+    told = CliRunner().invoke(main, ["doctor", "--db", url]).output.splitlines()
+    assert f"key_file = {tmp_path}/h.db.key  (默认 default)" in told
+    assert f"db.url = {url}  (--db)" in told
+    assert "http.threads = 8  (config/hcrm.toml)" in told
+
+    blank = CliRunner().invoke(main, ["doctor"])
+    assert blank.exit_code == 1
+    assert "db.url =   (未设置 not set)" in blank.output

@@ -48,7 +48,7 @@ def test_a_death_people_reported_is_taken_back_with_the_reason_in_the_story(work
     revoke_death(work, patient_id=reported.id, reason=" 误点 ")
 
     assert reported.deceased is DeceasedState.ALIVE
-    assert work.events == [DeathRevoked(patient_id=reported.id)]
+    assert work.events == [DeathRevoked(patient_id=reported.id, noted_at=work.clock.now().isoformat())]
     work.flush()
     (line,) = list_timeline(work, patient_id=reported.id).items
     assert (line.kind, line.title) == ("death", "死亡登记已撤销：误点")

@@ -77,7 +77,8 @@ def test_filters_narrow_by_actor_action_outcome_and_the_hospitals_day(database, 
 
 
 def test_an_unknown_filter_is_refused_and_an_unknown_patient_is_an_empty_list(auditor):
-    assert auditor.get("/audit?day=someday").status_code == 422
+    for day in ("someday", "0001-01-01", "9999-12-31"):
+        assert auditor.get(f"/audit?day={day}").status_code == 422
     assert auditor.get("/audit?outcome=maybe").status_code == 422
     assert "没有符合条件的记录" in auditor.get("/audit?patient=nobody&action=patient.reveal").text
 

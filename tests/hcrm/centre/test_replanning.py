@@ -38,6 +38,7 @@ from tests.support.builders import (
     make_department,
     make_encounter,
     make_instruction,
+    make_patient,
     make_practitioner,
     publish_form,
     publish_protocol,
@@ -341,7 +342,9 @@ def mourned(work: Work, protocols) -> Encounter:
 
 
 def bring_back(work: Work, stay: Encounter) -> int:
-    return restore_for_living(work, [DeathRevoked(patient_id=stay.patient_id)])
+    return restore_for_living(
+        work, [DeathRevoked(patient_id=stay.patient_id, noted_at=work.clock.now().isoformat())]
+    )
 
 
 def test_who_lives_after_all_has_the_instructions_again(work: Work, mourned):
@@ -370,6 +373,19 @@ def test_a_discharge_that_no_longer_stands_brings_nothing_back(work: Work, mourn
     cancel_discharge(work, mourned)
 
     assert bring_back(work, mourned) == 0
+
+
+def test_a_discharge_that_came_while_the_patient_was_thought_dead_gets_its_steps(work: Work, protocols):
+    dead = make_patient(work, deceased=DeceasedState.DECEASED)
+    make_encounter(work, patient=dead, discharged_at=work.clock.now() - timedelta(days=90))
+    stay = issued_stay(work, patient=dead, discharged_at=work.clock.now(), diagnoses=["I63.9"])
+    assert instructions(work) == []
+    dead.deceased = DeceasedState.ALIVE
+    work.session.flush()
+
+    assert bring_back(work, stay) == 2
+    assert bring_back(work, stay) == 0
+    assert {row.encounter_id for row in instructions(work)} == {stay.id}
 
 
 @pytest.mark.parametrize("state", [DeceasedState.DECEASED, None])

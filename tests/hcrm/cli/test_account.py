@@ -74,6 +74,26 @@ def test_an_account_without_one_gets_a_password_shown_once(hcrm, accounts):
     assert sorted(role.name for role in account.roles) == ["agent", "auditor"]
 
 
+def test_a_code_nobody_knows_yet_is_said_once(hcrm):
+    words = ("--role", "physician", "--department", "K99", "--practitioner", "9999")
+
+    first = hcrm("account", "add", "zhang", *words)
+    second = hcrm("account", "add", "wang", *words)
+
+    assert first.exit_code == 0
+    assert "注意：目录中没有科室 K99，已新建（未核实）" in first.stderr
+    assert "注意：目录中没有医师 9999，已新建（未核实）" in first.stderr
+    assert "注意" not in second.output
+
+
+def test_a_physician_without_department_or_number_is_said_to_see_nothing(hcrm):
+    assert (
+        "注意：医师没有科室和工号，工作列表会是空的"
+        in hcrm("account", "add", "a", "--role", "physician").stderr
+    )
+    assert "注意" not in hcrm("account", "add", "b", "--role", "agent").output
+
+
 @pytest.mark.parametrize(
     ("words", "given", "code", "said"),
     [
@@ -99,7 +119,8 @@ def test_a_refusal_is_one_line_and_an_exit_code(hcrm, accounts, words, given, co
 def test_a_token_alone_on_standard_output_and_only_its_hash_in_the_table(hcrm, accounts):
     result = hcrm("token", "create", "engine", "--scope", "fhir.read,inbox.write")
 
-    token = result.output.strip()
+    token = result.stdout.strip()
+    assert "只显示这一次" in result.stderr
     (row,) = accounts(ApiToken)
     assert token.startswith("hcrm_")
     assert (row.token_sha256, row.scopes) == (hash_token(token), "fhir.read inbox.write")

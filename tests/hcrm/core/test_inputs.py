@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hcrm.core.db import LabelledEnum
 from hcrm.core.errors import InvalidInput
-from hcrm.core.inputs import Blank, Input, OptionalText, read_input
+from hcrm.core.inputs import Blank, Day, Input, OptionalText, read_input
 
 
 class Colour(LabelledEnum):
@@ -20,6 +20,7 @@ class Form(Input):
     age: int = Field(ge=0, le=150)
     colour: Colour = Colour.RED
     on: Annotated[date | None, Blank] = None
+    day: Annotated[Day | None, Blank] = None
     note: OptionalText = None
 
 
@@ -42,6 +43,8 @@ def test_what_was_typed_becomes_typed_values():
         ({"age": "151"}, "age", "不能大于 150"),
         ({"colour": "blue"}, "colour", "请从列出的选项中选择"),
         ({"on": "2026-13-01"}, "on", "请填日期，例如 2026-11-22"),
+        ({"day": "0001-01-01"}, "day", "请填日期，例如 2026-11-22"),
+        ({"day": "9999-12-31"}, "day", "请填日期，例如 2026-11-22"),
         ({"role": "admin"}, "role", "不认识的字段"),
     ],
 )

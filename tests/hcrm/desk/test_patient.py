@@ -135,6 +135,7 @@ def test_one_click_shows_one_value_and_is_noted(patient, browser_of, write, kind
     assert answer.status_code == 200
     assert value in answer.text
     assert "<html" not in answer.text
+    assert ('href="tel:1' in answer.text) == (kind in ("contact", "related"))
     assert audited(write, "patient.reveal") == (AuditOutcome.DONE, [patient])
     stranger = browser_of("qian")
     assert stranger.post(address).status_code == 404

@@ -14,6 +14,7 @@ from hcrm.core.work import open_work
 from hcrm.inbox.floor import read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxMessage
 from hcrm.inbox.queries import is_idle, oldest_waiting
+from hcrm.inbox.service import process_messages
 from hcrm.inbox.take_up import Intake, take_up
 from tests.support.adt import adt
 from tests.support.messages import ACTOR, applications, make_intake, store, work_off
@@ -137,3 +138,45 @@ def test_what_is_new_is_found_by_keys_alone(database, clock, intake):
 
     assert "SCAN" not in plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.postgresql
+def test_the_proof_does_not_depend_on_the_servers_isolation_level(postgresql, keys):
+    with postgresql.main.connect() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar()
+        connection.exec_driver_sql(
+            f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'"
+        )
+        connection.commit()
+    fresh = Database(postgresql.url, keys)
+    with fresh.main.connect() as connection:
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" RESET default_transaction_isolation')
+        connection.commit()
+    fresh.dispose()
+
+
+def test_large_messages_are_taken_up_and_applied_bit_by_bit(database, clock, intake, monkeypatch):
+    store(database, clock, *(adt("A28", c=n, p=n) for n in range(1, 8)))
+    with open_work(database, actor=ACTOR, write=False) as work:
+        size = work.scalar(sa.select(sa.func.max(sa.func.length(InboxMessage.raw))))
+    monkeypatch.setattr(limits, "BATCH_BYTES", 2 * size + 1)
+
+    taken = []
+    for _ in range(5):
+        with open_work(database, actor=ACTOR, clock=clock) as work:
+            taken.append(take_up(work, intake))
+    assert taken == [2, 2, 2, 1, 0]
+    assert floor(database) == 7
+    done = [process_messages(database, intake) for _ in range(5)]
+
+    assert done == [2, 2, 2, 1, 0]
+    assert {row.state for row in applications(database)} == {ApplicationState.APPLIED}
+
+
+def test_a_message_larger_than_a_batch_goes_alone(database, clock, intake, monkeypatch):
+    monkeypatch.setattr(limits, "BATCH_BYTES", 1)
+    store(database, clock, adt("A28", c=1), adt("A28", c=2, p=2))
+    work_off(database, intake)
+
+    assert [row.state for row in applications(database)] == [ApplicationState.APPLIED] * 2

@@ -2,12 +2,14 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hcrm.archive.models import Patient
+from hcrm.archive.death import is_revocable, report_death
+from hcrm.archive.models import ContactPoint, Patient
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database
@@ -138,3 +140,66 @@ def test_what_came_early_is_found_though_the_visit_is_opened_in_another_lane_mea
     assert {row.state for row in rows} == {ApplicationState.APPLIED}
     assert rows[1].became_encounter_id is not None
     assert {row.visit_key for row in rows} == {None}
+
+
+def test_a_patient_whose_numbers_lie_in_two_lanes_is_written_by_one_worker_at_a_time(
+    two_databases, evening, monkeypatch
+):
+    one, other = two_databases
+    store(one, evening, adt("A28", c=0, p=numbers(100), phone="13900000000", m="09:00"))
+    work_off(one, make_intake(evening))
+    store(one, evening, adt("A31", c=1, p=numbers(100), phone="13911111111", m="10:00"))
+    read = threading.Event()
+
+    def wait_before_the_commit(point: str) -> None:
+        if point == "before_apply_commit" and threading.current_thread().name == "one":
+            read.set()
+            time.sleep(1)  # long enough for the other to have read, if it were let in
+
+    monkeypatch.setattr(service, "fault", wait_before_the_commit)
+
+    def first() -> None:
+        threading.current_thread().name = "one"
+        process_messages(one, make_intake(evening))
+
+    def second() -> None:
+        assert read.wait(10)
+        store(other, evening, adt("A31", c=2, p=numbers(100, by_second=True), phone="13922222222", m="10:30"))
+        process_messages(other, make_intake(evening))
+
+    side_by_side(first, second)
+
+    with open_work(one, actor=ACTOR, write=False) as work:
+        (contact,) = work.all(ContactPoint, ContactPoint.ended_at.is_(None))
+        assert work.keys.open_text(contact.value_sealed) == "+8613922222222"
+
+
+def test_what_a_physician_notes_while_a_message_is_absorbed_is_not_overwritten(
+    two_databases, evening, monkeypatch
+):
+    one, other = two_databases
+    store(one, evening, adt("A28", c=0, m="09:00"))
+    work_off(one, make_intake(evening))
+    store(one, evening, adt("A31", c=1, phone="13911111111", m="10:00"))
+    with open_work(one, actor=ACTOR, write=False) as work:
+        patient_id = work.one(Patient).id
+    read = threading.Event()
+
+    def wait_before_the_commit(point: str) -> None:
+        if point == "before_apply_commit":
+            read.set()
+            time.sleep(1)
+
+    monkeypatch.setattr(service, "fault", wait_before_the_commit)
+
+    def report() -> None:
+        assert read.wait(10)
+        with open_work(other, actor=ACTOR, clock=evening) as work:
+            report_death(work, patient_id=patient_id)
+
+    side_by_side(lambda: process_messages(one, make_intake(evening)), report)
+
+    with open_work(one, actor=ACTOR, write=False) as work:
+        patient = work.one(Patient)
+        assert is_revocable(patient)
+        assert patient.provenance["contacts"][2] == 2

@@ -46,9 +46,12 @@ def test_every_fault_has_a_page_that_needs_nothing(console: Flask, code):
 
 def test_a_refused_form_is_shown_on_the_page_of_the_fault_to_be_copied(console: Flask):
     with console.test_request_context("/form", method="POST"):
-        page = console.jinja_env.get_template("errors/409.html").render(kept=[("note", "患者诉<头晕>")])
+        page = console.jinja_env.get_template("errors/409.html").render(
+            kept=[("备注", "患者诉<头晕>"), ("", "女儿接听")]
+        )
 
-    assert "<li>患者诉&lt;头晕&gt;</li>" in page
+    assert "<li>备注：患者诉&lt;头晕&gt;</li>" in page
+    assert "<li>女儿接听</li>" in page
 
 
 def test_a_fault_of_the_whole_form_stands_in_the_summary_without_a_link(console: Flask):
