@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -96,7 +96,8 @@ def seed(settings: Settings, folder: Path, patients: int) -> Simulator:
     hospital = load_hospital()
     note = folder / "seeded"
     if note.exists():
-        ended = datetime.fromisoformat(note.read_text().strip()).date()
+        day, _, number = note.read_text().strip().partition(" ")
+        ended, patients = date.fromisoformat(day), int(number or patients)  # another number would be other people
         return Simulator(SEED, ended - timedelta(days=DAYS - 1), DAYS, patients, hospital)
     if (folder / "hcrm.db").exists():
         raise HcrmError("demo.unfinished", f"{folder} 里有一个没有建完的演示库，请删除该目录后重试")
@@ -111,7 +112,7 @@ def seed(settings: Settings, folder: Path, patients: int) -> Simulator:
         messages = Year(settings, database, simulator).play(_progress)
     finally:
         database.dispose()
-    note.write_text((today - timedelta(days=1)).isoformat())
+    note.write_text(f"{today - timedelta(days=1)} {patients}")
     click.echo(f"\r造数完成：{messages} 条消息，{time.monotonic() - began:.0f} 秒            ")
     return simulator
 
