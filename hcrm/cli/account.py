@@ -30,6 +30,16 @@ def _work(db: str, *, write: bool = True) -> Iterator[Work]:
         database.dispose()
 
 
+_role_option = click.option(
+    "--role",
+    "role_names",
+    multiple=True,
+    required=True,
+    type=click.Choice(list(roles())),
+    help="角色，可多次 | role, repeatable",
+)
+
+
 @click.group(cls=Bilingual, help="账号 | accounts of people")
 def account() -> None:
     """Accounts of people."""
@@ -39,14 +49,7 @@ def account() -> None:
     help="建立账号；不给密码则生成一个，只显示一次 | make an account; prints a password once unless one is given"
 )
 @click.argument("name")
-@click.option(
-    "--role",
-    "role_names",
-    multiple=True,
-    required=True,
-    type=click.Choice(list(roles())),
-    help="角色，可多次 | role, repeatable",
-)
+@_role_option
 @click.option("--department", default="", help="科室代码 | department code")
 @click.option("--practitioner", default="", help="医师工号 | staff number")
 @click.option("--display-name", default="", help="姓名 | name people see")
@@ -95,14 +98,7 @@ def _doubts(work: Work, role_names: tuple[str, ...], department: str, practition
     "roles", help="改角色：给出的就是全部，其会话随即结束 | give an account these roles and no others"
 )
 @click.argument("name")
-@click.option(
-    "--role",
-    "role_names",
-    multiple=True,
-    required=True,
-    type=click.Choice(list(roles())),
-    help="角色，可多次 | role, repeatable",
-)
+@_role_option
 @db_option
 def change_roles(db: str, name: str, role_names: tuple[str, ...]) -> None:
     """Their sessions end, so that nobody goes on with rights they no longer have."""

@@ -97,7 +97,10 @@ def seed(settings: Settings, folder: Path, patients: int) -> Simulator:
     note = folder / "seeded"
     if note.exists():
         day, _, number = note.read_text().strip().partition(" ")
-        ended, patients = date.fromisoformat(day), int(number or patients)  # another number would be other people
+        ended, patients = (
+            date.fromisoformat(day),
+            int(number or patients),
+        )  # another number would be other people
         return Simulator(SEED, ended - timedelta(days=DAYS - 1), DAYS, patients, hospital)
     if (folder / "hcrm.db").exists():
         raise HcrmError("demo.unfinished", f"{folder} 里有一个没有建完的演示库，请删除该目录后重试")

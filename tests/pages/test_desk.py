@@ -10,6 +10,7 @@ from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier
 from hcrm.core.actor import system_actor
 from hcrm.core.work import open_work
 from tests.support.builders import SOURCE, make_encounter, make_patient
+from tests.support.record import TABS
 
 DESK = {"width": 1280, "height": 720}
 PHONE = {"width": 390, "height": 844}
@@ -183,19 +184,8 @@ def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, make_person, pat
 
     long = write(add)
     make_person("gu", ["sysadmin"])
-    tabs = (
-        "timeline",
-        "visits",
-        "diagnoses",
-        "procedures",
-        "allergies",
-        "followups",
-        "contacts",
-        "people",
-        "chain",
-    )
     visits = {
-        "wang": ["/patients", "/workbench", *(f"/patients/{long}?tab={tab}" for tab in tabs)],
+        "wang": ["/patients", "/workbench", *(f"/patients/{long}?tab={tab}" for tab in TABS)],
         "li": ["/patients", f"/patients/{patient_id}"],
         "zhao": ["/workbench"],
         "qian": ["/patients", "/patients?status=planned", "/workbench"],

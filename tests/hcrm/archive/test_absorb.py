@@ -1,28 +1,18 @@
-"""Absorbing: a batch is what its messages are one by one, clocks decide and not arrival, lists are snapshots."""
+"""Absorbing: clocks of fields, lists as snapshots, numbers, deaths, and what else is written."""
 
 import itertools
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from hcrm.archive import records as r
-from hcrm.archive.events import DischargeCancelled, EncounterDischarged
 from hcrm.archive.models import (
-    Address,
-    Allergy,
     ContactPoint,
     Patient,
     PatientHistory,
     PatientIdentifier,
-    RelatedPerson,
-    TimelineEntry,
 )
 from hcrm.archive.service import Arrival, absorb_records
 from hcrm.archive.terms import (
@@ -35,11 +25,9 @@ from hcrm.archive.terms import (
 )
 from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure, VisitEvent
 from hcrm.audit.models import AuditSubject
-from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
-from hcrm.core.db import Database
 from hcrm.core.events import Event
-from hcrm.core.work import Work, open_work
+from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
 from tests.support.adt import NULL, moment
 from tests.support.changes import EVENING, change
@@ -54,167 +42,6 @@ def absorb(work: Work, *changes: r.Change, first: int = 1) -> list[r.AbsorbOutco
     )
     work.flush()
     return outcomes
-
-
-# ── any interleaving ────────────────────────────────────────────────────────
-
-
-class _Undo(Exception):
-    pass
-
-
-def portrait(database: Database, batches: Sequence[Sequence[Arrival]]) -> dict[str, Any]:
-    """What absorbing these batches leaves, without the keys it was given; then it is undone."""
-    found: dict[str, Any] = {}
-    try:
-        with open_work(database, actor=system_actor("test"), clock=CLOCK) as work:
-            for batch in batches:
-                absorb_records(work, arrivals=batch)
-                work.flush()
-            found = _portrait(work)
-            raise _Undo
-    except _Undo:
-        return found
-
-
-def _portrait(work: Work) -> dict[str, Any]:
-    names: dict[str, str] = {}  # a patient is named by the numbers that find them
-    for row in work.all(PatientIdentifier, PatientIdentifier.kind == IdentifierKind.RECORD):
-        names[row.patient_id] = "+".join(sorted([*names.get(row.patient_id, "").split("+"), str(row.value)]))
-    visits = {row.id: row.visit_no or f"a visit of {names[row.patient_id]}" for row in work.all(Encounter)}
-    discharges: Counter[str] = Counter()
-    for event in work.all(Event):
-        step = {EncounterDischarged.__name__: 1, DischargeCancelled.__name__: -1}.get(event.kind, 0)
-        if step:
-            discharges[visits[event.payload["encounter_id"]]] += step
-    departments = {row.id: row.code for row in work.all(Department)}
-    doctors = {row.id: row.code for row in work.all(Practitioner)}
-    return {
-        "patients": sorted(
-            (names.get(p.id, "merged"), p.name, p.sex, str(p.birth_date), p.deceased, p.is_stub,
-             names.get(p.merged_into_id or "", ""))
-            for p in work.all(Patient)
-        ),
-        "phones": _live(work, ContactPoint, names, "value_index", "use", "rank"),
-        "addresses": _live(work, Address, names, "use", "rank", "region_code"),
-        "related": _live(work, RelatedPerson, names, "name", "relation", "rank"),
-        "allergies": _live(work, Allergy, names, "text", "rank"),
-        "history": sorted((names[h.patient_id], h.field, h.value, h.as_of) for h in work.all(PatientHistory)),
-        "visits": sorted(
-            (visits[v.id], names[v.patient_id], v.status, str(v.admitted_at), str(v.discharged_at), v.location,
-             v.encounter_class, v.discharge_way, departments.get(v.department_id or ""),
-             doctors.get(v.attending_id or ""))
-            for v in work.all(Encounter)
-        ),
-        "diagnoses": sorted(
-            (visits[d.encounter_id], d.rank, d.code) for d in work.all(Diagnosis, Diagnosis.ended_at.is_(None))
-        ),
-        "log": sorted(
-            (visits[e.encounter_id], e.kind, e.happened_at, e.told_at, e.reversed_by_id is not None)
-            for e in work.all(VisitEvent)
-        ),
-        "timeline": sorted((names[t.patient_id], t.kind, t.title, t.happened_at) for t in work.all(TimelineEntry)),
-        "discharges": sorted(+discharges),
-    }  # fmt: skip
-
-
-def _live(work: Work, model: Any, names: dict[str, str], *columns: str) -> list[tuple[Any, ...]]:
-    rows = work.all(model, model.ended_at.is_(None))
-    return sorted((names[row.patient_id], *(str(getattr(row, name)) for name in columns)) for row in rows)
-
-
-PATIENTS = (100, 200, 300)
-EVENTS_OF_A_VISIT = ("A01", "A03", "A04", "A11", "A13")
-moments = st.integers(0, 40)
-phones = st.sampled_from(["", NULL, "13800000001", "13800000002~13900000001"])
-kin = st.sampled_from([[], ["NK1|1|王芳|2"], [f"NK1|1|{NULL}"]])
-diagnoses = st.sampled_from([[], ["DG1|1||I10^高血压", "DG1|2||E11^糖尿病"], ["DG1|1||I63^脑梗死"]])
-
-
-Told = tuple[str, dict[str, Any]]
-"""An event and the fields of its message."""
-
-
-@st.composite
-def messages(draw: st.DrawFn, events: Sequence[str], told: int) -> Told:
-    event = draw(st.sampled_from(events))
-    patient = draw(st.sampled_from(PATIENTS))
-    sent = START + timedelta(minutes=told)
-    fields: dict[str, Any] = {
-        "p": patient, "v": f"V{patient}{draw(st.sampled_from('ab'))}",
-        "name": draw(st.sampled_from(["张^三", "张^叁"])), "phone": draw(phones),
-        "loc": draw(st.sampled_from(["W1^1^1", "W2^2^2", ""])), "m": f"{sent:%Y%m%d%H%M%S}+0000",
-        "segments": [*draw(kin), *(draw(diagnoses) if event in EVENTS_OF_A_VISIT else [])],
-    }  # fmt: skip
-    if event == "A03":
-        fields["PV1_36"] = draw(st.sampled_from(["", "1", "2"]))
-    if event in ("A01", "A03", "A08"):
-        fields |= {"PV1_44": draw(st.sampled_from(["", "20261122083000", "20261122084500"])),
-                   "PV1_45": draw(st.sampled_from(["", "20261122091500", "20261122093000"]))}  # fmt: skip
-    if event == "A40":
-        fields |= {"mrg": draw(st.sampled_from([one for one in PATIENTS if one != patient])), "segments": []}
-    return event, fields
-
-
-@st.composite
-def feeds(draw: st.DrawFn, events: Sequence[str], *, distinct: bool = False) -> list[Told]:
-    times = draw(st.lists(moments, min_size=2, max_size=8, unique=distinct))
-    return [draw(messages(events, told)) for told in times]
-
-
-def arriving(feed: Sequence[Told]) -> list[Arrival]:
-    return [Arrival(seq, change(event, **fields)) for seq, (event, fields) in enumerate(feed, start=1)]
-
-
-whole_feeds = feeds(("A01", "A03", "A04", "A08", "A11", "A13", "A28", "A31", "A40"))
-on_one_database = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@on_one_database
-@given(feed=whole_feeds)
-def test_a_batch_leaves_what_its_messages_leave_one_by_one(database, feed):
-    arrivals = arriving(feed)
-
-    assert portrait(database, [arrivals]) == portrait(database, one_by_one(arrivals))
-
-
-@on_one_database
-@given(feed=whole_feeds)
-def test_absorbing_everything_again_changes_nothing(database, feed):
-    once = one_by_one(arriving(feed))
-
-    assert portrait(database, [*once, *once]) == portrait(database, once)
-
-
-@on_one_database
-@given(data=st.data(), feed=feeds((*EVENTS_OF_A_VISIT, "A08", "A28", "A31"), distinct=True))
-def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data, feed):
-    found = [
-        portrait(database, one_by_one(arriving(one))) for one in (feed, data.draw(st.permutations(feed)))
-    ]
-    for one in found:
-        del one["history"]  # of what came late some was never current
-
-    assert found[0] == found[1]
-
-
-def one_by_one(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
-    """Each in a batch of its own; what may have come before its visit goes with what opens it, as the inbox does it."""
-    opening = (VisitEventKind.ADMIT, VisitEventKind.REGISTER, VisitEventKind.DISCHARGE)
-    batches: list[list[Arrival]] = []
-    early: dict[str, list[Arrival]] = {}
-    for arrival in arrivals:
-        visit, event = arrival.change.encounter, arrival.change.event
-        if visit is None or visit.visit_no is None:
-            batches.append([arrival])
-        elif event is not None and event.kind in opening:
-            batches.append([*early.get(visit.visit_no, ()), arrival])
-        else:
-            batches.append([arrival])
-            early.setdefault(visit.visit_no, []).append(arrival)
-    return batches
 
 
 # ── clocks of fields ────────────────────────────────────────────────────────

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from threading import Event
@@ -7,8 +6,8 @@ from time import sleep
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.events import DeathRevoked, DischargeCancelled, EncounterRevised, PatientDied
-from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
+from hcrm.archive.events import DischargeCancelled, EncounterRevised
+from hcrm.archive.models import TimelineEntry
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter
 from hcrm.centre.classification import classify_encounters
 from hcrm.centre.events import EncounterReclassified
@@ -22,9 +21,7 @@ from hcrm.centre.instructions import (
 from hcrm.centre.models import Instruction, InstructionHistory, InstructionState, Outcome, Withdrawal
 from hcrm.centre.replanning import (
     replan_instructions,
-    restore_for_living,
     withdraw_for_cancelled,
-    withdraw_for_deceased,
 )
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
@@ -38,29 +35,14 @@ from tests.support.builders import (
     make_department,
     make_encounter,
     make_instruction,
-    make_patient,
     make_practitioner,
     publish_form,
     publish_protocol,
     publish_rules,
-    step,
 )
+from tests.support.stays import instructions, issued_stay, protocols
 
-
-@pytest.fixture
-def protocols(work: Work, definitions: None) -> None:
-    publish_protocol(work)
-    publish_protocol(
-        work, code="stroke.call", title="脑卒中随访", applies_when=[{"fact": "disease_group.main", "is": "stroke"}],
-        steps=[{}, step(code="day30", due_after_days=30)],
-    )  # fmt: skip
-
-
-def issued_stay(work: Work, **values: object) -> Encounter:
-    stay = make_encounter(work, **values)
-    classify_encounters(work, [discharged(stay)])
-    issue_instructions(work, [classified(stay)])
-    return stay
+__all__ = ["protocols"]
 
 
 def replan(work: Work, stay: Encounter) -> int:
@@ -77,13 +59,6 @@ def replan(work: Work, stay: Encounter) -> int:
 def rediagnose(work: Work, stay: Encounter, code: str) -> None:
     work.one(Diagnosis, Diagnosis.encounter_id == stay.id).code = code
     work.session.flush()
-
-
-def instructions(work: Work) -> Sequence[Instruction]:
-    work.session.expire_all()
-    return work.scalars(
-        sa.select(Instruction).order_by(Instruction.issued_at, Instruction.due_on, Instruction.id)
-    )
 
 
 def states(work: Work) -> dict[str, list[str]]:
@@ -307,97 +282,6 @@ def test_a_cancel_that_no_longer_holds_withdraws_nothing(work: Work, protocols):
     stay = issued_stay(work)
 
     assert withdraw_for_cancelled(work, [cancelled(stay, stay.discharge_id)]) == 0
-
-
-# ── the patient died ────────────────────────────────────────────────────────
-
-
-def test_a_death_withdraws_everything_that_waits_for_the_patient(work: Work, protocols):
-    stay = issued_stay(work, diagnoses=["I63.9"])
-    make_instruction(work, encounter=stay, state=InstructionState.COMPLETED)
-    work.get(Patient, stay.patient_id).deceased = DeceasedState.DECEASED
-    work.session.flush()
-
-    assert withdraw_for_deceased(work, [PatientDied(patient_id=stay.patient_id)]) == 2
-
-    assert sorted(row.state.value for row in instructions(work)) == ["completed", "withdrawn", "withdrawn"]
-
-
-def test_a_death_that_was_taken_back_withdraws_nothing(work: Work, protocols):
-    stay = issued_stay(work)
-
-    assert withdraw_for_deceased(work, [PatientDied(patient_id=stay.patient_id)]) == 0
-
-
-@pytest.fixture
-def mourned(work: Work, protocols) -> Encounter:
-    """A stay whose instructions were withdrawn because somebody said the patient had died; they live."""
-    stay = issued_stay(work, diagnoses=["I63.9"], attending=make_practitioner(work))
-    work.get(Patient, stay.patient_id).deceased = DeceasedState.DECEASED
-    work.session.flush()
-    withdraw_for_deceased(work, [PatientDied(patient_id=stay.patient_id)])
-    work.get(Patient, stay.patient_id).deceased = DeceasedState.ALIVE
-    work.session.flush()
-    return stay
-
-
-def bring_back(work: Work, stay: Encounter) -> int:
-    return restore_for_living(
-        work, [DeathRevoked(patient_id=stay.patient_id, noted_at=work.clock.now().isoformat())]
-    )
-
-
-def test_who_lives_after_all_has_the_instructions_again(work: Work, mourned):
-    assert bring_back(work, mourned) == 2
-    assert bring_back(work, mourned) == 0  # the fact delivered twice
-
-    rows = instructions(work)
-    assert {(row.state, row.withdrawal, row.reason) for row in rows} == {
-        (InstructionState.ISSUED, None, None)
-    }
-    assert {row.assignee_id for row in rows} == {mourned.attending_id}
-    work.flush()
-    assert "已恢复随访指令 2 条（死亡登记已撤销）" in work.scalars(sa.select(TimelineEntry.title))
-
-
-def test_what_was_withdrawn_for_another_reason_stays_withdrawn(work: Work, mourned):
-    first = instructions(work)[0]
-    first.withdrawal = Withdrawal.BY_HAND
-    work.session.flush()
-
-    assert bring_back(work, mourned) == 1
-    assert work.get(Instruction, first.id).state is InstructionState.WITHDRAWN
-
-
-def test_a_discharge_that_no_longer_stands_brings_nothing_back(work: Work, mourned):
-    cancel_discharge(work, mourned)
-
-    assert bring_back(work, mourned) == 0
-
-
-def test_a_discharge_that_came_while_the_patient_was_thought_dead_gets_its_steps(work: Work, protocols):
-    dead = make_patient(work, deceased=DeceasedState.DECEASED)
-    make_encounter(work, patient=dead, discharged_at=work.clock.now() - timedelta(days=90))
-    stay = issued_stay(work, patient=dead, discharged_at=work.clock.now(), diagnoses=["I63.9"])
-    assert instructions(work) == []
-    dead.deceased = DeceasedState.ALIVE
-    work.session.flush()
-
-    assert bring_back(work, stay) == 2
-    assert bring_back(work, stay) == 0
-    assert {row.encounter_id for row in instructions(work)} == {stay.id}
-
-
-@pytest.mark.parametrize("state", [DeceasedState.DECEASED, None])
-def test_who_died_after_all_is_not_called(work: Work, mourned, state):
-    """Told again meanwhile, or by the way the stay ended."""
-    if state:
-        work.get(Patient, mourned.patient_id).deceased = state
-    else:
-        mourned.discharge_way = DischargeWay.DIED
-    work.session.flush()
-
-    assert bring_back(work, mourned) == 0
 
 
 # ── at the same time ────────────────────────────────────────────────────────

@@ -1,0 +1,198 @@
+"""The ADT truth table: merging, and who is who (see `test_truth_table_visits`)."""
+
+import pytest
+
+from hcrm.archive.models import (
+    DeceasedState,
+    Patient,
+    PatientIdentifier,
+    PatientMerge,
+)
+from hcrm.archive.visit_models import Encounter
+from hcrm.centre.models import Instruction
+from hcrm.inbox.models import ApplicationState
+from tests.support.adt import ABSENT, adt
+from tests.support.truth_table import NI, OTHER_NI, STAY, evening, hospital, hospital_with_ties
+
+__all__ = ["evening", "hospital", "hospital_with_ties"]
+
+
+# ── merging ─────────────────────────────────────────────────────────────────
+
+WOMAN = {"name": "李^四", "dob": "19550102", "sex": "F"}
+MERGE = adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN)
+BOTH = (*STAY, adt("A01", c=2, p=200, v="V2", phone="13812345678", m="10:30", **WOMAN))
+MERGED = (*BOTH, MERGE)
+
+
+def test_b28_a_merge_moves_visits_and_follow_ups_and_every_number_finds_the_survivor(hospital):
+    hospital.receive(*BOTH)
+    before = {number: hospital.patient(number) for number in (100, 200)}
+    hospital.receive(MERGE)
+
+    survivor = hospital.patient(200)
+    assert survivor.id == before[200].id == hospital.patient(100).id
+    assert survivor.name == "李四"
+    (retired,) = hospital.all(Patient, Patient.id == before[100].id)
+    assert retired.merged_into_id == survivor.id
+    assert {row.patient_id for row in hospital.all(Encounter)} == {survivor.id}
+    assert {row.patient_id for row in hospital.all(Instruction)} == {survivor.id}
+    (merge,) = hospital.all(PatientMerge)
+    assert merge.before[retired.id]["name"] == "张三"
+    assert hospital.visit("V1").id in merge.moved["encounter.patient_id"]
+
+
+def test_b29_a_message_under_a_retired_number_brings_its_visit_but_not_its_demographics(hospital):
+    hospital.receive(*MERGED)
+    late = adt("A08", c=6, p=100, v="V1", phone="13700000000", loc="W9^1^1", m="17:00", name="张^三")
+    hospital.receive(late)
+
+    assert hospital.application().flags == "late_under_merged_id"
+    assert hospital.patient(200).name == "李四"
+    assert "+8613700000000" not in hospital.phones(200)
+    assert hospital.visit("V1").location == "W9-1-1"
+
+
+def test_b29_a_death_told_under_a_retired_number_is_the_survivors(hospital):
+    hospital.receive(*MERGED, adt("A08", c=6, p=100, m="17:00", PID_30="Y"))
+
+    assert hospital.patient(200).deceased is DeceasedState.DECEASED
+
+
+def test_b29_a_message_that_also_names_the_survivor_is_not_late(hospital):
+    both_numbers = "100^^^H1^MR~200^^^H1^MR"
+    hospital.receive(*MERGED, adt("A08", c=6, p=both_numbers, m="17:00", phone="13700000000", **WOMAN))
+
+    assert hospital.application().flags == ""
+    assert hospital.phones(200) == ["+8613700000000"]
+
+
+def test_b30_a_merge_that_came_before_both_patients_makes_one(hospital):
+    hospital.receive(
+        MERGE, adt("A01", c=1, p=100, v="V1", m="10:00"), adt("A01", c=2, p=200, v="V2", m="10:30", **WOMAN)
+    )
+
+    assert hospital.count(Patient) == 1
+    assert hospital.visit("V1").patient_id == hospital.patient(200).id == hospital.patient(100).id
+    (number,) = hospital.all(PatientIdentifier, PatientIdentifier.value == "100")
+    assert number.retired_at is not None
+
+
+CHAIN = [adt("A40", c=21, p=200, mrg=100, m="16:00"), adt("A40", c=22, p=300, mrg=200, m="16:10")]
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+@pytest.mark.parametrize("order", [1, -1])
+def test_b31_a_chain_of_merges_ends_at_its_last_survivor_in_either_order(hospital, order, known_before):
+    if known_before:
+        hospital.receive(*(adt("A01", c=number, p=number, v=f"V{number}") for number in (100, 200, 300)))
+    hospital.receive(*CHAIN[::order])
+
+    survivor = hospital.patient(300).id
+    assert hospital.patient(100).id == hospital.patient(200).id == survivor
+    assert {row.merged_into_id for row in hospital.all(Patient)} <= {None, survivor}
+    assert hospital.count(Patient, Patient.merged_into_id.is_(None)) == 1
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_b32_a_merge_back_is_parked_and_moves_nothing(hospital, known_before):
+    if known_before:
+        hospital.receive(*(adt("A01", c=number, p=number, v=f"V{number}") for number in (100, 200)))
+    hospital.receive(adt("A40", c=21, p=200, mrg=100, m="16:00"))
+    before = hospital.snapshot()
+    hospital.receive(adt("A40", c=22, p=100, mrg=200, m="16:10"))
+
+    parked = hospital.application()
+    assert (parked.state, parked.reason, parked.detail) == (ApplicationState.PARKED, "merge_cycle", "MRG-1")
+    assert hospital.snapshot() == before
+
+
+def test_b33_a_merge_with_itself_is_ignored_and_one_without_mrg_is_parked(hospital):
+    hospital.receive(
+        adt("A01", c=1), adt("A40", c=21, p=100, mrg=100, m="16:00"), adt("A40", c=22, p=100, m="16:10")
+    )
+
+    assert hospital.outcomes()[1:] == [
+        (ApplicationState.IGNORED, "merge_self"),
+        (ApplicationState.PARKED, "no_merge_number"),
+    ]
+    assert hospital.application().detail == "MRG-1"
+    assert hospital.count(PatientMerge) == 0
+
+
+def test_b33_a_useless_group_does_not_stop_the_groups_behind_it(hospital):
+    group = ("PID|1||200^^^H1^MR||李^四||19550102|F", "MRG|100^^^H1^MR")
+    hospital.receive(*BOTH, adt("A40", c=21, p=300, mrg=300, m="16:00", segments=group))
+
+    assert hospital.application().state is ApplicationState.APPLIED
+    assert hospital.patient(100).id == hospital.patient(200).id
+
+
+def test_b36_b37_a_merge_of_the_dead_into_the_living_is_disputed(hospital):
+    hospital.receive(*BOTH, adt("A08", c=3, p=100, m="12:40", PID_30="Y"), MERGE)
+
+    assert hospital.patient(200).deceased is DeceasedState.DISPUTED
+
+
+def test_a_merge_into_somebody_the_message_does_not_describe_moves_nothing(hospital):
+    hospital.receive(*BOTH)
+    before = hospital.snapshot()
+    hospital.receive(adt("A40", c=5, p=200, mrg=100, m="16:00"))  # 张三, but 200 is 李四
+
+    assert hospital.outcomes()[-1] == (ApplicationState.PARKED, "identity_conflict")
+    assert hospital.snapshot() == before
+
+
+# ── identity ────────────────────────────────────────────────────────────────
+
+
+def test_b42_a_record_number_given_to_someone_else_is_quarantined(hospital):
+    hospital.receive(adt("A01", c=1, ni=NI))
+    before = hospital.snapshot()
+    other = {"name": "王^五", "sex": "F", "dob": "19551201", "ni": OTHER_NI}
+    hospital.receive(adt("A01", c=9, v="V9", m="11:00", **other))
+
+    parked = hospital.application()
+    assert (parked.state, parked.reason) == (ApplicationState.PARKED, "identity_conflict")
+    assert hospital.snapshot() == before
+
+
+def test_b43_one_difference_is_a_correction_and_the_old_name_is_history(hospital):
+    hospital.receive(adt("A01", c=1), adt("A08", c=2, name="张^叁", m="10:05"))
+
+    assert hospital.patient(100).name == "张叁"
+    assert hospital.history(100, "name") == ["张三"]
+
+
+def test_b43_an_older_name_that_comes_late_goes_to_history(hospital):
+    hospital.receive(adt("A08", c=2, name="张^叁", m="10:05"), adt("A01", c=1, m="10:00"))
+
+    assert hospital.patient(100).name == "张叁"
+    assert hospital.history(100, "name") == ["张三"]
+
+
+def test_b44_a_person_added_and_updated_has_no_visit(hospital):
+    hospital.receive(adt("A28", c=1, p=100), adt("A31", c=2, p=100, phone="13812345678", m="10:05"))
+
+    assert hospital.phones(100) == ["+8613812345678"]
+    assert not hospital.patient(100).is_stub
+    assert hospital.count(Encounter) == 0
+
+
+def test_b44_a_person_update_never_moves_the_visit_it_carries(hospital):
+    hospital.receive(adt("A01", c=1))
+    before = hospital.visit("V1")
+    hospital.receive(adt("A31", c=2, m="10:05", segments=["PV1|1|O|W9^9^9||||||||||||||||V1"]))
+
+    assert (hospital.visit("V1").location, hospital.visit("V1").encounter_class) == (
+        before.location, before.encounter_class)  # fmt: skip
+
+
+def test_b45_twins_are_never_matched_by_name_birth_date_or_phone(hospital):
+    born = {"name": "张三之子", "dob": "20261122", "PID_21": "100^^^H1^MR", "PID_24": "Y"}
+    hospital.receive(
+        adt("A01", c=1, p=100), adt("A01", c=2, p=300, v="V3", m="10:30", **born),
+        adt("A01", c=3, p=301, v="V4", m="10:31", **born),
+    )  # fmt: skip
+
+    assert len({hospital.patient(number).id for number in (100, 300, 301)}) == 3
