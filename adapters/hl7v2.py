@@ -77,6 +77,13 @@ class Field:
         """Component or sub-component, unescaped and stripped; empty when absent or null."""
         return _text(self.raw, component, sub, self._separators)
 
+    def whole(self) -> str:
+        """All of the repeat, unescaped, delimiters and all: free text of senders who do not escape them."""
+        value = self.raw.strip()
+        if value == '""':
+            return ""
+        return _unescaped(value, self._separators) if self._separators.escape in value else value
+
     def value(self, component: int = 1, sub: int = 1) -> Value:
         """None where nothing was sent, NULL where `""` was, else the text; a null repeat is null in each component."""
         if self.is_null or _pick(self.raw, component, sub, self._separators) == '""':

@@ -4,18 +4,26 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from adapters.his.framing import END, START, Frame, Framer, HalfFrame, Junk, Piece, TooLong
 from adapters.his.reception import receive, refuse, refuse_oversize
 from hcrm.core import limits
+from hcrm.core.sources import Caller, Network
 from hcrm.inbox.records import Incoming, Refused, Stored
 
 if TYPE_CHECKING:
     from adapters.his.mllp import MllpServer
 
+ALERTS = frozenset({"sender_certificate", "sender_address"})
+"""Refusals of a message that somebody should hear of: a peer spoke as a system it is not."""
+_SHORT = {
+    "commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C",
+    "stateOrProvinceName": "ST", "localityName": "L", "serialNumber": "SERIALNUMBER", "domainComponent": "DC",
+}  # fmt: skip
+"""Attribute names of a certificate's subject (RFC 4514) as OpenSSL's long names."""
 log = structlog.get_logger(__name__)
 
 
@@ -51,15 +59,27 @@ class MllpLimits:
     idle_seconds: float = limits.IDLE_SECONDS
     write_seconds: float = limits.WRITE_SECONDS
     held_bytes: int = limits.LISTENER_BYTES
+    handshake_seconds: float = limits.HANDSHAKE_SECONDS
+    networks: tuple[Network, ...] = ()  # who may connect at all; empty: everybody
+
+
+def subject_of(certificate: Any) -> frozenset[str]:
+    """The subject of a verified client certificate as a set: CN=his.example."""
+    names = (pair for part in (certificate or {}).get("subject", ()) for pair in part)
+    return frozenset(f"{_SHORT.get(name, name.upper())}={value}" for name, value in names)
 
 
 class Connection(asyncio.BufferedProtocol):
     """One sender: bytes in, answers out in the order of its frames."""
 
-    def __init__(self, server: "MllpServer", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: "MllpServer", loop: asyncio.AbstractEventLoop, *, is_counted: bool = False
+    ) -> None:
         self.server = server
         self.loop = loop
         self.peer = ""
+        self.is_counted = is_counted  # over TLS it was let in before the handshake
+        self._caller: Caller | None = None
         self.held = 0  # bytes of the unfinished frame and of frames not committed yet
         self._framer = Framer(server.allowed.frame_bytes)
         self._transport: asyncio.Transport
@@ -80,11 +100,18 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
-        if not self.server.admits(self.peer, self.loop.time()):
+        if not self.is_counted and not self.server.admits(self.peer, self.loop.time()):
             transport.abort()
             return
         self._is_admitted = True
-        transport.set_write_buffer_limits(high=0)  # so that pause_writing means: the peer does not read
+        if self.server.sources.has_bindings:
+            self._caller = Caller(self.peer, subject_of(transport.get_extra_info("peercert")))
+        # So that pause_writing means: the peer does not read. Over TLS what the handshake left must go out first, and
+        # a limit of 0 would be reached by 0 bytes.
+        if self.is_counted:
+            self.loop.call_soon(partial(transport.set_write_buffer_limits, high=1))
+        else:
+            transport.set_write_buffer_limits(high=0)
         self.server.opened(self)
         if self.server.committer.is_full:
             self.hold("full")
@@ -212,7 +239,7 @@ class Connection(asyncio.BufferedProtocol):
         content = piece.content
         match piece:
             case Frame():
-                return receive(content, sources=server.sources, peer=self.peer, at=at)
+                return receive(content, sources=server.sources, peer=self.peer, at=at, caller=self._caller)
             case HalfFrame():
                 return [refuse(content, "half_frame", peer=self.peer, at=at)]
             case TooLong(is_frame=True):
@@ -247,6 +274,8 @@ class Connection(asyncio.BufferedProtocol):
         for item, stored in zip(arriving, outcome, strict=True):
             if isinstance(item, Refused):
                 counts[f"refused_{item.reason}"] += 1
+                if item.reason in ALERTS:
+                    self.server.alert(item.reason, self.peer)
             else:
                 counts["duplicates" if stored.is_duplicate else "messages"] += 1
         if self._transport.is_closing():

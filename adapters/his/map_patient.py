@@ -56,6 +56,8 @@ def map_patient(
         addresses=_addresses(pid, message, source),
         related=_related(message),
         allergies=_allergies(message),
+        mother=_mother(pid, source, authority),
+        is_vip=_vip(message),
     )
 
 
@@ -106,6 +108,17 @@ def ranked(
     return tuple(
         sorted(found, key=lambda item: order.get(item.type, 98) if item.kind is IdentifierKind.RECORD else 99)
     )
+
+
+def _mother(pid: Segment, source: Source, authority: str) -> tuple[r.IdentifierRecord, ...]:
+    """PID-21, a newborn's mother; the flags of her number's type are not this patient's."""
+    return ranked(read_identifiers(pid.repeats(21), source, authority), source, []) if pid.has(21) else ()
+
+
+def _vip(message: Message) -> bool | None:
+    """PV1-16 (HL7 table 0099): any word but one that says no."""
+    sent = message.at("PV1-16")
+    return sent.upper() not in ("N", "0", "NO", "否") if sent else None
 
 
 def person_name(family: str, given: str) -> str:

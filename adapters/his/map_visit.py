@@ -24,6 +24,7 @@ def map_encounter(
     return r.EncounterRecord(
         authority=visit_authority or authority,
         visit_no=visit_no or None,
+        account_no=_account(message, visit_no),
         encounter_class=encounter_class,
         class_text=class_text,
         department=_department(message, source),
@@ -45,6 +46,12 @@ def visit_number(message: Message, source: Source) -> tuple[str, str]:
         if number:
             return message.at(f"{place}.4"), number
     return "", ""
+
+
+def _account(message: Message, visit_no: str) -> str | None:
+    """PID-18, unless it is all the number the visit has."""
+    account = message.at("PID-18")
+    return account if account and account != visit_no else None
 
 
 def _decisive_moment(

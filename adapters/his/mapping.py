@@ -8,8 +8,11 @@ decides something parks the message: admission, discharge, birth, or every clock
 
 from dataclasses import replace
 from datetime import datetime, tzinfo
+from typing import Any
 
-from adapters.his.map_patient import clamp, flag_zeros, map_patient, ranked, read_identifiers
+from adapters.his.map_acts import ACTS, PAIRS, map_acts
+from adapters.his.map_clinical import is_clinical, map_clinical
+from adapters.his.map_patient import clamp, flag_zeros, map_patient
 from adapters.his.map_visit import map_encounter, visit_number
 from adapters.hl7v2 import (
     BadTime,
@@ -24,21 +27,33 @@ from adapters.hl7v2 import (
     read_message,
 )
 from hcrm.archive import records as r
-from hcrm.archive.terms import DeceasedState, DischargeWay, IdentifierKind, VisitEventKind
+from hcrm.archive.terms import ActKind, DeceasedState, DischargeWay, EncounterClass, VisitEventKind
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 
 EVENTS: dict[str, VisitEventKind | None] = {
     "A01": VisitEventKind.ADMIT,
+    "A02": VisitEventKind.TRANSFER,
     "A03": VisitEventKind.DISCHARGE,
     "A04": VisitEventKind.REGISTER,
+    "A05": VisitEventKind.PREADMIT,
+    "A06": VisitEventKind.CLASS_CHANGE,
+    "A07": VisitEventKind.CLASS_CHANGE,
     "A08": None,  # update: never opens, closes or moves a visit
     "A11": VisitEventKind.CANCEL_ADMIT,
+    "A12": VisitEventKind.CANCEL_TRANSFER,
     "A13": VisitEventKind.CANCEL_DISCHARGE,
+    "A21": VisitEventKind.LEAVE,
+    "A22": VisitEventKind.RETURN,
+    "A23": VisitEventKind.DELETE,
+    "A38": VisitEventKind.CANCEL_PREADMIT,
 }
 """ADT events that speak of a visit, and what they do to it."""
+_CLASS_AFTER = {"A06": EncounterClass.INPATIENT, "A07": EncounterClass.OUTPATIENT}
+"""What a change of class makes of the visit where PV1-2 does not say it."""
 PERSON_EVENTS = frozenset({"A28", "A31"})
-MERGE_EVENTS = frozenset({"A40"})
+SWAP = "A17"
+"""Two patients change places: both are moved, or neither."""
 _BATCH_SEGMENTS = ("BHS", "FHS", "BTS", "FTS")
 
 
@@ -55,19 +70,34 @@ def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped
     if header.type == "ACK":
         return r.Mapped(source.code, r.Unmapped("unexpected_ack", "MSH-9", ignored=True))
     try:
-        change = _map(read_message(text), header, source, received_at, list(flags))
+        message = read_message(text)
+        mapper = _map_clinical if is_clinical(*_kind(message, header)) else _map
+        change = mapper(message, header, source, received_at, list(flags))
     except ImpossibleDate as error:
         return r.Mapped(source.code, r.Unmapped("impossible_date", error.place))
     return r.Mapped(source.code, change)
+
+
+def _kind(message: Message, header: Header) -> tuple[str, str]:
+    return header.type, header.event or message.at("EVN-1")
+
+
+def _map_clinical(
+    message: Message, header: Header, source: Source, received_at: datetime, flags: list[str]
+) -> r.Change | r.Unmapped:
+    if any(message.count(name) for name in _BATCH_SEGMENTS):
+        return r.Unmapped("batch_cut", "BHS")
+    clocks = _Clocks(message, source, received_at, flags)
+    authority = source.default_authority or header.facility or "local"
+    told = (clocks.as_of, clocks.told_at)
+    return map_clinical(message, _kind(message, header), source, authority, received_at, told, flags)
 
 
 def _map(
     message: Message, header: Header, source: Source, received_at: datetime, flags: list[str]
 ) -> r.Change | r.Unmapped:
     event = header.event or message.at("EVN-1")
-    if header.type != "ADT" or (
-        event not in EVENTS and event not in PERSON_EVENTS and event not in MERGE_EVENTS
-    ):
+    if header.type != "ADT" or not _is_known(event):
         return r.Unmapped("event_not_supported", _event_named(header, event))
     if any(message.count(name) for name in _BATCH_SEGMENTS):
         return r.Unmapped("batch_cut", "BHS")  # two messages in one: whose the segments are is anyone's guess
@@ -75,36 +105,86 @@ def _map(
         return r.Unmapped("no_pid", "PID")
     authority = source.default_authority or header.facility or "local"
     clocks = _Clocks(message, source, received_at, flags)
-    patient = map_patient(message, source, authority, received_at, flags)
-    if not any(item.value for item in patient.identifiers):
-        return r.Unmapped("no_patient_number", "PID-3")
-    encounter = happened = None
-    merges: tuple[r.MergeRecord, ...] = ()
-    if event in MERGE_EVENTS:
-        merges = _merges(message, source, authority, flags)
-        if not merges:
-            return r.Unmapped("no_merge_number", "MRG-1")
-    elif event in EVENTS and (message.segment("PV1") or (EVENTS[event] and visit_number(message, source)[1])):
-        encounter = map_encounter(message, source, authority, received_at, flags)
-        if encounter.discharge_way is DischargeWay.DIED and patient.deceased is DeceasedState.ALIVE:
-            patient = replace(patient, deceased=None)  # PID-30 of senders that write N in every message
-        kind = EVENTS[event]
-        if kind is not None:
-            happened = r.VisitEventRecord(kind, clocks.visit.at, clocks.visit.precision)
-    elif event in EVENTS and EVENTS[event] is not None:
-        return r.Unmapped("no_visit", "PV1")
-    if too_long := _beyond_budget(patient, encounter):
-        return r.Unmapped("budget", too_long)
-    return r.Change(
-        source=source.code,
-        as_of=clocks.as_of,
-        told_at=clocks.told_at,
-        patient=patient,
-        encounter=encounter,
-        event=happened,
-        merges=merges,
-        flags=tuple(dict.fromkeys(flags)),
-    )
+    reader = _Reader(event, source, authority, received_at, clocks, flags)
+    if event == SWAP:
+        return reader.pair(message, needs_visit=True)
+    if event in ACTS:
+        return reader.acts(message, ACTS[event])
+    return reader.change(message)
+
+
+def _is_known(event: str) -> bool:
+    return event in EVENTS or event in PERSON_EVENTS or event in ACTS or event == SWAP
+
+
+class _Reader:
+    """What one ADT message, or one patient's part of it, says."""
+
+    def __init__(
+        self, event: str, source: Source, authority: str, received_at: datetime, clocks: "_Clocks", flags: list[str]
+    ) -> None:  # fmt: skip
+        self.event = event
+        self.source = source
+        self.authority = authority
+        self.received_at = received_at
+        self.clocks = clocks
+        self.flags = flags
+
+    def change(self, message: Message) -> r.Change | r.Unmapped:
+        """The first patient and the first visit."""
+        patient = map_patient(message, self.source, self.authority, self.received_at, self.flags)
+        if not any(item.value for item in patient.identifiers):
+            return r.Unmapped("no_patient_number", "PID-3")
+        encounter = happened = None
+        kind = VisitEventKind.TRANSFER if self.event == SWAP else EVENTS.get(self.event)
+        tells_visit = self.event == SWAP or self.event in EVENTS
+        if tells_visit and (message.segment("PV1") or (kind and visit_number(message, self.source)[1])):
+            encounter = self._encounter(message)
+            if encounter.discharge_way is DischargeWay.DIED and patient.deceased is DeceasedState.ALIVE:
+                patient = replace(patient, deceased=None)  # PID-30 of senders that write N in every message
+            if kind is not None:
+                happened = r.VisitEventRecord(kind, self.clocks.visit.at, self.clocks.visit.precision)
+        elif kind is not None:
+            return r.Unmapped("no_visit", "PV1")
+        if too_long := _beyond_budget(patient, encounter):
+            return r.Unmapped("budget", too_long)
+        return self._told(patient=patient, encounter=encounter, event=happened)
+
+    def pair(self, message: Message, *, needs_visit: bool) -> r.Change | r.Unmapped:
+        """Two patients, each with what follows their PID."""
+        groups = message.groups("PID")
+        if len(groups) != 2:
+            return r.Unmapped("no_second_pid", "PID")
+        if needs_visit and not all(group.segment("PV1") for group in groups):
+            return r.Unmapped("no_visit", "PV1")
+        first, second = (self.change(group) for group in groups)
+        if isinstance(first, r.Unmapped) or isinstance(second, r.Unmapped):
+            return first if isinstance(first, r.Unmapped) else second
+        return replace(first, also=second)
+
+    def acts(self, message: Message, kind: ActKind) -> r.Change | r.Unmapped:
+        """What the message does to archives or visits, and what it says of the first patient (of both in a pair)."""
+        acts = map_acts(message, kind, self.source, self.authority, self.flags)
+        if isinstance(acts, r.Unmapped):
+            return acts
+        is_pair = kind in PAIRS and len(message.groups("PID")) == 2
+        told = self.pair(message, needs_visit=False) if is_pair else self.change(message)
+        if isinstance(told, r.Unmapped):
+            return told
+        too_long = _too_long([("MRG", text) for act in acts for text in _keys_of(act)])
+        return r.Unmapped("budget", too_long) if too_long else replace(told, acts=acts)
+
+    def _encounter(self, message: Message) -> r.EncounterRecord:
+        encounter = map_encounter(message, self.source, self.authority, self.received_at, self.flags)
+        if encounter.encounter_class is None and self.event in _CLASS_AFTER:
+            return replace(encounter, encounter_class=_CLASS_AFTER[self.event])
+        return encounter
+
+    def _told(self, **values: Any) -> r.Change:
+        return r.Change(
+            source=self.source.code, as_of=self.clocks.as_of, told_at=self.clocks.told_at,
+            flags=tuple(dict.fromkeys(self.flags)), **values,
+        )  # fmt: skip
 
 
 def _beyond_budget(patient: r.PatientRecord, encounter: r.EncounterRecord | None) -> str:
@@ -122,8 +202,19 @@ def _beyond_budget(patient: r.PatientRecord, encounter: r.EncounterRecord | None
         texts.append(("PV1-7", encounter.attending.code if encounter.attending else ""))
         texts += [("DG1-3", item.code) for item in encounter.diagnoses or ()]
         texts += [("PR1-3", item.code) for item in encounter.procedures or ()]
+        texts.append(("PID-18", encounter.account_no or ""))
     if len(texts) > limits.MAX_KEYS:
         return "PID-3 DG1 PR1"
+    return _too_long(texts)
+
+
+def _keys_of(act: r.ActRecord) -> list[str]:
+    numbers = [number for number in (act.number, act.other_number) if number]
+    texts = [text for item in (*act.subject, *act.other) for text in (item.value, item.authority, item.type)]
+    return texts + [text for number in numbers for text in (number.authority, number.number)]
+
+
+def _too_long(texts: list[tuple[str, str]]) -> str:
     return next((place for place, text in texts if len(text) > limits.MAX_KEY_LENGTH), "")
 
 
@@ -131,18 +222,6 @@ def _event_named(header: Header, event: str) -> str:
     """The place, with type and event only where they are codes: nothing a sender wrote freely goes into a list."""
     known = all(part.isascii() and part.isalnum() and len(part) <= 3 for part in (header.type, event))
     return f"MSH-9 {header.type}^{event}" if known else "MSH-9"
-
-
-def _merges(message: Message, source: Source, authority: str, flags: list[str]) -> tuple[r.MergeRecord, ...]:
-    """PID and MRG groups; a group without MRG-1 makes the whole message unusable."""
-    found = []
-    for group in message.groups("PID"):
-        retired = ranked(read_identifiers(group.segment("MRG").repeats(1), source, authority), source, flags)
-        if not retired:
-            return ()
-        survivor = ranked(read_identifiers(group.segment("PID").repeats(3), source, authority), source, flags)
-        found += [r.MergeRecord(survivor, (item,)) for item in retired if item.kind is IdentifierKind.RECORD]
-    return tuple(found)
 
 
 class _Clocks:

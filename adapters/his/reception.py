@@ -14,7 +14,7 @@ from adapters.his.ack import Problem, answer_code, body_problem, check_header, i
 from adapters.his.batch import BatchTooLong, Part, split_batch
 from adapters.his.header import read_header
 from hcrm.core import limits
-from hcrm.core.sources import Sources
+from hcrm.core.sources import Caller, Sources
 from hcrm.inbox.records import Incoming, Refused
 
 log = structlog.get_logger(__name__)
@@ -24,21 +24,24 @@ _HEAD_BYTES: Final = 64
 _TOO_LONG: Final = Problem("E", 207, 1, "oversize")
 
 
-def receive(raw: bytes, *, sources: Sources, peer: str, at: datetime) -> list[Incoming | Refused]:
+def receive(
+    raw: bytes, *, sources: Sources, peer: str, at: datetime, caller: Caller | None = None
+) -> list[Incoming | Refused]:
     """What one frame becomes, in order: a message each with its positive ACK ready, or a refusal with its answer.
 
     A frame without a readable MSH gives one fatal refusal (the connection is closed); inside a batch it only
-    concerns itself.
+    concerns itself. `caller` is who brought it, where sources are bound to certificates, addresses or tokens; what
+    lies in a folder of ours was brought by nobody.
     """
     try:
         parts = split_batch(raw)
     except BatchTooLong:
         return [refuse_oversize(raw, limit=limits.MAX_FRAME_BYTES, sources=sources, peer=peer, at=at)]
-    return [_receive_part(part, sources, peer, at, alone=len(parts) == 1) for part in parts]
+    return [_receive_part(part, sources, peer, at, caller, alone=len(parts) == 1) for part in parts]
 
 
 def _receive_part(
-    part: Part, sources: Sources, peer: str, at: datetime, *, alone: bool
+    part: Part, sources: Sources, peer: str, at: datetime, caller: Caller | None, *, alone: bool
 ) -> Incoming | Refused:
     raw = part.raw
     digest = hashlib.sha256(raw).digest()
@@ -47,6 +50,9 @@ def _receive_part(
         return Refused("no_msh", len(raw), digest, raw[:_HEAD_BYTES], peer, at, is_fatal=alone)
     source = sources.find(header.sender, header.facility)
     problem = check_header(header, source)
+    if caller is not None and source is not None and problem is None:
+        reason = sources.admits(source, caller)
+        problem = Problem("R", 204, 3, reason) if reason else None
     ack = b""
     if is_acknowledgement(header, raw):
         kind, flags = "ACK", (*part.flags, "unexpected_ack")

@@ -5,10 +5,14 @@ from flask import Blueprint
 from followup.views import bp as followup
 from hcrm.accounts.views import bp as accounts
 from hcrm.app.health import bp as health
+from hcrm.app.wiring import DOORS
 from hcrm.audit.views import bp as audit
 from hcrm.centre.views import bp as centre
 from hcrm.desk.fhir_api import bp as fhir
 from hcrm.desk.views import bp as desk
+from hcrm.directory.views import bp as directory
+from hcrm.inbox.api import make_blueprint
+from hcrm.inbox.outbound_views import bp as outbound
 from hcrm.inbox.views import bp as inbox
 from hcrm.statistics.views import bp as statistics
 
@@ -16,11 +20,14 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts,
     audit,
     desk,
+    directory,
     fhir,
     health,
     centre,
     followup,
     inbox,
+    outbound,
+    make_blueprint(DOORS),
     statistics,
 )
 
@@ -31,9 +38,19 @@ OFF_MENU: dict[str, str] = {
     "accounts.change_password": "in the person's own menu at the top",
     "accounts.create_account": "from the list of accounts",
     "fhir.metadata": "for machine clients",
+    "desk.download_document": "from the documents of a patient",
     "desk.list_recent_stays": "asked for by the workbench every few seconds",
+    "outbound.list_messages": "from the tabs of the interface",
+    "outbound.show_message": "from the list of what was sent",
+    "outbound.ask_resend_failed": "from the list of destinations",
     "inbox.list_refused": "from the list of messages",
     "inbox.show_message": "from the list of messages",
+    "inbox.overview": "a tab of the interface",
+    "inbox.list_incidents": "a tab of the interface",
+    "inbox.list_sources": "a tab of the interface",
+    "inbox.edit_copy": "from the page of a message",
+    "inbox.preview_run": "from the list of messages, for what its filters give",
+    "inbox.show_run": "after a replay was begun, and from the list of messages while it runs",
     "followup.list_alerts": "by the bell at the top",
     "followup.show_alert": "from the list of alerts",
     "followup.show_findings": "a part of the instruction's page, fetched by htmx",

@@ -12,6 +12,7 @@ from hcrm.api.shell import ApiShell, init_api
 from hcrm.app.blueprints import BLUEPRINTS, OFF_MENU
 from hcrm.app.health import count_request
 from hcrm.app.routes import check_routes
+from hcrm.app.wiring import console_parts
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
@@ -19,14 +20,18 @@ from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.db import Database
 from hcrm.core.errors import DeniedError
 from hcrm.core.paths import package_path, template_path
-from hcrm.core.runtime import Runtime
+from hcrm.core.runtime import Runtime, open_sources
 from hcrm.core.settings import Settings
 from hcrm.core.work import Work
+from hcrm.inbox.monitor import count_incidents
 from hcrm.scheduler.table import JOBS
 from hcrm.web.errors import answer_error as answer_person
 from hcrm.web.filters import register_filters
 from hcrm.web.security import set_headers
 from hcrm.web.shell import Shell, init_shell, today
+
+_MENU_COUNTS = {"inbox.list_messages": ("message.read", count_incidents)}
+"""What waits at entries of the menu, and who may know."""
 
 
 def create_app(settings: Settings, database: Database, *, clock: Clock | None = None) -> Flask:
@@ -40,13 +45,23 @@ def create_app(settings: Settings, database: Database, *, clock: Clock | None = 
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     # The shells first: their guards run before Flask-Security asks who is signed in.
     init_shell(
-        app, Shell(runtime, load_person, ended_username, record_denied, count_waiting_alerts, name_typed)
+        app,
+        Shell(
+            runtime,
+            load_person,
+            ended_username,
+            record_denied,
+            count_waiting_alerts,
+            name_typed,
+            _MENU_COUNTS,
+        ),
     )
     init_api(app, ApiShell(runtime, find_machine, record_denied))
     init_security(app)
     with app.app_context():
         register_filters(app, today)
     app.extensions["hcrm.jobs"] = {job.name: job.title for job in JOBS}  # the system page names them
+    app.extensions["hcrm.inbox"] = console_parts(open_sources(settings))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, answer_error)

@@ -1,4 +1,4 @@
-"""A running HCRM: one child process per role (web, listener, worker, scheduler), each a module `role_*.py` here.
+"""A running HCRM: one child process per role (web, listener, worker, scheduler, sender), each a module `role_*.py`.
 
 `serve` starts children, waits, and ends them on SIGTERM; a child that dies is started again.
 """
@@ -16,12 +16,13 @@ import structlog
 
 from hcrm.accounts.permissions import roles
 from hcrm.app.address import split_address
+from hcrm.app.role_listener import tls_of
 from hcrm.core.errors import HcrmError
 from hcrm.core.migrate import require_current_schema
-from hcrm.core.runtime import open_database, open_sources
+from hcrm.core.runtime import open_database, open_destinations, open_sources
 from hcrm.core.settings import Settings
 
-ROLES = ("listener", "worker", "scheduler", "web")
+ROLES = ("listener", "worker", "scheduler", "sender", "web")
 MAX_DEATHS = 10
 """Ends of one role within a minute after which the whole service ends, for the supervisor above to see."""
 AGAIN_SECONDS = 1.0
@@ -37,11 +38,16 @@ def serve(settings: Settings, *, http: str, mllp: str, only: Sequence[str] = ROL
         raise HcrmError("serve.role", f"没有这样的进程角色：{'、'.join(sorted(unknown))}")
     require_current_schema(settings.db.url)
     roles()  # an unknown permission stops the start, not the first sign-in
-    for address in (http if "web" in only else "", mllp if "listener" in only else ""):
+    listening = [mllp, settings.mllp.tls_listen] if "listener" in only else []
+    for address in (http if "web" in only else "", *listening):
         if address:
             require_free(*split_address(address))
+    if listening:
+        tls_of(settings.mllp)
     open_database(settings).dispose()  # keys and database are there, or the start ends here with one line
     open_sources(settings)
+    if not open_destinations():
+        only = [role for role in only if role != "sender"]  # nobody to send to
     return _Parent({role: _command(role, http=http, mllp=mllp) for role in only}, settings).run()
 
 

@@ -16,7 +16,7 @@ from hcrm.core.logs import set_up_logging
 from hcrm.core.runtime import open_database
 from hcrm.core.settings import Settings, load_settings
 
-USES = {"web": WEB, "listener": LISTENER, "worker": JOBS, "scheduler": JOBS}
+USES = {"web": WEB, "listener": LISTENER, "worker": JOBS, "scheduler": JOBS, "sender": JOBS}
 AWAY_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from hcrm.core.actor import system_actor
 from hcrm.core.clock import SystemClock
 from hcrm.core.db import is_away
 from hcrm.core.delivery import deliver_events
-from hcrm.core.runtime import open_sources
+from hcrm.core.runtime import open_destinations, open_sources
 from hcrm.inbox.service import process_messages
 
 IDLE_SECONDS = 0.05
@@ -21,7 +21,8 @@ def run(role: Role) -> None:
     """Go round until told to stop; look again soon when nothing waits, later when the database is away."""
     clock = SystemClock()
     sources = open_sources(role.settings)
-    intake, handlers = wiring.intake(sources, clock), wiring.handlers(role.settings, sources)
+    intake = wiring.intake(sources, clock)
+    handlers = wiring.handlers(role.settings, sources, open_destinations())
     actor = system_actor("worker")
     while not role.stop.is_set():
         try:

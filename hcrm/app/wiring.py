@@ -2,38 +2,69 @@
 
 from functools import partial
 
+from adapters.his import soap
+from adapters.his.build import build_follow_up
+from adapters.his.map_row import map_row
 from adapters.his.mapping import map_message
+from adapters.his.outline import Hl7Outline
+from adapters.his.reception import receive
+from adapters.his.sender import MllpSender
 from hcrm.archive.events import (
     DeathRevoked,
     DischargeCancelled,
     EncounterDischarged,
     EncounterRevised,
     PatientDied,
+    PatientNullified,
+    PatientRestored,
 )
 from hcrm.centre.classification import classify_encounters
-from hcrm.centre.events import EncounterClassified, EncounterReclassified
+from hcrm.centre.events import (
+    EncounterClassified,
+    EncounterReclassified,
+    FollowUpToReport,
+    InstructionCompleted,
+)
 from hcrm.centre.instructions import CutOvers, issue_instructions
+from hcrm.centre.led_to import list_led_to
 from hcrm.centre.replanning import (
     replan_instructions,
     restore_for_living,
+    restore_for_restored,
     withdraw_for_cancelled,
     withdraw_for_deceased,
+    withdraw_for_nullified,
 )
+from hcrm.centre.report import report_follow_ups
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import Clock
 from hcrm.core.delivery import Handlers
+from hcrm.core.destinations import Destinations
 from hcrm.core.settings import Settings
 from hcrm.core.sources import Sources
+from hcrm.inbox.doors import Doors
+from hcrm.inbox.outbound import Outbound
+from hcrm.inbox.outbound_records import Builders, SenderMaker
+from hcrm.inbox.outline import Reader
+from hcrm.inbox.reading import ConsoleParts
 from hcrm.inbox.take_up import Intake, Mappers
 
-MAPPERS: Mappers = {"hl7v2": map_message}
+DOORS = Doors(receive, soap)
+MAPPERS: Mappers = {"hl7v2": map_message, "row": map_row}
+READERS: dict[str, Reader] = {"hl7v2": Hl7Outline()}
+"""Who reads a format for people, beside those that map it."""
+BUILDERS: Builders = {"follow_up": build_follow_up}
+"""What we tell other systems, and who writes it. Bookings (SIU) join with what makes them."""
+SENDERS: dict[str, SenderMaker] = {"mllp": MllpSender}
+"""How a message is sent."""
 
 
-def handlers(settings: Settings, sources: Sources) -> Handlers:
+def handlers(settings: Settings, sources: Sources, destinations: Destinations | None = None) -> Handlers:
     """What happens after a discharge? This dict."""
     region = settings.hospital.region
     classify = partial(classify_encounters, home_region=region)
     cut_overs = _cut_overs(sources)
+    report = partial(report_follow_ups, outbound=Outbound(destinations or Destinations(), BUILDERS))
     return {
         EncounterDischarged: [classify],
         EncounterClassified: [partial(issue_instructions, home_region=region, cut_overs=cut_overs)],
@@ -42,12 +73,21 @@ def handlers(settings: Settings, sources: Sources) -> Handlers:
         DischargeCancelled: [withdraw_for_cancelled],
         PatientDied: [withdraw_for_deceased],
         DeathRevoked: [partial(restore_for_living, home_region=region, cut_overs=cut_overs)],
+        PatientNullified: [withdraw_for_nullified],
+        PatientRestored: [partial(restore_for_restored, home_region=region, cut_overs=cut_overs)],
+        InstructionCompleted: [report],
+        FollowUpToReport: [report],
     }
 
 
 def intake(sources: Sources, clock: Clock) -> Intake:
     """What the worker absorbs with."""
     return Intake(MAPPERS, sources, system_actor("worker"), clock)
+
+
+def console_parts(sources: Sources) -> ConsoleParts:
+    """What the interface console is handed."""
+    return ConsoleParts(READERS, sources, list_led_to)
 
 
 def _cut_overs(sources: Sources) -> CutOvers:

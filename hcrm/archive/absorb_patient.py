@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
-from hcrm.archive.events import PatientDied
+from hcrm.archive.events import PatientDied, PatientRestored
 from hcrm.archive.matching import PatientIndex, record_numbers
 from hcrm.archive.models import (
     BUSINESS_RANKS,
@@ -16,7 +16,9 @@ from hcrm.archive.models import (
     ContactPoint,
     DeceasedState,
     IdentifierKind,
+    LinkKind,
     PatientHistory,
+    PatientLink,
     RelatedPerson,
     Sex,
 )
@@ -39,6 +41,7 @@ class PatientSide:
         self.patients = self.index.patients
         self.history: list[tuple[Row, bool]] = []  # with whether it came late
         self.lists = {model: Rows(work, model, "patient_id") for model in LISTS}
+        self.links = Rows(work, PatientLink, "patient_id")
 
     def gather(self, identifiers: list[IdentifierRecord]) -> set[str]:
         """Load everything these record numbers lead to: one query a table. The ids of the patients met."""
@@ -46,6 +49,7 @@ class PatientSide:
         if ids:
             for model, rows in self.lists.items():
                 rows.load(values_in(model.patient_id, ids), model.ended_at.is_(None))
+            self.links.load(values_in(PatientLink.patient_id, ids), PatientLink.ended_at.is_(None))
         return ids
 
     def write(self) -> None:
@@ -53,7 +57,7 @@ class PatientSide:
         self.patients.write()
         self.index.identifiers.write()
         self._write_history()
-        for rows in self.lists.values():
+        for rows in (*self.lists.values(), self.links):
             rows.write()
 
     def create(self, *, is_stub: bool) -> Row:
@@ -62,7 +66,7 @@ class PatientSide:
         return self.patients.add(
             name="", name_pinyin="", name_initials="", sex=Sex.UNKNOWN, birth_date=None,
             deceased=DeceasedState.ALIVE, deceased_at=None, marital_status=None, merged_into_id=None,
-            is_stub=is_stub, is_nullified=False, provenance={}, created_at=now, updated_at=now, version=1,
+            is_stub=is_stub, is_nullified=False, is_vip=False, provenance={}, created_at=now, updated_at=now, version=1,
         )  # fmt: skip
 
     def apply(self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]) -> None:
@@ -73,9 +77,18 @@ class PatientSide:
         self._addresses(patient, record, change, seq)
         self._related(patient, record, change, seq)
         self._allergies(patient, record, change, seq)
+        self._mother(patient, record, change, seq)
         if record.deceased is not None:
             self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
         self.patients.change(patient, updated_at=self.work.clock.now())
+
+    def restore(self, patient: Row, change: Change, seq: int) -> None:
+        """A sender that deleted the patient (A29) speaks of them again, later."""
+        standing = patient["provenance"].get("is_nullified")
+        if patient["is_nullified"] and not is_older(change.told_at, seq, standing):
+            told = {**patient["provenance"], "is_nullified": stamp(change.told_at, change.source, seq)}
+            self.patients.change(patient, is_nullified=False, provenance=told)
+            self.work.emit(PatientRestored(patient_id=patient["id"], noted_at=standing[0]))
 
     def apply_late(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         """What counts under a number that a merge retired: identifiers and a death, no demographics (B29)."""
@@ -140,6 +153,8 @@ class PatientSide:
             self.patients.change(patient, name_pinyin=full, name_initials=initials)
         if record.sex not in (None, Sex.UNKNOWN):
             self._set(patient, "sex", record.sex, change, seq)
+        if record.is_vip is not None and record.is_vip is not patient["is_vip"]:
+            self._set(patient, "is_vip", record.is_vip, change, seq)
         for field in ("birth_date", "marital_status"):
             value = getattr(record, field)
             if value is not None:
@@ -167,6 +182,35 @@ class PatientSide:
             lives = told if was == DeceasedState.ALIVE else DeceasedState.DISPUTED
             self._put(patient, "deceased", lives, change, seq)
 
+    def _mother(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
+        """A newborn's mother (PID-21), made where nobody knows her yet; the latest word counts (B45)."""
+        if not record_numbers(record.mother):
+            return
+        match = self.index.match(record.mother)
+        if match is None:
+            mother_id = str(self.create(is_stub=True)["id"])
+            self.add_numbers(
+                self.patients.by_id[mother_id], PatientRecord(identifiers=record.mother), change, seq
+            )
+        else:
+            mother_id = match.patient_id
+        links = [
+            row
+            for row in self.links.by_owner[patient["id"]]
+            if row["kind"] is LinkKind.MOTHER and row["ended_at"] is None
+        ]
+        if mother_id == patient["id"] or any(row["other_id"] == mother_id for row in links):
+            return
+        if any((change.as_of, seq) < (row["as_of"], row["seq"]) for row in links):
+            return
+        now = self.work.clock.now()
+        for row in links:
+            self.links.change(row, ended_at=now)
+        self.links.add(
+            patient_id=patient["id"], other_id=mother_id, kind=LinkKind.MOTHER, source=change.source,
+            as_of=change.as_of, seq=seq, created_at=now, ended_at=None,
+        )  # fmt: skip
+
     # identifiers
     def add_numbers(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         """Keep identifiers not known yet: record numbers in clear, all others sealed."""
@@ -187,7 +231,7 @@ class PatientSide:
             self.index.identifiers.add(
                 patient_id=patient["id"], kind=item.kind, authority=item.authority, type=item.type,
                 value=None, value_sealed=seal.seal_text(value), value_index=index,
-                last4_index=seal.blind("id4", value[-4:]), retired_at=None, **common,
+                last4_index=seal.blind("id4", value[-4:]), retired_at=None, replaced_at=None, **common,
             )  # fmt: skip
 
     # lists: each message's list is the whole list

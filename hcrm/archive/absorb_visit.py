@@ -13,7 +13,7 @@ from hcrm.archive.records import (
     PractitionerRecord,
     VisitEventRecord,
 )
-from hcrm.archive.visit import LoggedEvent, fold
+from hcrm.archive.visit import LoggedEvent, VisitState, fold
 from hcrm.archive.visit_models import (
     Diagnosis,
     DischargeWay,
@@ -56,16 +56,22 @@ class VisitSide:
         found = self.encounters.load(values_in(Encounter.visit_no, numbers)) if numbers else []
         if patient_ids:
             found += self.encounters.load(values_in(Encounter.patient_id, patient_ids))
+        into = {row["merged_into_id"] for row in found} - {None}
+        while into:
+            met = self.encounters.load(values_in(Encounter.id, into))
+            found += met
+            into = {row["merged_into_id"] for row in met} - {None}
         for row in found:
             self._note(row)
+        events: list[Row] = []
         if found:
             ids = [row["id"] for row in found]
-            self.events.load(VisitEvent.encounter_id.in_(ids))
+            events = self.events.load(VisitEvent.encounter_id.in_(ids))
             self.diagnoses.load(Diagnosis.encounter_id.in_(ids), Diagnosis.ended_at.is_(None))
             self.procedures.load(Procedure.encounter_id.in_(ids), Procedure.ended_at.is_(None))
-        self.departments.load(
-            values_in(Department.code, (record.department.code for record in records if record.department))
-        )
+        codes = {record.department.code for record in records if record.department}
+        codes |= {row["data"]["department"] for row in events if "department" in row["data"]}
+        self.departments.load(values_in(Department.code, codes))
         self.practitioners.load(
             values_in(Practitioner.code, (record.attending.code for record in records if record.attending))
         )
@@ -82,7 +88,7 @@ class VisitSide:
     def find(self, patient_id: str | None, record: EncounterRecord, change: Change, seq: int) -> Row | None:
         """The visit of that number; without one, that which knows this event, else the patient's only open one."""
         if record.visit_no:
-            return self._by_key.get((record.authority, record.visit_no))
+            return self._survivor(self._by_key.get((record.authority, record.visit_no)))
         if patient_id is None:
             return None
         visits = self.encounters.by_owner[patient_id]
@@ -94,14 +100,28 @@ class VisitSide:
         open_visits = [row for row in visits if row["status"] not in CLOSED]
         return open_visits[0] if len(open_visits) == 1 else None
 
-    def create(self, patient_id: str, record: EncounterRecord, change: Change) -> Row:
-        """A new visit without events."""
+    def _survivor(self, visit: Row | None) -> Row | None:
+        """The visit a merged one has become part of."""
+        while visit is not None and visit["merged_into_id"]:
+            visit = self.encounters.by_id[visit["merged_into_id"]]
+        return visit
+
+    def refold(self, encounter_id: str) -> None:
+        """See anew what a visit's log amounts to."""
+        self._fold(self.encounters.by_id[encounter_id])
+
+    def create(
+        self, patient_id: str, record: EncounterRecord, change: Change, *, told_under: str | None = None
+    ) -> Row:
+        """A new visit without events; `told_under` is the retired number that named its patient."""
         now = self.work.clock.now()
         row = self.encounters.add(
-            patient_id=patient_id, authority=record.authority, visit_no=record.visit_no, source=change.source,
+            patient_id=patient_id, authority=record.authority, visit_no=record.visit_no, account_no=None,
+            merged_into_id=None, source=change.source,
             encounter_class=EncounterClass.UNKNOWN, class_text=None, status=EncounterStatus.PLANNED,
             admitted_at=None, discharged_at=None, discharge_id=None, discharge_way=DischargeWay.UNKNOWN,
-            discharge_way_text=None, department_id=None, attending_id=None, location=None, provenance={},
+            discharge_way_text=None, department_id=None, attending_id=None, location=None,
+            provenance={"told_under": told_under} if told_under else {},
             created_at=now, updated_at=now,
         )  # fmt: skip
         self._note(row)
@@ -130,15 +150,13 @@ class VisitSide:
     def apply(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
         """Take over fields by the message's clock, then the state by the log."""
         if record.department:
-            self._set(visit, "department_id", self._department(record.department), change, seq)
+            self._department(record.department)
         if record.attending:
             self._set(visit, "attending_id", self._practitioner(record.attending, visit), change, seq)
+        if record.account_no:
+            self._set(visit, "account_no", record.account_no, change, seq)
         if record.encounter_class:
-            if record.encounter_class is not EncounterClass.UNKNOWN:
-                self._set(visit, "encounter_class", record.encounter_class, change, seq)
             self._set(visit, "class_text", record.class_text, change, seq)
-        if record.location:
-            self._set(visit, "location", record.location, change, seq)
         common = {
             "patient_id": visit["patient_id"],
             "source": change.source,
@@ -162,25 +180,36 @@ class VisitSide:
             same = ("rank", "code", "text", "performed_at", "performed_on")
             self._snapshot(visit, "procedures", self.procedures, wanted, same, common, change, seq)
         if change.event is None:
-            self._correct_times(visit, record, change, seq)
+            self._log_update(visit, record, change, seq)
         self._fold(visit)
         self._discharge_way(visit, record, change, seq)
 
-    def _correct_times(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
-        """An update that tells another time of admission or discharge stands in the log like the events themselves."""
-        is_over = visit["status"] == EncounterStatus.FINISHED
-        told = {"admitted_at": record.admitted_at, "discharged_at": record.discharged_at if is_over else None}
-        if all(value in (None, visit[name]) for name, value in told.items()):
-            return
-        row = _event_row(VisitEventRecord(VisitEventKind.UPDATE, change.told_at), record, change, seq)
-        log = self.events.by_owner[visit["id"]]
-        state = fold([_as_logged(one) for one in (*log, {"id": "", **row})])
-        if any(getattr(state, name) != visit[name] for name in told):
-            self.events.add(encounter_id=visit["id"], reversed_by_id=None, **row)
+    def _log_update(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
+        """An update that tells of times, place or class stands in the log like the events themselves.
+
+        Even where it changes nothing today: what arrives later may have happened before it.
+        """
+        event = VisitEventRecord(VisitEventKind.UPDATE, change.told_at)
+        if _event_row(event, record, change, seq)["data"]:
+            self.log(visit, event, record, change, seq)
+
+    def _place(self, visit: Row, state: VisitState) -> None:
+        """Location, department and class as the latest event tells them."""
+        for field, event in state.said_by.items():
+            at, seq = event.holds_from
+            name, value = field, getattr(event, field)
+            if field == "department":
+                name, value = "department_id", self._department(DepartmentRecord(value))
+            elif field == "encounter_class":
+                value = EncounterClass(value)
+            if visit[name] != value and name in _REVISING:
+                self._revised.setdefault(visit["id"], set()).add(name)
+            told = {**visit["provenance"], field: stamp(at, event.source, seq)}
+            self.encounters.change(visit, **{name: value, "provenance": told})
 
     def _fold(self, visit: Row) -> None:
         rows = self.events.by_owner[visit["id"]]
-        state = fold([_as_logged(row) for row in rows])
+        state = fold([as_logged(row) for row in rows])
         for row in rows:
             if row["reversed_by_id"] != state.reversed_by.get(row["id"]):
                 self.events.change(row, reversed_by_id=state.reversed_by.get(row["id"]))
@@ -195,6 +224,7 @@ class VisitSide:
                 visit, status=state.status, admitted_at=state.admitted_at, discharged_at=state.discharged_at,
                 discharge_id=state.discharge_id,
             )  # fmt: skip
+            self._place(visit, state)
         self.encounters.change(visit, updated_at=self.work.clock.now())
 
     def _discharge_way(self, visit: Row, record: EncounterRecord, change: Change, seq: int) -> None:
@@ -279,6 +309,7 @@ class VisitSide:
                 self.work.emit(EncounterRevised(encounter_id=encounter_id, trigger_id=after))
 
 
+_DATA = {"encounter_class": "class"}  # as the log names it
 _WORDS = {VisitEventKind.ADMIT: "入院", VisitEventKind.REGISTER: "就诊登记", VisitEventKind.DISCHARGE: "出院"}
 
 
@@ -289,23 +320,32 @@ def _event_row(event: VisitEventRecord, record: EncounterRecord, change: Change,
         value = getattr(record, name)
         if value is not None:
             data[name] = value.isoformat()
-    if record.location:
-        data["location"] = record.location
-    if record.department:
-        data["department"] = record.department.code
-    if record.encounter_class:
-        data["class"] = record.encounter_class.value
+    data |= {_DATA.get(field, field): value for field, value in _said(record).items() if value is not None}
     return {
         "kind": event.kind, "happened_at": event.happened_at, "precision": event.precision,
         "told_at": change.told_at, "data": data, "source": change.source, "seq": seq,
     }  # fmt: skip
 
 
-def _as_logged(row: Row) -> LoggedEvent:
+def as_logged(row: Row) -> LoggedEvent:
+    """A row of the log, as the fold needs it."""
+
     def at(name: str) -> datetime | None:
         return datetime.fromisoformat(row["data"][name]) if name in row["data"] else None
 
     return LoggedEvent(
         id=row["id"], kind=VisitEventKind(row["kind"]), happened_at=row["happened_at"], told_at=row["told_at"],
-        seq=row["seq"], admitted_at=at("admitted_at"), discharged_at=at("discharged_at"),
+        seq=row["seq"], source=row["source"], admitted_at=at("admitted_at"), discharged_at=at("discharged_at"),
+        location=row["data"].get("location"), department=row["data"].get("department"),
+        encounter_class=row["data"].get("class"),
     )  # fmt: skip
+
+
+def _said(record: EncounterRecord) -> dict[str, str | None]:
+    """What a message says of `visit.SAID`; a class we do not know says nothing."""
+    is_class = record.encounter_class not in (None, EncounterClass.UNKNOWN)
+    return {
+        "location": record.location,
+        "department": record.department.code if record.department else None,
+        "encounter_class": record.encounter_class.value if is_class and record.encounter_class else None,
+    }

@@ -53,3 +53,86 @@ class PatientsMerged(Fact):
 
     survivor_id: str
     merged_id: str
+
+
+@dataclass(frozen=True)
+class PatientsParted(Fact):
+    """A merge was undone: two archives again."""
+
+    survivor_id: str
+    merged_id: str
+
+
+@dataclass(frozen=True)
+class PatientNullified(Fact):
+    """The archive was deleted by its sender (A29): hidden, nothing is sent."""
+
+    patient_id: str
+
+
+@dataclass(frozen=True)
+class PatientRestored(Fact):
+    """A sender speaks again of a patient it had deleted. `noted_at`: since when they were hidden (ISO 8601)."""
+
+    patient_id: str
+    noted_at: str
+
+
+@dataclass(frozen=True)
+class VisitMoved(Fact):
+    """A visit turned out to be another patient's."""
+
+    encounter_id: str
+    from_patient_id: str
+    to_patient_id: str
+
+
+@dataclass(frozen=True)
+class CriticalResultReceived(Fact):
+    """A result that somebody has to be told at once (危急值) came, or a known one became one."""
+
+    report_id: str
+    observation_id: str
+
+
+@dataclass(frozen=True)
+class CriticalResultWithdrawn(Fact):
+    """That result is no longer critical: corrected, deleted, or its report is void."""
+
+    report_id: str
+    observation_id: str
+
+
+@dataclass(frozen=True)
+class CourseEndNoted(Fact):
+    """We learned when the course of a drug ends, or that this or the order's state has changed."""
+
+    medication_request_id: str
+
+
+@dataclass(frozen=True)
+class AppointmentBooked(Fact):
+    """Another system made a booking."""
+
+    appointment_id: str
+
+
+@dataclass(frozen=True)
+class AppointmentChanged(Fact):
+    """A booking was moved or altered, or stands again."""
+
+    appointment_id: str
+
+
+@dataclass(frozen=True)
+class AppointmentCancelled(Fact):
+    """A booking was cancelled or deleted."""
+
+    appointment_id: str
+
+
+@dataclass(frozen=True)
+class AppointmentMissed(Fact):
+    """The patient did not come (爽约)."""
+
+    appointment_id: str

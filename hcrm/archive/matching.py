@@ -26,12 +26,13 @@ class Match:
     """The patient found by the best record number that is known.
 
     `late`: a merge has retired every number of the message that names the patient; `conflict`: another number of
-    the message names someone else.
+    the message names someone else; `number_id`: key of the number that decided.
     """
 
     patient_id: str
     late: bool
     conflict: bool
+    number_id: str
 
 
 class PatientIndex:
@@ -70,7 +71,7 @@ class PatientIndex:
         self._index(
             self.identifiers.add(
                 patient_id=patient_id, kind=item.kind, authority=item.authority, type=item.type, value=item.value,
-                value_sealed=None, value_index=None, last4_index=None, **common,
+                value_sealed=None, value_index=None, last4_index=None, **{"replaced_at": None, **common},
             )
         )  # fmt: skip
 
@@ -93,7 +94,9 @@ class PatientIndex:
                 found += rows
         if not found:
             return None
-        return Match(found[0]["patient_id"], all(row["retired_at"] for row in found), conflict)
+        return Match(
+            found[0]["patient_id"], all(row["retired_at"] for row in found), conflict, found[0]["id"]
+        )
 
     def _index(self, row: Row) -> None:
         self._by_key.setdefault((row["authority"], row["value"]), []).append(row)
@@ -121,6 +124,11 @@ def differing_facts(work: Work, patient: Row, known_ids: Sequence[Row], record: 
     known = {row["value_index"] for row in known_ids if row["kind"] == IdentifierKind.CITIZEN}
     differs += bool(told and known and not told & known)
     return differs
+
+
+def is_someone_else(work: Work, patient: Row, known_ids: Sequence[Row], record: PatientRecord) -> bool:
+    """Whether the record number was given to another person (B42)."""
+    return differing_facts(work, patient, known_ids, record) >= 2
 
 
 def deceased_after_merge(survivor: Row, merged: Row) -> DeceasedState:

@@ -39,12 +39,17 @@ PATIENT_LISTS: dict[str, tuple[type[Base], sa.ColumnElement[bool]]] = {
 
 def patient_columns() -> list[sa.Column[Any]]:
     """Every column that points at a patient and moves with them."""
+    return columns_to("patient.id")
+
+
+def columns_to(target: str, only: sa.Table | None = None) -> list[sa.Column[Any]]:
+    """Every column with a foreign key to `target`, in one table or in all but those that keep the id as it was."""
     return [
         column
-        for table in Base.metadata.sorted_tables
+        for table in ([only] if only is not None else Base.metadata.sorted_tables)
         if table.name not in STAYS_BEHIND
         for column in table.columns
-        if any(key.target_fullname == "patient.id" for key in column.foreign_keys)
+        if any(key.target_fullname == target for key in column.foreign_keys)
     ]
 
 
@@ -77,7 +82,7 @@ def merge_patients(
         PatientMerge,
         [
             {"id": merge_id, "survivor_id": survivor_id, "merged_id": merged_id, "before": _snapshot(rows),
-             "moved": moved, "source": source, "seq": seq, "merged_at": now, "undone_at": None}
+             "moved": moved, "source": source, "seq": seq, "merged_at": now, "undone_at": None, "left": None}
         ],
     )  # fmt: skip
     told = stamp(as_of or now, source, seq or 0)

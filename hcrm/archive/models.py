@@ -8,11 +8,12 @@ columns of their own. What was replaced is kept in `patient_history`.
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.archive.terms import DeceasedState as DeceasedState
 from hcrm.archive.terms import IdentifierKind as IdentifierKind
+from hcrm.archive.terms import LinkKind as LinkKind
 from hcrm.archive.terms import Sex as Sex
 from hcrm.core.db import Base, Id
 
@@ -48,6 +49,9 @@ class Patient(Base):
     merged_into_id: Mapped[str | None] = mapped_column(ForeignKey("patient.id"))
     is_stub: Mapped[bool] = mapped_column(default=False)
     is_nullified: Mapped[bool] = mapped_column(default=False)
+    is_vip: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # PV1-16: merges wait for a person
     provenance: Mapped[dict[str, Any]]  # field: [as-of, source, inbox seq]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -104,6 +108,7 @@ class PatientIdentifier(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     retired_at: Mapped[datetime | None]  # by a merge: it still finds the survivor
+    replaced_at: Mapped[datetime | None]  # by another number of the same patient (A47): it still finds them
     ended_at: Mapped[datetime | None]
 
 
@@ -200,6 +205,27 @@ class PatientMerge(Base):
     seq: Mapped[int | None] = mapped_column(InboxSeq)
     merged_at: Mapped[datetime]
     undone_at: Mapped[datetime | None]
+    left: Mapped[
+        dict[str, Any] | None
+    ]  # after undoing: what came meanwhile and stays with the survivor, for a person
+
+
+class PatientLink(Base):
+    """What we were told of two archives: the same person, apart, a child and its mother. FHIR: Patient.link.
+
+    The latest word by (as-of, seq) counts; `ended_at` where another took its place.
+    """
+
+    __tablename__ = "patient_link"
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    other_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    kind: Mapped[LinkKind]
+    source: Mapped[str]
+    as_of: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(InboxSeq)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class TimelineEntry(Base):

@@ -9,7 +9,9 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Final
 
+from hcrm.archive.clinical_records import ClinicalRecord, StaffRecord
 from hcrm.archive.terms import (
+    ActKind,
     DeceasedState,
     DischargeWay,
     EncounterClass,
@@ -92,6 +94,8 @@ class PatientRecord:
     addresses: tuple[AddressRecord, ...] | None = None
     related: tuple[RelatedPersonRecord, ...] | None = None
     allergies: tuple[AllergyRecord, ...] | None = None
+    mother: tuple[IdentifierRecord, ...] = ()  # of a newborn
+    is_vip: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ class EncounterRecord:
 
     authority: str
     visit_no: str | None
+    account_no: str | None = None
     encounter_class: EncounterClass | None = None
     class_text: str | None = None
     department: DepartmentRecord | None = None
@@ -161,11 +166,26 @@ class VisitEventRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class MergeRecord:
-    """`retired` became part of `survivor`."""
+class VisitNumber:
+    """Number of a visit or account with the authority that gave it."""
 
-    survivor: tuple[IdentifierRecord, ...]
-    retired: tuple[IdentifierRecord, ...]
+    authority: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActRecord:
+    """What a message does to archives, numbers or visits as a whole.
+
+    `subject` stays, comes first or becomes the owner; `other` is merged, linked, replaced or was the owner. Likewise
+    `number` and `other_number` of visits and accounts.
+    """
+
+    kind: ActKind
+    subject: tuple[IdentifierRecord, ...]
+    other: tuple[IdentifierRecord, ...] = ()
+    number: VisitNumber | None = None
+    other_number: VisitNumber | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +202,24 @@ class Change:
     patient: PatientRecord | None = None
     encounter: EncounterRecord | None = None
     event: VisitEventRecord | None = None
-    merges: tuple[MergeRecord, ...] = ()
+    acts: tuple[ActRecord, ...] = ()
+    also: "Change | None" = None  # of another patient: both are absorbed, or neither
+    clinical: ClinicalRecord | None = None
+    staff: tuple[StaffRecord, ...] = ()
     flags: tuple[str, ...] = field(default=())
+
+    @property
+    def parts(self) -> "tuple[Change, ...]":
+        """The change itself and the one that goes with it."""
+        return (self, self.also) if self.also else (self,)
+
+    def named(self) -> list[tuple[IdentifierRecord, ...]]:
+        """The identifiers of everybody it names, whoever's archive it changes first."""
+        patients = [part.patient for part in self.parts if part.patient]
+        found = [record.identifiers for record in patients]
+        found += [party for act in self.acts for party in (act.subject, act.other)]
+        found += [record.mother for record in patients]
+        return [one for one in found if one]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,50 +6,36 @@ statements. A merge rewrites keys in the database itself, so it stands alone bet
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from hcrm.archive.absorb_clinical import ClinicalSide
 from hcrm.archive.absorb_patient import PatientSide
 from hcrm.archive.absorb_visit import VisitSide
+from hcrm.archive.acts import absorb_act, refuse_stranger, strongest
+from hcrm.archive.arrivals import Arrival, held, opened_keys, parked, visit_key
 from hcrm.archive.batch import Row
-from hcrm.archive.matching import differing_facts, record_numbers
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.matching import is_someone_else, record_numbers
 from hcrm.archive.models import DeceasedState
 from hcrm.archive.records import (
     AbsorbOutcome,
     Change,
     EncounterRecord,
-    IdentifierRecord,
-    MergeRecord,
     OutcomeState,
-    PatientRecord,
+    VisitNumber,
 )
+from hcrm.archive.terms import ActKind
 from hcrm.archive.visit import CANCELS
+from hcrm.archive.visit_acts import was_moved_from
 from hcrm.archive.visit_models import DischargeWay, EncounterStatus, VisitEventKind
 from hcrm.audit.service import record_audit
 from hcrm.core.work import Work
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One change with the sequence number it was received under."""
-
-    seq: int
-    change: Change
-
+from hcrm.directory.service import StaffEntry, update_staff
 
 Early = dict[str, list[Arrival]]
 """What came before its visit, by the visit's key."""
 
-
-def visit_key(work: Work, record: EncounterRecord) -> str | None:
-    """The blind key under which wait those that came before their visit."""
-    return work.keys.blind("visit", f"{record.authority}\x00{record.visit_no}") if record.visit_no else None
-
-
-def opened_key(work: Work, change: Change) -> str | None:
-    """The key of the visit this change makes known, if it tells of one."""
-    is_opening = change.event is not None and change.event.kind not in CANCELS
-    return visit_key(work, change.encounter) if change.encounter and is_opening else None
+_OPENING = (VisitEventKind.PREADMIT, VisitEventKind.ADMIT, VisitEventKind.REGISTER)
+"""What begins a visit even where the sender gives it no number."""
 
 
 def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOutcome]:
@@ -61,34 +47,51 @@ def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOut
     """
     outcomes: dict[int, AbsorbOutcome] = {}
     early: Early = defaultdict(list)
+    acts: dict[str, list[Arrival]] = defaultdict(list)  # that wait for their visit
     run: list[Arrival] = []
+
+    def finish_run() -> None:
+        outcomes.update(_absorb_run(work, run, early))
+        run.clear()
+
+    def act(arrival: Arrival) -> None:
+        outcome = outcomes[arrival.seq] = _absorb_acts(work, arrival)
+        if outcome.visit_key:
+            acts[outcome.visit_key].append(arrival)
+
     for arrival in arrivals:
-        if arrival.change.merges:
-            outcomes |= _absorb_run(work, run, early)
-            outcomes[arrival.seq] = _absorb_merge(work, arrival)
-            run = []
+        if arrival.change.staff:
+            outcomes[arrival.seq] = _absorb_staff(work, arrival)
+        elif arrival.change.acts:
+            finish_run()
+            act(arrival)
         else:
             run.append(arrival)
-    outcomes |= _absorb_run(work, run, early)
+            opened = acts.keys() & opened_keys(work, arrival.change) if acts else ()
+            if opened:
+                finish_run()
+                for waiting in [one for key in opened for one in acts.pop(key)]:
+                    act(waiting)
+    finish_run()
     return [outcomes[arrival.seq] for arrival in arrivals]
 
 
 def _absorb_run(work: Work, arrivals: Sequence[Arrival], early: Early) -> dict[int, AbsorbOutcome]:
     if not arrivals:
         return {}
-    patients, visits = PatientSide(work), VisitSide(work)
-    changes = [arrival.change for waiting in early.values() for arrival in waiting]
-    changes += [arrival.change for arrival in arrivals]
+    patients, visits, clinical = PatientSide(work), VisitSide(work), ClinicalSide(work)
+    arriving = [arrival for waiting in early.values() for arrival in waiting]
+    changes = [part for arrival in (*arriving, *arrivals) for part in arrival.change.parts]
     encounters = [change.encounter for change in changes if change.encounter]
-    met = patients.gather(
-        [item for change in changes if change.patient for item in change.patient.identifiers]
-    )
+    met = patients.gather([item for change in changes for named in change.named() for item in named])
     visits.gather(encounters, met if any(not record.visit_no for record in encounters) else set())
-    run = _Run(work, patients, visits, early)
+    clinical.gather([change.clinical for change in changes if change.clinical], met)
+    run = _Run(work, patients, visits, clinical, early)
     for arrival in arrivals:
         run.take(arrival)
     patients.write()
     visits.write()
+    clinical.write()
     return run.outcomes
 
 
@@ -103,38 +106,91 @@ def _audit(work: Work, arrival: Arrival, outcome: AbsorbOutcome) -> None:
 class _Run:
     """The changes between two merges."""
 
-    def __init__(self, work: Work, patients: PatientSide, visits: VisitSide, early: Early) -> None:
+    def __init__(
+        self, work: Work, patients: PatientSide, visits: VisitSide, clinical: ClinicalSide, early: Early
+    ) -> None:
         self.work = work
         self.patients = patients
         self.visits = visits
+        self.clinical = clinical
         self.early = early
         self.outcomes: dict[int, AbsorbOutcome] = {}
 
     def take(self, arrival: Arrival) -> None:
         """Absorb one change, and then what came before the visit it made known."""
-        outcome = self.absorb(arrival)
+        outcome = self._absorb_parts(arrival)
         self.outcomes[arrival.seq] = outcome
-        _audit(self.work, arrival, outcome)
         if outcome.visit_key:
             self.early[outcome.visit_key].append(arrival)
         elif self.early and outcome.encounter_id:
-            for earlier in self.early.pop(opened_key(self.work, arrival.change) or "", ()):
-                self.take(earlier)
+            for key in opened_keys(self.work, arrival.change):
+                for earlier in self.early.pop(key, ()):
+                    self.take(earlier)
 
-    def absorb(self, arrival: Arrival) -> AbsorbOutcome:
-        change, seq = arrival.change, arrival.seq
+    def _absorb_parts(self, arrival: Arrival) -> AbsorbOutcome:
+        """All of a change or, where any part of it cannot be done, nothing (B46)."""
+        parts = arrival.parts()
+        if len(parts) > 1:
+            for part in parts:
+                refusal = self._judge(part) or self._missing_visit(part)
+                if refusal is not None:
+                    return refusal
+        outcomes = [self.absorb(part) for part in parts]
+        for outcome in outcomes:
+            _audit(self.work, arrival, outcome)
+        return outcomes[0]
+
+    def _missing_visit(self, part: Arrival) -> AbsorbOutcome | None:
+        """Of two that go together both visits have to be known."""
+        record = part.change.encounter
+        if record is None or self.visits.find(self._known(part), record, part.change, part.seq):
+            return None
+        if not record.visit_no:
+            return parked("visit_unclear", "PV1-19", part.change)
+        return held(
+            visit_key(self.work, VisitNumber(record.authority, record.visit_no)), "PV1-19", part.change
+        )
+
+    def _known(self, arrival: Arrival) -> str | None:
+        match = (
+            self.patients.index.match(arrival.change.patient.identifiers) if arrival.change.patient else None
+        )
+        return match.patient_id if match else None
+
+    def _judge(self, arrival: Arrival) -> AbsorbOutcome | None:
+        """Why the change cannot be done, before anything is written."""
+        change = arrival.change
         record = change.patient
         if record is None or not record_numbers(record.identifiers):
-            return AbsorbOutcome(OutcomeState.PARKED, reason="no_patient_number", detail="PID-3")
+            return parked("no_patient_number", "PID-3", change)
         match = self.patients.index.match(record.identifiers)
         refusal = self._refusal(match.patient_id if match else None, arrival)
+        if refusal is None and match is not None:
+            patient = self.patients.patients.by_id[match.patient_id]
+            late = match.late and not patient["is_stub"]
+            known = self.patients.index.identifiers.by_owner[patient["id"]]
+            if not late and is_someone_else(self.work, patient, known, record):
+                flags = (*change.flags, "identifier_conflict") if match.conflict else change.flags
+                refusal = replace(
+                    parked("identity_conflict", "PID-3 PID-5 PID-7 PID-8", change, patient_id=patient["id"]),
+                    flags=flags,
+                )
+        return refusal
+
+    def absorb(self, arrival: Arrival) -> AbsorbOutcome:
+        """Take over one patient's part of a change."""
+        refusal = self._judge(arrival)
         if refusal is not None:
             return refusal
+        change, seq = arrival.change, arrival.seq
+        record = change.patient
+        assert record is not None  # or it had been refused
+        match = self.patients.index.match(record.identifiers)
         flags = list(change.flags)
         late = False
         if match is None:
             # An update that comes before its admission makes an archive, but not yet a full one (B4).
-            patient = self.patients.create(is_stub=change.event is None and change.encounter is not None)
+            patient = self.patients.create(is_stub=_tells_of_more(change))
             if not record.name:
                 flags.append("no_name")
         else:
@@ -142,51 +198,55 @@ class _Run:
             late = match.late and not patient["is_stub"]
             if match.conflict:
                 flags.append("identifier_conflict")
-            if not late and _is_someone_else(self.patients, patient, record):
-                return _identity_conflict(patient, flags)
-            if patient["is_stub"] and (change.event is not None or change.encounter is None):
+            if patient["is_stub"] and not _tells_of_more(change):
                 self.patients.patients.change(patient, is_stub=False)
+            self.patients.restore(patient, change, seq)
         if late:
             flags.append("late_under_merged_id")
             self.patients.apply_late(patient, record, change, seq)
         else:
             self.patients.apply(patient, record, change, seq, flags)
-        visit = self._visit(patient, arrival, flags)
+        if change.clinical is None:
+            visit = self._visit(
+                patient, arrival, flags, told_under=match.number_id if match and late else None
+            )
+        else:
+            # A laboratory knows the number of a visit, not its course: it never opens, closes, moves or alters one.
+            named = change.encounter
+            visit = self.visits.find(patient["id"], named, change, seq) if named else None
+            self.clinical.apply(patient, visit, change.clinical, change, seq)
+        waits = change.encounter if visit is None else None
         return AbsorbOutcome(
             OutcomeState.APPLIED, flags=tuple(dict.fromkeys(flags)), patient_id=patient["id"],
             encounter_id=visit["id"] if visit else None,
-            visit_key=visit_key(self.work, change.encounter) if change.encounter and not visit else None,
+            visit_key=_key_of(self.work, waits) if waits else None,
         )  # fmt: skip
 
     def _refusal(self, patient_id: str | None, arrival: Arrival) -> AbsorbOutcome | None:
-        """Why what the change says of its visit cannot be done, before anything is written."""
+        """Why what the change says of its visit cannot be done."""
         change = arrival.change
         record, event = change.encounter, change.event
         if record is None:
             return None
         visit = self.visits.find(patient_id, record, change, arrival.seq)
         if visit is not None:
-            return None if visit["patient_id"] == patient_id else _parked("visit_of_other_patient", change)
+            if visit["patient_id"] == patient_id or was_moved_from(visit, patient_id):
+                return None
+            return parked("visit_of_other_patient", "PV1-19", change)
         if event is None:
             return None
         if event.kind in CANCELS:
-            key = visit_key(self.work, record)
-            if key is None:
-                return _parked("visit_unclear", change)
-            return AbsorbOutcome(
-                OutcomeState.HELD,
-                reason="event_not_known_yet",
-                detail="PV1-19",
-                flags=change.flags,
-                visit_key=key,
-            )
-        if not record.visit_no and event.kind is VisitEventKind.DISCHARGE:
+            key = _key_of(self.work, record)
+            return held(key, "PV1-19", change) if key else parked("visit_unclear", "PV1-19", change)
+        if not record.visit_no and event.kind not in _OPENING:
             # Which of several, or one never admitted: a person decides.
-            return _parked("visit_unclear", change)
+            return parked("visit_unclear", "PV1-19", change)
         return None
 
-    def _visit(self, patient: Row, arrival: Arrival, flags: list[str]) -> Row | None:
-        """Do what the change says of the visit."""
+    def _visit(
+        self, patient: Row, arrival: Arrival, flags: list[str], *, told_under: str | None
+    ) -> Row | None:
+        """Do what the change says of the visit; one first told under a retired number keeps that in mind (B41)."""
         change, record, event = arrival.change, arrival.change.encounter, arrival.change.event
         if record is None:
             return None
@@ -194,7 +254,7 @@ class _Run:
         if visit is None:
             if event is None:
                 return None  # an update never opens a visit
-            visit = self.visits.create(patient["id"], record, change)
+            visit = self.visits.create(patient["id"], record, change, told_under=told_under)
         had_died = _ended_in_death(visit)
         is_news = event is not None and self.visits.log(visit, event, record, change, arrival.seq)
         self.visits.apply(visit, record, change, arrival.seq)
@@ -220,120 +280,47 @@ class _Run:
             self.patients.tell_death(patient, DeceasedState.ALIVE, None, change, arrival.seq)
 
 
+def _tells_of_more(change: Change) -> bool:
+    """Whether the patient is only named, by an update of a visit or by what a laboratory or pharmacy tells."""
+    return change.event is None and (change.encounter is not None or change.clinical is not None)
+
+
 def _ended_in_death(visit: Row) -> bool:
     return (visit["status"], visit["discharge_way"]) == (EncounterStatus.FINISHED, DischargeWay.DIED)
 
 
-def _parked(reason: str, change: Change) -> AbsorbOutcome:
-    return AbsorbOutcome(OutcomeState.PARKED, reason=reason, detail="PV1-19", flags=change.flags)
+def _key_of(work: Work, record: EncounterRecord) -> str | None:
+    return visit_key(work, VisitNumber(record.authority, record.visit_no)) if record.visit_no else None
 
 
-def _is_someone_else(side: PatientSide, patient: Row, record: PatientRecord) -> bool:
-    """Whether the record number was given to another person (B42)."""
-    known = side.index.identifiers.by_owner[patient["id"]]
-    return differing_facts(side.work, patient, known, record) >= 2
+def _absorb_staff(work: Work, arrival: Arrival) -> AbsorbOutcome:
+    """MFN: the sender's staff list, into the directory."""
+    change = arrival.change
+    entries = [
+        StaffEntry(one.code, one.name, one.title, one.department_code, one.department_name, one.is_active)
+        for one in change.staff
+    ]
+    update_staff(work, entries=entries, told_at=change.told_at)
+    return AbsorbOutcome(OutcomeState.APPLIED, flags=change.flags)
 
 
-def _identity_conflict(patient: Row, flags: Sequence[str]) -> AbsorbOutcome:
-    return AbsorbOutcome(
-        OutcomeState.PARKED, reason="identity_conflict", detail="PID-3 PID-5 PID-7 PID-8",
-        flags=tuple(flags), patient_id=patient["id"],
-    )  # fmt: skip
+def _absorb_acts(work: Work, arrival: Arrival) -> AbsorbOutcome:
+    """Acts upon archives and visits as a whole; then what the message says of the patient it is about.
 
-
-def _absorb_merge(work: Work, arrival: Arrival) -> AbsorbOutcome:
-    """A40: each retired number becomes part of its survivor; then the survivor's own data.
-
-    A group that cannot be done parks the message; the others stand, and a replay finds them merged already.
+    An act that cannot be done parks the message; the others stand, and a replay finds them done.
     """
-    refusal = _refuse_survivor(work, arrival.change)
+    refusal = refuse_stranger(work, arrival)
     if refusal is not None:
         return refusal
-    outcomes = [_merge_one(work, merge, arrival) for merge in arrival.change.merges]
-    flags = (*arrival.change.flags, *(flag for outcome in outcomes for flag in outcome.flags))
-    for state in (OutcomeState.PARKED, OutcomeState.APPLIED, OutcomeState.IGNORED):
-        found = [outcome for outcome in outcomes if outcome.state is state]
-        if found:
-            break
-    if state is not OutcomeState.APPLIED or arrival.change.patient is None:
-        return replace(found[0], flags=tuple(dict.fromkeys(flags)))
-    rest = Arrival(arrival.seq, replace(arrival.change, merges=(), encounter=None, event=None))
-    outcome = _absorb_run(work, [rest], defaultdict(list))[arrival.seq]
-    return replace(outcome, flags=tuple(dict.fromkeys([*flags, *outcome.flags])))
-
-
-def _refuse_survivor(work: Work, change: Change) -> AbsorbOutcome | None:
-    """Nothing is merged into an archive that this message does not describe."""
-    if change.patient is None:
-        return None
-    side = PatientSide(work)
-    side.gather(list(change.patient.identifiers))
-    match = side.index.match(change.patient.identifiers)
-    if match is None or match.late:
-        return None
-    survivor = side.patients.by_id[match.patient_id]
-    if _is_someone_else(side, survivor, change.patient):
-        return _identity_conflict(survivor, change.flags)
-    return None
-
-
-def _merge_one(work: Work, merge: MergeRecord, arrival: Arrival) -> AbsorbOutcome:
-    survivors, retired = record_numbers(merge.survivor), record_numbers(merge.retired)
-    if not survivors or not retired:
-        place = "MRG-1" if survivors else "PID-3"
-        return AbsorbOutcome(OutcomeState.PARKED, reason="no_merge_number", detail=place)
-    if _same_number(survivors[0], retired[0]):
-        return AbsorbOutcome(OutcomeState.IGNORED, reason="merge_self", detail="MRG-1")
-    side = PatientSide(work)
-    side.gather([*survivors, *retired])
-    if len({row["patient_id"] for row in side.index.find(retired[0])}) > 1:
-        return AbsorbOutcome(OutcomeState.PARKED, reason="merge_ambiguous", detail="MRG-1")
-    into, gone = side.index.match(survivors), side.index.match(retired)
-    if into and gone and into.patient_id == gone.patient_id:
-        if into.late and not gone.late:
-            return AbsorbOutcome(OutcomeState.PARKED, reason="merge_cycle", detail="MRG-1")
-        _retire(work, side, retired)
-        side.write()
-        flags = ("already_merged",) if gone.late else ()
-        return AbsorbOutcome(OutcomeState.APPLIED, flags=flags, patient_id=into.patient_id)
-    if into is None:
-        row = side.create(is_stub=True)
-        side.add_numbers(row, PatientRecord(identifiers=merge.survivor), arrival.change, arrival.seq)
-        survivor_id = row["id"]
-    else:
-        survivor_id = into.patient_id
-    if gone is None:
-        # The merge came before the patient it retires: the number finds the survivor from now on (B30).
-        _keep_retired(work, side, survivor_id, retired, arrival)
-        side.write()
-    else:
-        side.write()
-        merge_patients(
-            work, survivor_id=survivor_id, merged_id=gone.patient_id, source=arrival.change.source,
-            seq=arrival.seq, as_of=arrival.change.as_of,
-        )  # fmt: skip
-    return AbsorbOutcome(OutcomeState.APPLIED, patient_id=survivor_id)
-
-
-def _same_number(one: IdentifierRecord, other: IdentifierRecord) -> bool:
-    return (one.authority, one.value) == (other.authority, other.value) and (
-        one.type == other.type or not one.type or not other.type
-    )
-
-
-def _retire(work: Work, side: PatientSide, retired: Sequence[IdentifierRecord]) -> None:
-    for item in retired:
-        for row in side.index.find(item):
-            if row["retired_at"] is None:
-                side.index.identifiers.change(row, retired_at=work.clock.now())
-
-
-def _keep_retired(
-    work: Work, side: PatientSide, survivor_id: str, retired: Sequence[IdentifierRecord], arrival: Arrival
-) -> None:
-    for item in retired:
-        if not side.index.find(item):
-            side.index.add(
-                survivor_id, item, source=arrival.change.source, as_of=arrival.change.as_of, seq=arrival.seq,
-                retired_at=work.clock.now(), ended_at=None,
-            )  # fmt: skip
+    change = arrival.change
+    outcomes = [absorb_act(work, act, arrival) for act in change.acts]
+    flags = [*change.flags, *(flag for outcome in outcomes for flag in outcome.flags)]
+    outcome = strongest(outcomes, flags)
+    is_over = all(act.kind is ActKind.NULLIFY for act in change.acts)
+    if outcome.state is not OutcomeState.APPLIED or change.patient is None or is_over:
+        _audit(work, arrival, outcome)
+        return outcome
+    also = replace(change.also, encounter=None, event=None) if change.also else None
+    rest = Arrival(arrival.seq, replace(change, acts=(), encounter=None, event=None, also=also))
+    told = _absorb_run(work, [rest], defaultdict(list))[arrival.seq]
+    return replace(told, flags=tuple(dict.fromkeys([*flags, *told.flags])))

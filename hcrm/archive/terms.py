@@ -32,6 +32,28 @@ class IdentifierKind(LabelledEnum):
     OTHER = "other", "其他标识"
 
 
+class LinkKind(LabelledEnum):
+    """How two archives belong together, or that they do not. FHIR: Patient.link, RelatedPerson."""
+
+    SAME_PERSON = "same_person", "可能是同一人"
+    APART = "apart", "不是同一人"
+    MOTHER = "mother", "母亲"
+
+
+class ActKind(LabelledEnum):
+    """What a message does to who is who, or whose visit is whose."""
+
+    MERGE_PATIENTS = "merge_patients", "合并档案"
+    LINK = "link", "关联档案"
+    UNLINK = "unlink", "解除关联"
+    RENAME = "rename", "更换病历号"
+    NULLIFY = "nullify", "作废档案"
+    MERGE_VISITS = "merge_visits", "合并就诊"
+    MERGE_ACCOUNTS = "merge_accounts", "合并账户"
+    MOVE_VISIT = "move_visit", "就诊改归他人"
+    MOVE_ACCOUNT = "move_account", "账户改归他人"
+
+
 class EncounterClass(LabelledEnum):
     """Class of a visit, PV1-2 (HL7 table 0004). FHIR: Encounter.class."""
 

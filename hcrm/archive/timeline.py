@@ -14,6 +14,10 @@ from hcrm.web.paging import Page, keyset_page
 
 KINDS = {
     "visit": "就诊",
+    "result": "检验检查",
+    "order": "用药",
+    "document": "文书",
+    "booking": "预约",
     "instruction": "随访指令",
     "contact": "联系",
     "form": "随访记录",

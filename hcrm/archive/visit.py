@@ -6,13 +6,16 @@ event on arrival; recomputing the whole visit on each change makes out-of-order 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hcrm.archive.terms import EncounterStatus, VisitEventKind
 
 K = VisitEventKind
 _LIFE = frozenset({K.ADMIT, K.REGISTER, K.TRANSFER, K.CLASS_CHANGE, K.LEAVE, K.RETURN, K.DISCHARGE, K.UPDATE})
+_ARRIVALS = (K.ADMIT, K.REGISTER)
+_PRESENT = (*_ARRIVALS, K.TRANSFER, K.CLASS_CHANGE, K.LEAVE, K.RETURN)
+"""What can only be told of somebody who is here, whether or not we heard of the admission."""
 CANCELS: dict[VisitEventKind, frozenset[VisitEventKind]] = {
     K.CANCEL_PREADMIT: frozenset({K.PREADMIT}),
     K.CANCEL_ADMIT: _LIFE,  # the visit never happened, nor did what followed
@@ -34,8 +37,12 @@ class LoggedEvent:
     happened_at: datetime
     told_at: datetime
     seq: int
+    source: str = ""
     admitted_at: datetime | None = None
     discharged_at: datetime | None = None
+    location: str | None = None
+    department: str | None = None  # code
+    encounter_class: str | None = None
 
     @property
     def told(self) -> tuple[datetime, int]:
@@ -45,16 +52,36 @@ class LoggedEvent:
         """
         return max(self.told_at, self.happened_at), self.seq
 
+    @property
+    def holds_from(self) -> tuple[datetime, int]:
+        """Since when what the event says of place and class is so: a correction or cancel speaks of when it is told."""
+        return self.told if self.kind is K.UPDATE or self.kind in CANCELS else (self.happened_at, self.seq)
+
 
 @dataclass(frozen=True, slots=True)
 class VisitState:
-    """What stands after all events; `reversed_by` maps each reversed event to its cancel."""
+    """What stands after all events; `reversed_by` maps each reversed event to its cancel.
+
+    `said_by`: the event that last told of `location`, `department` and `encounter_class`.
+    """
 
     status: EncounterStatus
     admitted_at: datetime | None
     discharged_at: datetime | None
     discharge_id: str | None
     reversed_by: dict[str, str]
+    said_by: dict[str, LoggedEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One stretch of a visit: where, in which department, as which class; `until` None while it lasts."""
+
+    location: str | None
+    department: str | None
+    encounter_class: str | None
+    since: datetime
+    until: datetime | None
 
 
 def find_reversals(events: Sequence[LoggedEvent]) -> dict[str, str]:
@@ -76,7 +103,7 @@ def fold(events: Sequence[LoggedEvent]) -> VisitState:
     """The visit's state: a discharge stands above an admission whatever arrived first."""
     reversed_by = find_reversals(events)
     standing = [event for event in events if event.id not in reversed_by and event.kind not in CANCELS]
-    admits = _of(standing, K.ADMIT, K.REGISTER)
+    admits = _of(standing, *_ARRIVALS)
     discharges = _of(standing, K.DISCHARGE)
     leaves = _of(standing, K.LEAVE, K.RETURN)
     admitted_at = discharged_at = discharge_id = None
@@ -93,7 +120,7 @@ def fold(events: Sequence[LoggedEvent]) -> VisitState:
         for event in sorted(_of(standing, K.UPDATE), key=lambda event: event.told):
             if event.discharged_at and event.told > latest.told:
                 discharged_at = event.discharged_at
-    elif admits:
+    elif _of(standing, *_PRESENT):
         away = leaves and max(leaves, key=lambda event: (event.happened_at, event.told)).kind is K.LEAVE
         status = EncounterStatus.ON_LEAVE if away else EncounterStatus.IN_PROGRESS
     elif standing and any(event.kind is K.PREADMIT for event in standing):
@@ -103,7 +130,41 @@ def fold(events: Sequence[LoggedEvent]) -> VisitState:
         status = EncounterStatus.IN_PROGRESS
     else:
         status = EncounterStatus.CANCELLED
-    return VisitState(status, admitted_at, discharged_at, discharge_id, reversed_by)
+    said_by = {
+        field: event
+        for event in sorted(_unreversed(events, reversed_by), key=lambda event: event.holds_from)
+        for field in SAID
+        if getattr(event, field) is not None
+    }
+    return VisitState(status, admitted_at, discharged_at, discharge_id, reversed_by, said_by)
+
+
+SAID = ("location", "department", "encounter_class")
+"""What any event may tell of the visit, and the latest counts."""
+
+
+def placements(events: Sequence[LoggedEvent]) -> list[Placement]:
+    """Where the patient was and when, by what stands (truth table B14): each change of place or class begins one."""
+    found: list[Placement] = []
+    for event in sorted(_unreversed(events, find_reversals(events)), key=lambda event: event.holds_from):
+        last = found[-1] if found else None
+        now = Placement(
+            location=event.location or (last.location if last else None),
+            department=event.department or (last.department if last else None),
+            encounter_class=event.encounter_class or (last.encounter_class if last else None),
+            since=event.holds_from[0],
+            until=None,
+        )
+        if last and replace(now, since=last.since) == last:
+            continue
+        if last:
+            found[-1] = replace(last, until=now.since)
+        found.append(now)
+    return [place for place in found if place.since != place.until]
+
+
+def _unreversed(events: Sequence[LoggedEvent], reversed_by: dict[str, str]) -> list[LoggedEvent]:
+    return [event for event in events if event.id not in reversed_by]
 
 
 def _of(events: Sequence[LoggedEvent], *kinds: VisitEventKind) -> list[LoggedEvent]:

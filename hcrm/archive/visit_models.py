@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.archive.models import InboxSeq
@@ -12,6 +12,9 @@ from hcrm.archive.terms import EncounterClass as EncounterClass
 from hcrm.archive.terms import EncounterStatus as EncounterStatus
 from hcrm.archive.terms import VisitEventKind as VisitEventKind
 from hcrm.core.db import Base, Id
+
+_HAS_ACCOUNT = text("account_no IS NOT NULL")
+_MERGED = text("merged_into_id IS NOT NULL")
 
 
 class Encounter(Base):
@@ -27,11 +30,17 @@ class Encounter(Base):
         Index("ix_encounter_patient", "patient_id", "admitted_at"),
         Index("ix_encounter_discharged", "discharged_at", "department_id"),
         Index("ix_encounter_department_status", "department_id", "status"),
+        Index("ix_encounter_account", "account_no", sqlite_where=_HAS_ACCOUNT, postgresql_where=_HAS_ACCOUNT),
+        Index("ix_encounter_merged_into", "merged_into_id", sqlite_where=_MERGED, postgresql_where=_MERGED),
     )
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
     authority: Mapped[str]
     visit_no: Mapped[str | None]  # PV1-19; None where the sender has none
+    account_no: Mapped[str | None]  # PID-18: several visits may lie on one account
+    merged_into_id: Mapped[str | None] = mapped_column(
+        ForeignKey("encounter.id")
+    )  # its number finds that visit
     source: Mapped[str]
     encounter_class: Mapped[EncounterClass]
     class_text: Mapped[str | None]  # PV1-2 as sent where it is not mapped

@@ -33,3 +33,10 @@ class InstructionCompleted(Fact):
     """An instruction was carried out and, where asked, reviewed."""
 
     instruction_id: str
+
+
+@dataclass(frozen=True)
+class FollowUpToReport(Fact):
+    """A finished follow-up that other systems are still to be told of: what one round had no room for."""
+
+    instruction_id: str

@@ -51,6 +51,7 @@ class Withdrawal(LabelledEnum):
     DISCHARGE_CANCELLED = "discharge_cancelled", "出院已取消"
     NOT_APPLICABLE = "not_applicable", "方案不再适用"
     DIED = "died", "患者已故"
+    NULLIFIED = "nullified", "档案已作废"
     BY_HAND = "by_hand", "人工撤回"
 
 

@@ -10,7 +10,13 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from hcrm.archive.events import DeathRevoked, DischargeCancelled, PatientDied
+from hcrm.archive.events import (
+    DeathRevoked,
+    DischargeCancelled,
+    PatientDied,
+    PatientNullified,
+    PatientRestored,
+)
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.timeline import add_entry
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
@@ -93,6 +99,17 @@ def withdraw_for_deceased(work: Work, facts: Sequence[PatientDied]) -> int:
     return _withdraw(work, rows, Withdrawal.DIED)
 
 
+def withdraw_for_nullified(work: Work, facts: Sequence[PatientNullified]) -> int:
+    """Withdraw everything that waits for patients their sender has deleted; how many."""
+    hidden = work.scalars(
+        sa.select(Patient.id).where(
+            Patient.id.in_(sorted({fact.patient_id for fact in facts})), Patient.is_nullified
+        )
+    )
+    rows = _lock(work, Instruction.patient_id.in_(sorted(hidden)), Instruction.state.in_(_WAITING))
+    return _withdraw(work, rows, Withdrawal.NULLIFIED)
+
+
 def restore_for_living(
     work: Work,
     facts: Sequence[DeathRevoked],
@@ -101,7 +118,25 @@ def restore_for_living(
     cut_overs: CutOvers = NO_CUT_OVERS,
 ) -> int:
     """Restore what was withdrawn because these patients were thought dead, and issue what they missed; how many."""
-    restored = _restore_withdrawn(work, facts)
+    return _restore(work, facts, Withdrawal.DIED, "死亡登记已撤销", home_region, cut_overs)
+
+
+def restore_for_restored(
+    work: Work,
+    facts: Sequence[PatientRestored],
+    *,
+    home_region: str | None = None,
+    cut_overs: CutOvers = NO_CUT_OVERS,
+) -> int:
+    """The same for patients whose sender speaks of them again after it had deleted them; how many."""
+    return _restore(work, facts, Withdrawal.NULLIFIED, "档案恢复使用", home_region, cut_overs)
+
+
+def _restore(
+    work: Work, facts: Sequence[DeathRevoked | PatientRestored], why: Withdrawal, words: str,
+    home_region: str | None, cut_overs: CutOvers,
+) -> int:  # fmt: skip
+    restored = _restore_withdrawn(work, sorted({fact.patient_id for fact in facts}), why, words)
     missed = [
         EncounterReclassified(row.id, row.discharge_id)
         for fact in facts
@@ -118,18 +153,17 @@ def restore_for_living(
     return restored + replan_instructions(work, missed, home_region=home_region, cut_overs=cut_overs)
 
 
-def _restore_withdrawn(work: Work, facts: Sequence[DeathRevoked]) -> int:
-    patients = sorted({fact.patient_id for fact in facts})
+def _restore_withdrawn(work: Work, patients: Sequence[str], why: Withdrawal, words: str) -> int:
     withdrawn = (
         Instruction.patient_id.in_(patients),
         Instruction.state == InstructionState.WITHDRAWN,
-        Instruction.withdrawal == Withdrawal.DIED,
+        Instruction.withdrawal == why,
     )
     discharges = work.execute(sa.select(Instruction.encounter_id, Instruction.trigger_id).where(*withdrawn))
     triggers = [EncounterReclassified(row.encounter_id, row.trigger_id) for row in discharges]
     stays = {stay.trigger_id: stay for stay in load_stays(work, triggers) if not stay.has_died}
     standing = _lock(work, *withdrawn, Instruction.trigger_id.in_(sorted(stays)))
-    return _follow(work, standing, stays, why="死亡登记已撤销")
+    return _follow(work, standing, stays, why=words)
 
 
 def _key(row: Standing) -> tuple[str, str]:

@@ -109,6 +109,7 @@ def _load_rows(work: Work, encounter_ids: Collection[str]) -> Sequence[Any]:
             Encounter.id.in_(sorted(encounter_ids)),
             Encounter.status == EncounterStatus.FINISHED,
             Encounter.discharged_at.is_not(None),
+            ~Patient.is_nullified,
         )
         .order_by(Encounter.id)
         .with_for_update(of=Encounter, key_share=True)

@@ -15,7 +15,7 @@ import click
 import sqlalchemy as sa
 
 from adapters.his.client import MllpClient, is_positive
-from adapters.his.simulator import Hospital, Simulator, live_messages, load_hospital
+from adapters.his.simulator import Hospital, Shares, Simulator, live_messages, load_hospital
 from hcrm.accounts.passwords import hash_password
 from hcrm.accounts.service import add_account
 from hcrm.app.install import install
@@ -36,6 +36,7 @@ SEED = 20
 PATIENTS = 3_000
 DAYS = 365
 PASSWORD = "Demo-2026-hcrm"  # noqa: S105  printed for everybody: this hospital does not exist
+_SHARES = Shares(clinical=1.0)  # results, drugs, summaries, costs and bookings of every inpatient stay
 PER_MINUTE = 12.0
 
 
@@ -101,11 +102,11 @@ def seed(settings: Settings, folder: Path, patients: int) -> Simulator:
             date.fromisoformat(day),
             int(number or patients),
         )  # another number would be other people
-        return Simulator(SEED, ended - timedelta(days=DAYS - 1), DAYS, patients, hospital)
+        return Simulator(SEED, ended - timedelta(days=DAYS - 1), DAYS, patients, hospital, shares=_SHARES)
     if (folder / "hcrm.db").exists():
         raise HcrmError("demo.unfinished", f"{folder} 里有一个没有建完的演示库，请删除该目录后重试")
     today = local_date(datetime.now(UTC))
-    simulator = Simulator(SEED, today - timedelta(days=DAYS), DAYS, patients, hospital)
+    simulator = Simulator(SEED, today - timedelta(days=DAYS), DAYS, patients, hospital, shares=_SHARES)
     began = time.monotonic()
     click.echo("建库 database …")
     install(settings)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from hcrm.accounts.permissions import roles
+from hcrm.cli.doctor_channels import check_certificates, check_channels
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
@@ -43,6 +44,8 @@ def doctor(db: str) -> None:
         ("角色与权限 roles", roles),
         ("数据库结构 schema", lambda: require_current_schema(settings.db.url)),
         ("密钥与数据库 keys and database", lambda: open_database(settings).dispose()),
+        ("TLS 证书 certificates", lambda: check_certificates(settings.mllp)),
+        ("文件夹与视图 folders and views", lambda: check_channels(settings)),
     ):
         try:
             check()
@@ -53,7 +56,22 @@ def doctor(db: str) -> None:
         except sa.exc.OperationalError:
             faults += 1
             click.echo(f"✗ {title}：连不上数据库，请检查地址、网络和账号")
+    for warning in _without_cut_over():
+        click.echo(f"! {warning}")
     sys.exit(1 if faults else 0)
+
+
+def _without_cut_over() -> list[str]:
+    """Sources whose stays issue instructions however long ago they ended; no fault, but seldom meant."""
+    try:
+        sources = load_sources(config_path("sources"))
+    except HcrmError:
+        return []  # said above
+    return [
+        f"来源 {source.code} 没有设切换时间 follow_up_from：此前出院的患者也会下达随访指令"
+        for source in sources.by_code.values()
+        if source.follow_up_from is None
+    ]
 
 
 def _written() -> set[str]:

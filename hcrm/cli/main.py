@@ -11,11 +11,13 @@ COMMANDS = {
     "demo": "hcrm.cli.demo:demo",
     "directory": "hcrm.cli.directory:directory",
     "doctor": "hcrm.cli.doctor:doctor",
+    "hl7": "hcrm.cli.hl7:hl7",
     "inbox": "hcrm.cli.inbox:inbox",
     "init": "hcrm.cli.run:init",
     "limits": "hcrm.cli.doctor:show_limits",
     "serve": "hcrm.cli.run:serve",
     "simulate": "hcrm.cli.simulate:simulate",
+    "source": "hcrm.cli.source:source",
     "token": "hcrm.cli.account:token",
 }
 

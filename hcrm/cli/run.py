@@ -32,7 +32,7 @@ def init(db: str, make_key: bool) -> None:
 @db_option
 @click.option("--http", default="127.0.0.1:8080", show_default=True, help="控制台地址 | console address")
 @click.option("--mllp", default="127.0.0.1:2575", show_default=True, help="MLLP 地址 | MLLP address")
-@click.option("--only", default="", help="只启动：web,listener,worker,scheduler | only these roles")
+@click.option("--only", default="", help="只启动：web,listener,worker,scheduler,sender | only these roles")
 def serve(db: str, http: str, mllp: str, only: str) -> None:
     """Run until Ctrl-C or SIGTERM."""
     set_up_logging()

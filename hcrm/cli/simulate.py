@@ -17,7 +17,8 @@ from adapters.his.simulator import Simulator, bench_messages
 from hcrm.app.address import split_address
 from hcrm.archive.models import Patient
 from hcrm.archive.records import Change
-from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.arrivals import Arrival
+from hcrm.archive.service import absorb_records
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.db import Database

@@ -12,12 +12,32 @@ CONNECTIONS_PER_ADDRESS = 8
 """MLLP connections from one address; `mllp.connections_per_address` raises it for a busy engine (C10)."""
 CONNECTIONS_TOTAL = 200
 """MLLP connections at all."""
+HANDSHAKE_SECONDS = 10.0
+"""A TLS handshake, first byte to last."""
+HANDSHAKE_FAILURES = 20
+"""Refused handshakes of one address in a minute, after which its connections are closed unread until it is over."""
 WRITE_SECONDS = 10.0
 """A peer that does not read its ACK is left."""
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""A list of the day in a drop folder, as it lies there and unpacked; HL7 files are limited as frames are."""
+MAX_LIST_ROWS = 200_000
+"""Rows of such a list."""
+TURN_SECONDS = 300.0
+"""Who collects from a folder or view and says nothing for this long has lost its turn to another process."""
+CONNECT_SECONDS = 10.0
+"""Connecting to the database of a view."""
+XML_DEPTH = 64
+"""Elements within elements of an envelope (C26)."""
+XML_ELEMENTS = 20_000
+"""Elements and attributes of an envelope."""
 MAX_KEY_LENGTH = 255
 """Characters of a number, code or name that is searched for; longer ones park their message `budget`."""
 MAX_KEYS = 1_000
 """Such keys in one message; more park it `budget` (C15)."""
+MAX_CLINICAL_ROWS = 10_000
+"""Results, notes, charges, orders and their parts in one message; more park it `budget` (C15)."""
+MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
+"""Text and decoded content of one document; longer ones park their message `budget`."""
 MAX_CONTROL_ID = 199
 """Characters of MSH-10 (HL7 2.9 section 2.14.9.10 allows 199)."""
 MAX_BATCH_MESSAGES = 2_000
@@ -108,3 +128,61 @@ FHIR_SEARCH_VALUES = 100
 """Values of one FHIR search, those between commas counted; more is a bulk export (C27)."""
 FHIR_VALUE_LENGTH = 8_000
 """Characters of one FHIR search parameter."""
+OUTBOUND_MAX_WAIT_SECONDS = 60.0
+"""Longest `connect_seconds` and `answer_seconds` of a destination; its lease outlives both."""
+OUTBOUND_LEASE_SECONDS = 300.0
+"""A sender that says nothing for this long has lost its destination to another one."""
+OUTBOUND_RETRY_SECONDS = 30.0
+"""First pause after a message that was not answered or was answered AE; it doubles with every further try."""
+OUTBOUND_RETRY_MAX_SECONDS = 3_600.0
+"""Longest such pause."""
+OUTBOUND_REFUSED_ATTEMPTS = 5
+"""Tries of a message that is answered AE or CE before it has failed; AR and CR are never tried again."""
+OUTBOUND_MUTE_ATTEMPTS = 3
+"""Messages in a row that a destination left without an answer before it is let rest as a whole."""
+OUTBOUND_BUILD_BATCH = 20
+"""Messages written in one transaction: hl7apy takes some 50 ms for each, and SQLite has one writer."""
+OUTBOUND_ANSWER_BYTES = 64 * 1024
+"""Longest answer read from a destination."""
+OUTBOUND_KEEP_DAYS = 90
+"""Delivered and stopped messages are kept this long; what is to be sent and what failed is never pruned."""
+OUTBOUND_PRUNE_ROWS = 1_000
+"""Messages one turn of that job removes."""
+FILTER_WORDS = 200
+"""Choices of one filter of the message list, and senders probed for a control id."""
+SEARCH_MESSAGES = 10_000
+"""Messages a text search of the interface console decrypts, the newest of the chosen span."""
+SEARCH_BYTES = 64 * 1024 * 1024
+"""Bytes of them at most."""
+SEARCH_FOUND = 500
+"""Messages a search lists by their number; more are said to be left out."""
+SPAN_ROOM = 10_000
+"""Numbers a message may lie outside those of its time span, being committed out of turn."""
+REPLAY_BATCH = 500
+"""Messages one transaction of a bulk replay lets go their way again."""
+REPLAY_WAITING = 10_000
+"""Messages waiting for the worker above which a bulk replay rests: PENDING_LIMIT would stop the senders."""
+CORRECTION_REASON = 200
+"""Characters of why a message was corrected, and of a note on an incident."""
+TRAFFIC_DAYS = 70
+"""Days the counts of messages by source and five minutes are kept: what the watch for silence learns from."""
+SILENCE_SECONDS = 15 * 60
+"""A source quiet for less is not called silent, whatever was expected."""
+SILENCE_MESSAGES = 10
+"""Messages that must have been expected since the last one before a source is called silent; by chance 1 in 20,000."""
+PARKED_SHARE = 0.2
+"""Share of the last hour's messages of a source, parked, that opens an incident; half of it closes it."""
+PARKED_MESSAGES = 20
+"""Messages of the last hour below which no share is judged."""
+UNKNOWN_EVENTS = 20
+"""Unknown events of one source that get an incident of their own."""
+PRUNE_BATCH = 200
+"""Messages pruning looks at in one transaction."""
+PRUNE_PAUSE_SECONDS = 0.05
+"""Its rest between two, in which the listener stores what came."""
+PRUNE_SECONDS = 60.0
+"""One run of pruning; the next goes on."""
+CHECK_FILE_BYTES = 64 * 1024 * 1024
+"""Largest file of `hcrm hl7 check` and `hcrm source check`."""
+CHECK_PROBES = 5_000
+"""Values of one message that `hcrm source check` follows into the archive; further ones are not looked at."""

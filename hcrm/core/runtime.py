@@ -6,6 +6,7 @@ from pathlib import Path
 from hcrm.core.clock import Clock, SystemClock, use_zone
 from hcrm.core.crypto import KeyRing, load_key_file, make_key_file
 from hcrm.core.db import JOBS, Database, Use, parse_url, sqlite_path
+from hcrm.core.destinations import Destinations, load_destinations
 from hcrm.core.errors import HcrmError
 from hcrm.core.installation import require_own_keys
 from hcrm.core.paths import config_path
@@ -67,3 +68,8 @@ def open_database(settings: Settings, *, use: Use = JOBS, may_be_new: bool = Fal
 def open_sources(settings: Settings) -> Sources:
     """The sending systems as their files describe them."""
     return load_sources(config_path("sources"), known_senders_only=settings.mllp.known_senders_only)
+
+
+def open_destinations() -> Destinations:
+    """The systems we send to as their files describe them."""
+    return load_destinations(config_path("destinations"))

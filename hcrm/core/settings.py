@@ -2,10 +2,12 @@
 
 import tomllib
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +19,7 @@ from hcrm.core import limits
 from hcrm.core.clock import zone_named
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import config_path
+from hcrm.core.sources import Network
 
 
 class _Part(BaseModel):
@@ -50,6 +53,44 @@ class Mllp(_Part):
     connections_per_address: int = limits.CONNECTIONS_PER_ADDRESS
     connections_total: int = limits.CONNECTIONS_TOTAL
     known_senders_only: bool = False
+    allow: tuple[str, ...] = Field(default=(), description="networks that may connect; empty: everybody")
+    tls_cert: str = Field(default="", description="our certificate with its chain; empty: plain MLLP")
+    tls_key: str = ""
+    tls_ca: str = Field(default="", description="authority of the peers' certificates")
+    client_certificates: Literal["none", "required"] = "none"
+    tls_listen: str = Field(
+        default="", description="HOST:PORT of TLS; empty: the address of --mllp speaks it"
+    )
+
+    @field_validator("allow")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each)
+        return value
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> "Mllp":
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert 与 tls_key 要么都写，要么都不写")
+        if not self.tls_cert and (self.tls_ca or self.tls_listen or self.client_certificates != "none"):
+            raise ValueError("没有 tls_cert 就没有 TLS：tls_ca、tls_listen、client_certificates 不起作用")
+        if self.client_certificates == "required" and not self.tls_ca:
+            raise ValueError("client_certificates = required 需要 tls_ca")
+        return self
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """`allow` as networks."""
+        return tuple(ip_network(each) for each in self.allow)
+
+
+class Inbox(_Part):
+    """What was received."""
+
+    keep_days: int = Field(
+        default=30, ge=0, description="days the text of a message that is done is kept; 0: always"
+    )
 
 
 class Settings(BaseSettings):
@@ -61,6 +102,7 @@ class Settings(BaseSettings):
     db: Db = Db()
     http: Http = Http()
     mllp: Mllp = Mllp()
+    inbox: Inbox = Inbox()
     key_file: Path | None = None
 
     @classmethod

@@ -3,19 +3,41 @@
 Pure data: adapters map with it, the inbox finds it by MSH-3 and MSH-4. Rules: assurance section 0, domain 3.
 """
 
-from functools import cached_property
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from hcrm.core.channels import Folder, ListFile, Soap, View
 from hcrm.core.clock import zone_named
 from hcrm.core.errors import HcrmError
 
 AckMode = Literal["auto", "original", "enhanced", "application"]
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who hands a message over: an address, and what the caller proved to be by certificate or token."""
+
+    address: str
+    subject: frozenset[str] = frozenset()  # RDNs of a client certificate: CN=his.example
+    token: str = ""  # name of the bearer token
 
 
 class Source(BaseModel):
@@ -66,9 +88,39 @@ class Source(BaseModel):
         },
         description="PID-8, first letter where it is a word",
     )  # fmt: skip
+    abnormal_flags: dict[str, str] = Field(
+        default={
+            "N": "normal", "M": "normal", "NEG": "normal", "正常": "normal", "阴性": "normal",
+            "L": "low", "LU": "low", "<": "low", "↓": "low", "低": "low", "偏低": "low",
+            "H": "high", "HU": "high", ">": "high", "↑": "high", "高": "high", "偏高": "high",
+            "A": "abnormal", "POS": "abnormal", "R": "abnormal", "*": "abnormal", "异常": "abnormal",
+            "阳性": "abnormal",
+            "LL": "critical-low", "↓↓": "critical-low", "HH": "critical-high", "↑↑": "critical-high",
+            "AA": "critical", "危急": "critical", "危急值": "critical",
+        },
+        description="OBX-8 to normal, low, high, abnormal, critical-low, critical-high, critical",
+    )  # fmt: skip
+    herbal_doses_from: tuple[str, ...] = Field(
+        default=("RXE-10",),
+        description="doses (剂, 付) of a herbal prescription; RXE-10 where RXE-11 says so",
+    )
+    charge_totals: bool = Field(default=False, description="FT1 holds totals by cost class, not lines")
+    cost_class_from: str = Field(
+        default="", description="position of the cost class in FT1; empty: FT1-7 of totals"
+    )
+    cost_classes: dict[str, str] = Field(default_factory=dict, description="local cost class to its name")
     region_from: tuple[str, ...] = Field(
         default=("PID-11.9",), description="six-digit region code of the address"
     )
+    certificate_subjects: tuple[str, ...] = Field(
+        default=(), description="client certificates that may speak as this source: CN=his.example,O=H1"
+    )
+    addresses: tuple[Network, ...] = Field(default=(), description="networks it may send from; empty: any")
+    tokens: tuple[str, ...] = Field(default=(), description="names of tokens that may speak as it over HTTP")
+    folder: Folder | None = Field(default=None, description="drop folder")
+    list_file: ListFile | None = Field(default=None, description="CSV or XLSX in that folder")
+    view: View | None = Field(default=None, description="database view that is polled")
+    soap: Soap | None = Field(default=None, description="how its SOAP envelopes are read")
     follow_up_from: AwareDatetime | None = Field(
         default=None, description="cut-over: stays before this instant issue nothing"
     )
@@ -85,6 +137,24 @@ class Source(BaseModel):
         zone_named(value)
         return value
 
+    @field_validator("certificate_subjects")
+    @classmethod
+    def _subjects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not each or "=" not in part for each in value for part in each.split(",")):
+            raise ValueError("证书主体应写作 CN=his.example,O=H1")
+        return value
+
+    @model_validator(mode="after")
+    def _lists_have_a_folder(self) -> "Source":
+        if self.list_file is not None and self.folder is None:
+            raise ValueError("list_file 需要 folder")
+        return self
+
+    @cached_property
+    def subjects(self) -> tuple[frozenset[str], ...]:
+        """`certificate_subjects`, each as the set of what the certificate must name."""
+        return tuple(subject_of(each) for each in self.certificate_subjects)
+
     @cached_property
     def zoneinfo(self) -> ZoneInfo:
         """The sender's wall clock, for times without an offset."""
@@ -99,11 +169,37 @@ class Sources:
         self.by_code = {source.code: source for source in sources}
         self.default = self.by_code.get("default") or Source(code="default", title="未登记来源")
         self._by_sender = {(source.sender, source.facility): source for source in sources if source.sender}
+        self._bound_subjects = [subject for source in sources for subject in source.subjects]
+        self.has_bindings = any(
+            source.certificate_subjects or source.addresses or source.tokens for source in sources
+        )
 
     def find(self, sender: str, facility: str) -> Source | None:
         """The source of MSH-3.1 and MSH-4.1; None where only known senders are accepted."""
         found = self._by_sender.get((sender, facility)) or self._by_sender.get((sender, ""))
         return found or (None if self.known_senders_only else self.default)
+
+    def admits(self, source: Source, caller: Caller) -> str:
+        """Empty where the caller may speak as that source, else the reason of the refusal.
+
+        A certificate or token that is bound to a source speaks for no other, and a source that names certificates or
+        tokens is spoken for by nobody else, on whatever way the message comes.
+        """
+        if source.addresses and not is_within(caller.address, source.addresses):
+            return "sender_address"
+        if caller.token:
+            return "" if self._token_speaks(source, caller.token) else "sender_token"
+        if source.subjects or (caller.subject and self._is_bound(caller.subject)):
+            return "" if any(named <= caller.subject for named in source.subjects) else "sender_certificate"
+        return "sender_token" if source.tokens else ""
+
+    def _is_bound(self, subject: AbstractSet[str]) -> bool:
+        return any(named <= subject for named in self._bound_subjects)
+
+    def _token_speaks(self, source: Source, token: str) -> bool:
+        if source.tokens:
+            return token in source.tokens
+        return not source.subjects and not any(token in each.tokens for each in self.by_code.values())
 
 
 def load_sources(directory: Path, *, known_senders_only: bool = False) -> Sources:
@@ -126,6 +222,23 @@ def identifier_system(authority: str, source: Source | None = None) -> str:
 def visit_system(authority: str) -> str:
     """The FHIR system of a visit number's authority."""
     return f"urn:hcrm:visit:{quote(authority, safe='')}"
+
+
+def subject_of(text: str) -> frozenset[str]:
+    """`CN=his.example, O=H1` as a set."""
+    parts = (part.partition("=") for part in text.split(","))
+    return frozenset(f"{name.strip().upper()}={value.strip()}" for name, _, value in parts)
+
+
+@lru_cache(maxsize=1024)
+def is_within(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address lies in one of the networks; what is no address lies in none."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found  # ::ffff:10.1.0.5 on a socket of both families
+    return any(found in network for network in networks)
 
 
 def _first_line(error: Exception) -> str:

@@ -23,6 +23,7 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.events import DeliveryState
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
 from hcrm.core.work import Work
+from hcrm.desk import clinical_tabs
 from hcrm.desk.board import PERIODS, load_board
 from hcrm.desk.chain import load_chain
 from hcrm.desk.patient import load_card, reveal_value
@@ -51,7 +52,9 @@ def desk_words() -> dict[str, Any]:
     """What the desk's templates share."""
     return {
         "instruction_tones": INSTRUCTION_TONES, "message_tones": MESSAGE_TONES, "entry_url": entry_url,
-        "visit_tone": visit_tone, "status_words": status_words, "channels": StepChannel,
+        "visit_tone": visit_tone, "status_words": status_words, "channels": StepChannel, "yuan": clinical_tabs.yuan,
+        "report_tones": clinical_tabs.REPORT_TONES, "order_tones": clinical_tabs.ORDER_TONES,
+        "document_tones": clinical_tabs.DOCUMENT_TONES, "appointment_tones": clinical_tabs.APPOINTMENT_TONES,
     }  # fmt: skip
 
 
@@ -61,15 +64,20 @@ def visit_tone(status: EncounterStatus, encounter_class: EncounterClass | None) 
     return "off" if is_over else VISIT_TONES[status]
 
 
+_ENTRY_TABS = {
+    "encounter": "visits", "contact_entry": "contacts", "response": "followups", "diagnostic_report": "results",
+    "medication_request": "medications", "document_reference": "documents", "appointment": "appointments",
+}  # fmt: skip
+"""The tab on which what a line is about stands."""
+
+
 def entry_url(entry: TimelineEntry) -> str | None:
     """The page a line of the timeline opens."""
     if entry.subject_type == "instruction":
         return url_for("centre.show_instruction", instruction_id=entry.subject_id)
     if entry.subject_type == "alert" and g.actor.may("alert.handle"):
         return url_for("followup.show_alert", alert_id=entry.subject_id)
-    tab = {"encounter": "visits", "contact_entry": "contacts", "response": "followups"}.get(
-        entry.subject_type
-    )
+    tab = _ENTRY_TABS.get(entry.subject_type)
     return url_for("desk.show_patient", patient_id=entry.patient_id, tab=tab) if tab else None
 
 
@@ -133,7 +141,8 @@ class RecordAddress(Input):
 
 
 TABS: Mapping[str, str] = {
-    "timeline": "时间线", "visits": "就诊", "diagnoses": "诊断", "procedures": "手术", "allergies": "过敏",
+    "timeline": "时间线", "visits": "就诊", "diagnoses": "诊断", "procedures": "手术", "results": "检验",
+    "medications": "用药", "documents": "文书", "appointments": "预约", "charges": "费用", "allergies": "过敏",
     "followups": "随访", "contacts": "联系", "people": "联系人与地址", "chain": "消息链",
 }  # fmt: skip
 _NEEDS = {"followups": "instruction.read", "contacts": "instruction.read", "chain": "message.read"}
@@ -142,6 +151,11 @@ _PAGES: Mapping[str, Callable[..., Any]] = {
     "visits": list_visits,
     "diagnoses": list_diagnoses,
     "procedures": list_procedures,
+    "results": clinical_tabs.list_results,
+    "medications": clinical_tabs.list_medications,
+    "charges": clinical_tabs.list_charges,
+    "documents": clinical_tabs.list_documents,
+    "appointments": clinical_tabs.list_appointments,
     "followups": list_followups,
     "contacts": list_contacts,
 }
@@ -207,6 +221,22 @@ def _tab_content(
     if tab == "chain":
         return {"chain": load_chain(work, patient_id=patient_id, key=asked.key)}
     return {"page": _PAGES[tab](work, patient_id=patient_id, key=asked.key)} if tab in _PAGES else {}
+
+
+@bp.get("/patients/<patient_id>/documents/<document_id>")
+@require("patient.read", audit="document.read")
+def download_document(patient_id: str, document_id: str) -> ResponseReturnValue:
+    """The file of a document as its sender wrote it; never shown by the browser itself."""
+    with console_work() as work:
+        patient = get_patient(work, patient_id, action="document.read")
+        content, media_type = clinical_tabs.document_content(
+            work, patient_id=patient.id, document_id=document_id
+        )
+    ending = {"application/pdf": "pdf", "text/xml": "xml", "text/plain": "txt"}.get(media_type, "bin")
+    answer = make_response(content)
+    answer.headers["Content-Type"] = "application/octet-stream"  # whatever it is, it must not run here
+    answer.headers["Content-Disposition"] = f'attachment; filename="document.{ending}"'
+    return answer
 
 
 @bp.post("/patients/<patient_id>/reveal/<kind>/<key>")

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.core.db import Base, Id
@@ -31,6 +31,10 @@ class Practitioner(Base):
     title: Mapped[str | None]
     department_id: Mapped[str | None] = mapped_column(ForeignKey("department.id"), index=True)
     is_verified: Mapped[bool] = mapped_column(default=True)
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    told_at: Mapped[
+        datetime | None
+    ]  # by the staff list of a sender (MFN): the newest clock that said something
     created_at: Mapped[datetime]
 
 

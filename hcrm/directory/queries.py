@@ -1,12 +1,15 @@
-"""Reading the directory: departments to choose from, and regions as people write them."""
+"""Reading the directory: people and departments, departments to choose from, regions as people write them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from hcrm.core.work import Work
-from hcrm.directory.models import Department, Region
+from hcrm.directory.models import Department, Practitioner, Region
+from hcrm.web.paging import Page, keyset_page
 
 _LEVELS = 3  # province, city, county
 _PLACEHOLDERS = ("县", "省直辖县", "自治区直辖县级行政区划")  # what the code list puts where there is no city
@@ -18,6 +21,57 @@ def list_departments(work: Work) -> Sequence[sa.Row[Any]]:
     if work.actor.department_ids is not None:
         statement = statement.where(Department.id.in_(sorted(work.actor.department_ids)))
     return work.execute(statement).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Entries that were met in messages and wait for the hospital's own word."""
+
+    staff: int
+    departments: int
+
+
+def count_unverified(work: Work) -> Unverified:
+    """How many of each."""
+    counts = [
+        work.scalar(sa.select(sa.func.count()).select_from(model).where(~model.is_verified))
+        for model in (Practitioner, Department)
+    ]
+    return Unverified(*counts)
+
+
+def list_staff(work: Work, *, only_unverified: bool = False, key: str | None = None) -> Page[Any]:
+    """Practitioners with `department_name`: unverified ones first, then by staff number."""
+    statement: sa.Select[Any] = sa.select(Practitioner, Department.name.label("department_name")).outerjoin(
+        Department, Department.id == Practitioner.department_id
+    )
+    if only_unverified:
+        statement = statement.where(~Practitioner.is_verified)
+    order = [_rank(Practitioner), Practitioner.code, Practitioner.id]
+    return keyset_page(work, statement, order=order, key=key)
+
+
+def list_directory_departments(
+    work: Work, *, only_unverified: bool = False, key: str | None = None
+) -> Page[Any]:
+    """Departments with `head_name` and `members` in office: unverified ones first, then by code."""
+    head = aliased(Practitioner)
+    members = (
+        sa.select(sa.func.count())
+        .select_from(Practitioner)
+        .where(Practitioner.department_id == Department.id, Practitioner.is_active)
+        .scalar_subquery()
+    )
+    statement: sa.Select[Any] = sa.select(
+        Department, head.name.label("head_name"), members.label("members")
+    ).outerjoin(head, head.id == Department.head_id)
+    if only_unverified:
+        statement = statement.where(~Department.is_verified)
+    return keyset_page(work, statement, order=[_rank(Department), Department.code, Department.id], key=key)
+
+
+def _rank(model: type[Practitioner] | type[Department]) -> Any:
+    return sa.case((model.is_verified, 1), else_=0)
 
 
 def region_names(work: Work, codes: Collection[str | None]) -> dict[str, str]:

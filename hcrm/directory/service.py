@@ -3,12 +3,13 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.core.db import table_of
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner, Region
 
@@ -31,6 +32,18 @@ class PractitionerEntry:
     title: str
     department_code: str
     is_head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StaffEntry:
+    """A practitioner as a sender's staff list tells of them; None: it says nothing."""
+
+    code: str
+    name: str | None = None
+    title: str | None = None
+    department_code: str | None = None
+    department_name: str | None = None
+    is_active: bool | None = None
 
 
 def load_regions(work: Work, path: Path) -> int:
@@ -69,6 +82,62 @@ def register_staff(
         if item.is_head
     ]
     work.update_rows(Department, heads)
+
+
+def update_staff(work: Work, *, entries: Sequence[StaffEntry], told_at: datetime) -> None:
+    """Bring practitioners to what a sender's staff list says; nobody is ever deleted.
+
+    An entry older than what a list has told of that person fills in what is not known, and changes nothing.
+    A department nobody knows becomes an unverified entry, as one met in a message about a patient does.
+    """
+    departments = _departments(work, entries)
+    codes = sorted({entry.code for entry in entries})
+    standing = {
+        row["code"]: dict(row)
+        for row in work.execute(
+            sa.select(table_of(Practitioner)).where(Practitioner.code.in_(codes)).with_for_update()
+        ).mappings()
+    }
+    known = set(standing)
+    for entry in entries:
+        told = {
+            "name": entry.name, "title": entry.title, "is_active": entry.is_active,
+            "department_id": departments.get(entry.department_code or ""),
+        }  # fmt: skip
+        row = standing.setdefault(
+            entry.code,
+            {"id": work.new_id(), "code": entry.code, "name": entry.code, "title": None, "department_id": None,
+             "is_verified": True, "is_active": True, "told_at": None, "created_at": work.clock.now()},
+        )  # fmt: skip
+        is_older = row["told_at"] is not None and told_at < row["told_at"]
+        row |= {
+            name: value
+            for name, value in told.items()
+            if value is not None and (not is_older or row[name] is None)
+        }
+        row |= {"is_verified": True, "told_at": max(row["told_at"] or told_at, told_at)}
+    work.insert(Practitioner, [row for code, row in standing.items() if code not in known])
+    work.update_rows(
+        Practitioner,
+        [{name: row[name] for name in ("id", *_TOLD)} for code, row in standing.items() if code in known],
+    )
+
+
+_TOLD = ("name", "title", "department_id", "is_verified", "is_active", "told_at")
+
+
+def _departments(work: Work, entries: Sequence[StaffEntry]) -> dict[str, str]:
+    """The id of each department named; unknown ones are entered, to be verified by a person."""
+    named = {entry.department_code: entry.department_name for entry in entries if entry.department_code}
+    found = work.execute(sa.select(Department.code, Department.id).where(Department.code.in_(sorted(named))))
+    known = {row.code: row.id for row in found}
+    new = [
+        {"id": work.new_id(), "code": code, "name": name or code, "specialty_code": None, "head_id": None,
+         "is_verified": False, "created_at": work.clock.now()}
+        for code, name in named.items() if code not in known
+    ]  # fmt: skip
+    work.insert(Department, new)
+    return known | {row["code"]: row["id"] for row in new}
 
 
 def _put(

@@ -14,6 +14,7 @@ Seq = BigInteger().with_variant(Integer, "sqlite")
 
 _WAITING = text("state = 'waiting'")
 _EARLY = text("visit_key IS NOT NULL")
+_REASON = text("reason IS NOT NULL")
 
 
 class InboxMessage(Base):
@@ -78,6 +79,11 @@ class InboxApplication(Base):
             "ix_inbox_application_waiting", "lane", "seq", sqlite_where=_WAITING, postgresql_where=_WAITING
         ),
         Index("ix_inbox_application_state_seq", "state", "seq"),
+        Index("ix_inbox_application_kind_seq", "kind", "seq"),
+        Index("ix_inbox_application_source_seq", "source", "seq"),
+        Index(
+            "ix_inbox_application_reason_seq", "reason", "seq", sqlite_where=_REASON, postgresql_where=_REASON
+        ),
         Index("ix_inbox_application_visit_key", "visit_key", sqlite_where=_EARLY, postgresql_where=_EARLY),
     )
     seq: Mapped[int] = mapped_column(Seq, primary_key=True, autoincrement=False)

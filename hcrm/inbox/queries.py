@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -10,9 +11,14 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.events import Event
 from hcrm.core.work import Work
+from hcrm.inbox.console_models import MessageAct, MessageCorrection
 from hcrm.inbox.floor import read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage, RefusedMessage
+from hcrm.inbox.outline import Line, Readable
+from hcrm.inbox.reading import ConsoleParts, Link, ShownLine, show_lines
 from hcrm.web.paging import Page, keyset_page
+
+Statement = TypeVar("Statement", bound=sa.Select[*tuple[Any, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +72,166 @@ def oldest_waiting(work: Work) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class MessageFilters:
-    """What the list of messages may be narrowed by."""
+    """What the list of messages may be narrowed by; `until` itself is outside, `found` are messages searched before."""
 
     state: ApplicationState | None = None
     kind: str = ""
     source: str = ""
     control_id: str = ""
     reason: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    found: "FoundMessages | None" = None
+
+    @property
+    def is_of_way(self) -> bool:
+        """Whether something is asked that only a message taken up has."""
+        return bool(self.state or self.kind or self.source or self.reason or self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMessages:
+    """What a search found: messages of these patients, and these messages."""
+
+    patient_ids: Sequence[str] = ()
+    seqs: Sequence[int] = ()
 
 
 def list_messages(
     work: Work, filters: MessageFilters, *, key: str | None = None, size: int = limits.PAGE_SIZE
 ) -> Page[sa.Row[tuple[object, ...]]]:
-    """Messages by arrival, the newest first: state, kind, source, control id, reason, flags, times. No content."""
-    application = InboxApplication
+    """Messages by arrival, the newest first: state, kind, source, control id, reason, flags, times. No content.
+
+    What is not taken up yet has no state; it is listed where nothing is asked that only the way can answer.
+    """
+    application, message = InboxApplication, InboxMessage
+    order = application.seq if filters.is_of_way else message.seq
     statement = sa.select(
-        application.seq, application.kind, application.source, application.state, application.reason,
-        application.detail, application.flags, application.applied_at, application.became_patient_id,
-        InboxMessage.control_id, InboxMessage.received_at,
-    ).join(InboxMessage, InboxMessage.seq == application.seq)  # fmt: skip
+        order.label("seq"), message.kind, application.source, application.state, application.reason,
+        application.detail, sa.func.coalesce(application.flags, message.flags).label("flags"),
+        application.applied_at, application.became_patient_id, message.control_id, message.received_at,
+        (sa.func.length(message.raw) == 0).label("is_pruned"),
+    )  # fmt: skip
+    return keyset_page(
+        work, narrow_messages(work, statement, filters), order=(order.desc(),), key=key, size=size
+    )
+
+
+def narrow_messages(work: Work, statement: Statement, filters: MessageFilters) -> Statement:
+    """The statement over the messages the filters give, joined with their way."""
+    application, message = InboxApplication, InboxMessage
+    joined = message.seq == application.seq
+    if filters.is_of_way:
+        statement = statement.select_from(application).join(message, joined)
+    else:
+        statement = statement.select_from(message).outerjoin(application, joined)
+    order = application.seq if filters.is_of_way else message.seq
     if filters.state:
         # Written into the statement: a bound value would keep SQLite from its partial indexes.
         statement = statement.where(
             application.state == sa.literal(filters.state, application.state.type, literal_execute=True)
         )
-    for column, value in (
-        (application.kind, filters.kind), (application.source, filters.source),
-        (application.reason, filters.reason), (InboxMessage.control_id, filters.control_id),
-    ):  # fmt: skip
-        if value:
-            statement = statement.where(column == value)
-    return keyset_page(work, statement, order=(application.seq.desc(),), key=key, size=size)
+    if filters.reason:
+        statement = statement.where(application.reason == filters.reason, application.reason.is_not(None))
+    if filters.kind:
+        statement = statement.where(application.kind == filters.kind)
+    if filters.source:
+        statement = statement.where(application.source == filters.source)
+    if filters.control_id:
+        statement = statement.where(_has_control_id(work, filters.control_id))
+    if filters.found is not None:
+        statement = statement.where(_is_found(filters.found))
+    if filters.since or filters.until:
+        statement = statement.where(*_in_span(work, order, filters.since, filters.until))
+    return statement
+
+
+def _is_found(found: FoundMessages) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        sa.false(),
+        InboxApplication.became_patient_id.in_(found.patient_ids),
+        InboxApplication.seq.in_(found.seqs),
+    )
+
+
+def _has_control_id(work: Work, control_id: str) -> sa.ColumnElement[bool]:
+    """By the key of the inbox, which begins with the sender: one probe for each sender there is.
+
+    An index of its own would cost every message that arrives, for a question asked a few times a day.
+    """
+    senders = skip_scan(work, InboxMessage.sender, limits.FILTER_WORDS)
+    by_id = InboxMessage.control_id == control_id
+    if len(senders) == limits.FILTER_WORDS:
+        return by_id  # somebody invents senders: read them all
+    pairs = [
+        (sender, facility)
+        for sender in senders
+        for facility in skip_scan(
+            work, InboxMessage.facility, limits.FILTER_WORDS, InboxMessage.sender == sender
+        )
+    ]
+    if len(pairs) >= limits.FILTER_WORDS:
+        return by_id
+    probes = [
+        sa.and_(InboxMessage.sender == sender, InboxMessage.facility == facility, by_id)
+        for sender, facility in pairs
+    ]
+    seqs = [
+        work.scalars(sa.select(InboxMessage.seq).where(probe).limit(limits.SEARCH_FOUND)) for probe in probes
+    ]
+    return InboxMessage.seq.in_([seq for found in seqs for seq in found])
+
+
+def skip_scan(work: Work, column: Any, most: int, *where: Any) -> list[str]:
+    """The different values of a column an index begins with, one probe a value."""
+    first = sa.select(sa.func.min(column).label("value")).where(*where).cte("value", recursive=True)
+    following = (
+        sa.select(sa.func.min(column))
+        .where(column > first.c.value, *where)
+        .correlate(first)
+        .scalar_subquery()
+    )
+    values = first.union_all(sa.select(following).where(first.c.value.is_not(None)))
+    return list(work.scalars(sa.select(values.c.value).where(values.c.value.is_not(None)).limit(most)))
+
+
+def _in_span(
+    work: Work, order: Any, since: datetime | None, until: datetime | None
+) -> list[sa.ColumnElement[bool]]:
+    """Received in the span; also said by numbers, so that an old span is not looked for from the newest on.
+
+    Numbers follow the time of receipt nearly: the limits are those of the span's ends, with room.
+    """
+    received = InboxMessage.received_at
+    conditions = [received >= since] if since else []
+    if until:
+        conditions.append(received < until)
+    ends = [
+        work.scalar(sa.select(InboxMessage.seq).where(*conditions).order_by(by).limit(1))
+        for by in (received.asc(), received.desc())
+    ]
+    if None in ends:
+        return [sa.false()]
+    if ends[0] > ends[1]:
+        return conditions  # the clock was set back meanwhile
+    return [
+        *conditions, order >= ends[0] - limits.SPAN_ROOM, order <= ends[1] + limits.SPAN_ROOM,
+    ]  # fmt: skip
+
+
+def list_kinds(work: Work) -> list[str]:
+    """Every event that came, for the filter."""
+    return skip_scan(work, InboxApplication.kind, limits.FILTER_WORDS)
+
+
+def list_used_reasons(work: Work) -> list[str]:
+    """Every reason a message stands with, for the filter."""
+    return skip_scan(work, InboxApplication.reason, limits.FILTER_WORDS, InboxApplication.reason.is_not(None))
+
+
+def list_used_sources(work: Work) -> list[str]:
+    """Every source a message was read as, for the filter."""
+    return skip_scan(work, InboxApplication.source, limits.FILTER_WORDS)
 
 
 def count_states(work: Work) -> dict[ApplicationState, int]:
@@ -109,18 +244,23 @@ def count_states(work: Work) -> dict[ApplicationState, int]:
 
 @dataclass(frozen=True, slots=True)
 class MessageDetail:
-    """One message with its way; `lines` is its text for reading, empty where the reader may not see it."""
+    """One message with its way: its text, what was answered, what people did with it, its other versions."""
 
     message: InboxMessage
     application: InboxApplication | None
-    lines: tuple[str, ...]
+    readable: Readable | None  # None: pruned
+    lines: Sequence[ShownLine]
+    answer: Sequence[str]  # the ACK; empty where the reader may not see it
+    acts: Sequence[MessageAct]
+    corrected_by: MessageCorrection | None
+    copy_of: MessageCorrection | None
+    links: Sequence[Link]
 
 
-def get_message(work: Work, seq: int, *, with_content: bool) -> MessageDetail:
+def get_message(work: Work, seq: int, *, with_content: bool, parts: ConsoleParts) -> MessageDetail:
     """One message; with its content it is a read of a patient and is noted as one."""
     message = work.get(InboxMessage, seq)
     application = work.session.get(InboxApplication, seq)
-    lines: tuple[str, ...] = ()
     if not with_content:
         record_audit(work, action="message.open", subject_type="inbox_message", subject_id=str(seq))
     else:
@@ -129,23 +269,48 @@ def get_message(work: Work, seq: int, *, with_content: bool) -> MessageDetail:
             work, action="message.read", patients=[became] if became else [], subject_type="inbox_message",
             subject_id=str(seq),
         )  # fmt: skip
-        lines = _readable(work.keys.open(message.raw))
-    return MessageDetail(message, application, lines)
+    readable = read_text(work, message, parts)
+    codec = (readable and readable.codec) or "utf-8"
+    answer = message.ack.decode(codec, "replace").splitlines() if with_content else []
+    return MessageDetail(
+        message=message,
+        application=application,
+        readable=readable,
+        lines=show_lines(
+            readable, detail=application.detail if application else None, with_content=with_content,
+            flags=application.flags if application else "",
+        ) if readable else (),
+        answer=[line for line in answer if line.strip()],
+        acts=work.scalars(sa.select(MessageAct).where(MessageAct.seq == seq).order_by(MessageAct.id)),
+        corrected_by=work.session.get(MessageCorrection, seq),
+        copy_of=work.session.scalar(sa.select(MessageCorrection).where(MessageCorrection.copy_seq == seq)),
+        links=_led_to(work, application, parts),
+    )  # fmt: skip
+
+
+def read_text(work: Work, message: InboxMessage, parts: ConsoleParts) -> Readable | None:
+    """The message as lines, by the reader of its format; None where its text was pruned."""
+    if not message.raw:
+        return None
+    raw = work.keys.open(message.raw)
+    reader = parts.readers.get(message.format)
+    if reader is None:
+        text = raw.decode("utf-8", "replace")
+        return Readable(tuple(Line(line[:3], line, ()) for line in text.splitlines() if line.strip()), None)
+    return reader.read(raw, parts.sources)
+
+
+def _led_to(work: Work, application: InboxApplication | None, parts: ConsoleParts) -> Sequence[Link]:
+    if application is None or not application.became_encounter_id or not work.actor.may("instruction.read"):
+        return ()
+    return parts.led_to(work, application.became_encounter_id)
+
+
+def is_taken_up(seq: int) -> sa.Select[Any]:
+    """Whether a message has its row: something to replay."""
+    return sa.select(InboxApplication.seq).where(InboxApplication.seq == seq)
 
 
 def list_refused(work: Work, *, size: int = limits.PAGE_SIZE) -> Sequence[RefusedMessage]:
     """What was refused at the door, the newest first."""
     return work.scalars(sa.select(RefusedMessage).order_by(RefusedMessage.seq.desc()).limit(size))
-
-
-def _readable(raw: bytes) -> tuple[str, ...]:
-    """The message as lines for a person's eyes; the mapper reads by the source's rules, not by this."""
-    for charset in ("utf-8", "gb18030"):
-        try:
-            text = raw.decode(charset)
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        text = raw.decode("utf-8", "replace")
-    return tuple(line for line in text.replace("\r\n", "\r").replace("\n", "\r").split("\r") if line.strip())

@@ -13,14 +13,18 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from hcrm.archive.records import AbsorbOutcome, Change, OutcomeState
-from hcrm.archive.service import Arrival, absorb_records, opened_key, visit_key
+from hcrm.archive.arrivals import Arrival, opened_keys, visit_key, visits_told
+from hcrm.archive.records import AbsorbOutcome, Change, OutcomeState, VisitNumber
+from hcrm.archive.service import absorb_records
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
+from hcrm.core.actor import Actor
 from hcrm.core.db import Database, is_away, table_of
 from hcrm.core.faults import fault
 from hcrm.core.work import Work, open_work
+from hcrm.inbox.acts import lock_replayable, note_acts
+from hcrm.inbox.console_models import MessageActKind
 from hcrm.inbox.models import ApplicationState, InboxApplication
 from hcrm.inbox.take_up import (
     NO_LANE,
@@ -146,7 +150,7 @@ def _decided(row: dict[str, Any], outcome: AbsorbOutcome, now: datetime) -> dict
 
 def _early(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[dict[str, Any], Change]]:
     """What came before a visit that these changes make known, read again: held cancels, and updates."""
-    keys = {opened_key(work, change) for change in changes} - {None}
+    keys = {key for change in changes for key in opened_keys(work, change)}
     if not keys:
         return []
     table = table_of(InboxApplication)
@@ -205,16 +209,19 @@ def _note_failure(database: Database, seq: int, error: str, intake: Intake) -> i
         return 1
 
 
-def replay_messages(work: Work, *, seqs: Sequence[int]) -> int:
+def replay_messages(work: Work, *, seqs: Sequence[int], by: Actor | None = None) -> int:
     """Let messages go their way again; applying twice changes nothing. How many.
 
     They are taken up anew: a source corrected meanwhile may give them another patient, and so another lane.
+    Left as they are: originals of corrected copies, and messages whose text was pruned. `by`: who ordered it.
     """
+    standing = lock_replayable(work, seqs)
     rows = [
-        {"seq": seq, "lane": NO_LANE, "other_lanes": None, "state": ApplicationState.WAITING, "attempts": 0,
+        {"seq": row.seq, "lane": NO_LANE, "other_lanes": None, "state": ApplicationState.WAITING, "attempts": 0,
          "reason": None, "detail": None, "visit_key": None, "taken_up_at": work.clock.now()}
-        for seq in work.scalars(sa.select(InboxApplication.seq).where(InboxApplication.seq.in_(seqs)))
+        for row in standing
     ]  # fmt: skip
+    note_acts(work, standing, MessageActKind.REPLAYED, by=by)
     work.update_rows(InboxApplication, rows, key="seq")
     if rows:
         record_audit(work, action="message.replay", subject_type="inbox_message", detail={"count": len(rows)})
@@ -248,20 +255,14 @@ def _lock_visits(work: Work, changes: Collection[Change]) -> None:
     Else one would hold a cancel, since he does not see the visit another is opening, and the other would not see that
     it is held: it would stay so. Nothing is written before and all lock in one order, so nobody waits in a circle.
     """
-    told = {
-        (change.encounter.authority, change.encounter.visit_no): change.encounter
-        for change in changes
-        if change.encounter and change.encounter.visit_no
-    }
+    told = {number for change in changes for number in visits_told(change)}
     if not told or not on_postgresql(work):
         return
-    numbers = sorted({number for _, number in told})
+    numbers = sorted({visit.number for visit in told})
     known = work.execute(
         sa.select(Encounter.authority, Encounter.visit_no).where(Encounter.visit_no.in_(numbers))
     )
-    for row in known:
-        told.pop((row.authority, row.visit_no), None)
-    blind = {visit_key(work, record) for record in told.values()} - {None}
-    keys = sorted({int(str(key)[:8], 16) - 2**31 for key in blind})
+    told -= {VisitNumber(row.authority, row.visit_no) for row in known}
+    keys = sorted({int(visit_key(work, number)[:8], 16) - 2**31 for number in told})
     key = sa.func.unnest(sa.cast(keys, ARRAY(sa.Integer))).column_valued("key")
     work.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_VISIT, key)))

@@ -175,9 +175,7 @@ def _unmapped_state(result: Unmapped) -> ApplicationState:
 def _lanes(result: Change | Unmapped, seq: int) -> tuple[int, list[int] | None]:
     if isinstance(result, Unmapped):
         return seq % limits.LANES, None
-    numbers = record_numbers(result.patient.identifiers)[:1] if result.patient else []
-    for merge in result.merges:
-        numbers += record_numbers(merge.survivor)[:1] + record_numbers(merge.retired)[:1]
+    numbers = [item for named in result.named() for item in record_numbers(named)[:1]]
     lanes = list(dict.fromkeys(_lane(item) for item in numbers)) or [seq % limits.LANES]
     return lanes[0], lanes[1:] or None
 

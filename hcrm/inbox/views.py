@@ -1,59 +1,137 @@
 """Pages: what other systems sent, what became of it, once more please."""
 
-from flask import Blueprint, g, redirect, render_template, request, url_for
+from typing import Any
+
+from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from hcrm.core.errors import NotFoundError
-from hcrm.inbox import queries, words
+from hcrm.core import limits
+from hcrm.core.errors import HcrmError, NotFoundError
+from hcrm.core.inputs import read_input
+from hcrm.core.work import Work
+from hcrm.inbox import monitor, queries, words
+from hcrm.inbox.console_models import ReplayRun
+from hcrm.inbox.correction import check_copy, draft_copy, record_correction
+from hcrm.inbox.inputs import (
+    CorrectionInput,
+    IncidentAddress,
+    MessageAddress,
+    NoteInput,
+    ReplayInput,
+    SearchInput,
+)
+from hcrm.inbox.intake import store_now
 from hcrm.inbox.models import ApplicationState
+from hcrm.inbox.monitor import count_incidents
+from hcrm.inbox.plots import SPANS, plot_tables
+from hcrm.inbox.reading import ConsoleParts
+from hcrm.inbox.replaying import list_running, preview_replay, start_replay, stop_replay
+from hcrm.inbox.search import MessageSearch, Searched, open_search, search_messages
 from hcrm.inbox.service import replay_messages
-from hcrm.web.shell import console_work, flash, require
+from hcrm.inbox.traffic import list_traffic
+from hcrm.web.shell import (
+    NotAllowedError,
+    console_work,
+    current_shell,
+    flash,
+    form_errors,
+    form_values,
+    require,
+)
 
 bp = Blueprint("inbox", __name__, url_prefix="/interface")
+_SEQ = "<int(max=9223372036854775807):seq>"
+PARTS = "hcrm.inbox"
+"""Where the application keeps what the console is handed (`hcrm.app.wiring.console_parts`)."""
 TONES = {
     ApplicationState.WAITING: "work", ApplicationState.APPLIED: "done", ApplicationState.IGNORED: "off",
     ApplicationState.HELD: "near", ApplicationState.PARKED: "late",
 }  # fmt: skip
 """How each state looks in a list."""
+TABS = (
+    ("inbox.overview", "概况"), ("inbox.list_messages", "消息"), ("inbox.list_incidents", "事件"),
+    ("inbox.list_sources", "来源"), ("outbound.list_messages", "发出"), ("inbox.list_refused", "拒收"),
+)  # fmt: skip
+"""Pages of the interface; one whose part is not there is left out."""
+
+
+@bp.app_context_processor
+def interface_tabs() -> dict[str, Any]:
+    """The tabs above every page of the interface."""
+    return {"interface_tabs": [tab for tab in TABS if tab[0] in current_app.view_functions]}
+
+
+def console_parts() -> ConsoleParts:
+    """What the application was built with."""
+    parts: ConsoleParts = current_app.extensions[PARTS]
+    return parts
 
 
 @bp.get("/messages")
-@require("message.read", audit="none:states and codes only, no content")
+@require("message.read", audit="message.search")
 def list_messages() -> ResponseReturnValue:
     """Messages by arrival."""
-    args = request.args
-    filters = queries.MessageFilters(
-        state=_state(args.get("state", "")),
-        kind=args.get("kind", ""),
-        source=args.get("source", ""),
-        control_id=args.get("control_id", "").strip(),
-        reason=args.get("reason", ""),
-    )
+    asked = read_input(MessageAddress, request.args.to_dict())
     with console_work() as work:
-        page = queries.list_messages(work, filters, key=args.get("key"))
+        searched = _search(work, asked)
+        page = queries.list_messages(work, searched.filters if searched else asked.filters, key=asked.key)
         counts = queries.count_states(work)
+        runs = list_running(work) if g.actor.may("message.replay") else ()
+        choices = {
+            "kinds": queries.list_kinds(work),
+            "sources": queries.list_used_sources(work),
+            "reasons": queries.list_used_reasons(work),
+        }
     return render_template(
-        "inbox/list.html", page=page, counts=counts, states=ApplicationState, tones=TONES, words=words,
-        is_filtered=any((filters.state, filters.kind, filters.source, filters.control_id, filters.reason)),
+        "inbox/list.html", page=page, counts=counts, states=ApplicationState, tones=TONES, words=words, asked=asked,
+        searched=searched, search_limit=limits.SEARCH_MESSAGES, kept=asked.kept(), runs=runs,
+        is_filtered=bool(asked.kept() or asked.find), **choices,
     )  # fmt: skip
 
 
-@bp.get("/messages/<int(max=9223372036854775807):seq>")
+def _search(work: Work, asked: MessageAddress) -> Searched | None:
+    if not asked.find:
+        return None
+    if not g.actor.may("message.content"):
+        raise NotAllowedError("message.content", request.endpoint or "")
+    return search_messages(work, asked.filters, open_search(work, asked.find), console_parts())
+
+
+@bp.post("/messages/find")
+@require("message.content", audit="message.search")
+def find_messages() -> ResponseReturnValue:
+    """Search by a person or a text: the words are sealed before they come into an address."""
+    values = form_values()
+    wanted = read_input(SearchInput, {name: values.pop(name, "") for name in ("by", "words")})
+    asked = read_input(MessageAddress, {**values, "key": "", "find": ""})
+    with console_work(write=False) as work:
+        sealed = MessageSearch(wanted.by, wanted.words).seal(work)
+    kept: dict[str, Any] = {**asked.kept(), "find": sealed}
+    return redirect(url_for("inbox.list_messages", **kept), 303)
+
+
+@bp.get(f"/messages/{_SEQ}")
 @require("message.read", audit="message.read")
 def show_message(seq: int) -> ResponseReturnValue:
     """One message: its way, and its text for those who may read it."""
     with console_work() as work:
-        found = queries.get_message(work, seq, with_content=g.actor.may("message.content"))
+        found = queries.get_message(
+            work, seq, with_content=g.actor.may("message.content"), parts=console_parts()
+        )
     return render_template("inbox/show.html", found=found, tones=TONES, words=words)
 
 
-@bp.post("/messages/<int(max=9223372036854775807):seq>/replay")
+@bp.post(f"/messages/{_SEQ}/replay")
 @require("message.replay", audit="message.replay")
 def replay_message(seq: int) -> ResponseReturnValue:
     """Let the worker apply a message again."""
     with console_work() as work:
-        if not replay_messages(work, seqs=[seq]):
+        if work.scalar(queries.is_taken_up(seq)) is None:
             raise NotFoundError
+        if not replay_messages(work, seqs=[seq]):
+            raise HcrmError(
+                "message.final", "此消息已更正为另一条，或原文已按期清除，不能重新处理", status=409
+            )
     flash("已安排重新处理，稍后刷新查看结果", "success")
     return redirect(url_for("inbox.show_message", seq=seq))
 
@@ -67,5 +145,148 @@ def list_refused() -> ResponseReturnValue:
     return render_template("inbox/refused.html", rows=rows, words=words)
 
 
-def _state(value: str) -> ApplicationState | None:
-    return ApplicationState(value) if value in {state.value for state in ApplicationState} else None
+# ── correcting a copy, replaying many ──────────────────────────────────────
+
+
+@bp.get(f"/messages/{_SEQ}/correct")
+@require("message.correct", audit="message.read")
+def edit_copy(seq: int) -> ResponseReturnValue:
+    """The text of a message, to be corrected in a copy."""
+    _require_content()
+    with console_work() as work:
+        message, text = draft_copy(work, seq, console_parts())
+    return render_template(
+        "inbox/correct.html", message=message, text=text, reason="", errors={}, words=words
+    )
+
+
+@bp.post(f"/messages/{_SEQ}/correct")
+@require("message.correct", audit="message.correct")
+def send_copy(seq: int) -> ResponseReturnValue:
+    """Show what differs; once confirmed, store the copy and let the original rest."""
+    _require_content()
+    values = form_values()
+    step = values.pop("step", "")
+    text, reason = str(values.get("text", "")), str(values.get("reason", ""))
+    runtime = current_shell().runtime
+    try:
+        entered = read_input(CorrectionInput, values)
+        with console_work(write=step == "send") as work:
+            correction = check_copy(work, seq, text, console_parts())
+            if step == "send":
+                (stored,) = store_now(runtime.database, [correction.copy])
+                record_correction(work, correction, stored, reason=entered.reason)
+    except HcrmError as error:
+        if error.status not in (409, 422):
+            raise
+        with console_work(write=False) as work:
+            message, _ = draft_copy(work, seq, console_parts())  # gone on meanwhile: its refusal is the page
+        return render_template(
+            "inbox/correct.html", message=message, text=text, reason=reason, errors=form_errors(error), words=words
+        ), error.status  # fmt: skip
+    if step != "send":
+        return render_template(
+            "inbox/correct_check.html", message=correction.original, correction=correction, text=text,
+            reason=entered.reason, words=words,
+        )  # fmt: skip
+    flash(f"已存入更正副本 {stored.seq}，稍后处理；原消息不再处理", "success")
+    return redirect(url_for("inbox.show_message", seq=stored.seq), 303)
+
+
+def _require_content() -> None:
+    if not g.actor.may("message.content"):
+        raise NotAllowedError("message.content", request.endpoint or "")
+
+
+@bp.get("/messages/replay")
+@require("message.replay", audit="none:counts of states and reasons only")
+def preview_run() -> ResponseReturnValue:
+    """How many messages of which state and reason would go their way again."""
+    asked = read_input(MessageAddress, {**request.args.to_dict(), "key": "", "find": ""})
+    with console_work() as work:
+        found = preview_replay(work, asked.filters)
+    return render_template("inbox/replay.html", preview=found, asked=asked, tones=TONES, words=words)
+
+
+@bp.post("/messages/replay")
+@require("message.replay", audit="message.replay")
+def start_run() -> ResponseReturnValue:
+    """Begin the replay that was shown."""
+    values = form_values()
+    shown = read_input(ReplayInput, {"upto": values.pop("upto", "")})
+    asked = read_input(MessageAddress, {**values, "key": "", "find": ""})
+    with console_work() as work:
+        run_id = start_replay(work, asked.filters, upto=shown.upto)
+    return redirect(url_for("inbox.show_run", run_id=run_id), 303)
+
+
+@bp.get("/replays/<run_id>")
+@require("message.replay", audit="none:counts only")
+def show_run(run_id: str) -> ResponseReturnValue:
+    """How far a replay is."""
+    with console_work() as work:
+        run = work.get(ReplayRun, run_id)
+    return render_template("inbox/replay_run.html", run=run)
+
+
+@bp.post("/replays/<run_id>/stop")
+@require("message.replay", audit="message.replay")
+def stop_run(run_id: str) -> ResponseReturnValue:
+    """Let a replay go no further."""
+    with console_work() as work:
+        stop_replay(work, run_id)
+    flash("已停止；已安排的消息照常处理", "success")
+    return redirect(url_for("inbox.show_run", run_id=run_id), 303)
+
+
+# ── the watch over the interface ────────────────────────────────────────────
+
+
+@bp.get("/overview")
+@require("message.read", audit="none:counts by source and time, nothing of patients")
+def overview() -> ResponseReturnValue:
+    """Rates, lag and what is parked, as plots with their tables."""
+    span = SPANS.get(request.args.get("span", ""), SPANS["24h"])
+    with console_work() as work:
+        sources, steps = list_traffic(work, hours=span.hours, step=span.step)
+        counts = queries.count_states(work)
+        oldest = queries.oldest_waiting(work)
+        incidents = count_incidents(work)
+    return render_template(
+        "inbox/overview.html", sources=sources, steps=steps, counts=counts, oldest=oldest, incidents=incidents,
+        states=ApplicationState, words=words, spans=SPANS, span=span, tables=plot_tables(sources, steps, span),
+    )  # fmt: skip
+
+
+@bp.get("/incidents")
+@require("message.read", audit="none:sources, events and counts, nothing of patients")
+def list_incidents() -> ResponseReturnValue:
+    """What is or was wrong with an interface."""
+    asked = read_input(IncidentAddress, request.args.to_dict())
+    with console_work() as work:
+        page = monitor.list_incidents(
+            work, is_open={"open": True, "closed": False}.get(asked.state or ""), key=asked.key
+        )
+        count = count_incidents(work)
+    return render_template("inbox/incidents.html", page=page, count=count, words=words, asked=asked)
+
+
+@bp.post("/incidents/<incident_id>/acknowledge")
+@require("incident.handle", audit="incident.handle")
+def acknowledge_incident(incident_id: str) -> ResponseReturnValue:
+    """A person knows of an incident and says what is done."""
+    entered = read_input(NoteInput, form_values())
+    with console_work() as work:
+        monitor.acknowledge_incident(work, incident_id, note=entered.note)
+    flash("已确认；恢复后事件自动关闭", "success")
+    return redirect(url_for("inbox.list_incidents"), 303)
+
+
+@bp.get("/sources")
+@require("message.read", audit="none:counts by source, nothing of patients")
+def list_sources() -> ResponseReturnValue:
+    """Every source: when it last sent, what is parked, whether its cut-over is set."""
+    with console_work() as work:
+        lines = monitor.list_sources(work, console_parts().sources)
+        cursors = monitor.list_cursors(work)
+    return render_template("inbox/sources.html", lines=lines, cursors=cursors, words=words)

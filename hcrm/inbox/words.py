@@ -1,9 +1,13 @@
 """What the codes of the inbox mean to a clerk: why a message is parked and what to do about it."""
 
+from datetime import datetime
 from functools import cache
 
+from hcrm.core.clock import local_time
 from hcrm.core.paths import config_path
 from hcrm.core.sources import load_sources
+from hcrm.inbox.models import ApplicationState
+from hcrm.inbox.monitor_models import Incident, IncidentKind
 
 REASONS = {
     "event_not_supported": ("暂不支持的事件", "消息已保存；支持此事件后可重新处理"),
@@ -11,11 +15,18 @@ REASONS = {
     "batch_cut": ("批次的头尾夹在消息中间", "不知其中各段属于谁，请发送方重发这一批"),
     "no_pid": ("缺少 PID 段", "请发送方补发带患者信息的消息"),
     "no_patient_number": ("没有可用的患者标识", "核对 PID-3 的标识类型与来源配置"),
+    "several_patients": ("一条消息中有多位患者", "无法确定结果属于谁，请发送方分开发送"),
+    "no_order": ("缺少医嘱或申请段", "请发送方补发带 ORC、OBR 的消息"),
+    "no_charge": ("缺少费用段", "请发送方补发 FT1"),
+    "no_document": ("缺少文书段", "请发送方补发 TXA"),
+    "no_appointment_number": ("缺少预约号", "请发送方补发 SCH-1 或 SCH-2"),
+    "no_staff_number": ("缺少工号", "请发送方补发 STF-1 或 STF-2"),
     "no_merge_number": ("合并消息缺少被合并的标识", "请发送方补发 MRG-1"),
     "no_visit": ("缺少 PV1 段", "请发送方补发带就诊信息的消息"),
     "charset": ("字符集无法识别", "核对来源配置中的 charset，然后重新处理"),
     "unreadable": ("消息无法解析", "请接口工程师查看原文"),
     "format_not_supported": ("不支持的格式", "请接口工程师核对"),
+    "source_unknown": ("来源配置中没有这种行的列对照", "恢复来源配置中的 view、list_file 或 soap，然后重新处理"),
     "unexpected_ack": ("收到的是应答消息", "无需处理"),
     "event_not_known_yet": ("撤销先于原事件到达", "等待原事件，24 小时后转为搁置"),
     "event_never_came": ("撤销的原事件一直没有到达", "核对 HIS 中此次就诊是否存在"),
@@ -27,6 +38,7 @@ REASONS = {
     "merge_ambiguous": ("被合并的标识对应多份档案", "请核对 MRG-1 的发号机构和类型"),
     "impossible_date": ("日期或时间不可能存在", "请发送方更正该字段后重发，或核对来源配置"),
     "budget": ("内容超出上限", "某个编号过长，或重复项过多，请与发送方核对"),
+    "corrected": ("已更正为另一条消息", "请看更正副本"),
     "error": ("处理时出错", "请联系管理员查看日志，然后重新处理"),
 }
 """Reason: (what happened, what to do)."""
@@ -44,6 +56,7 @@ FLAGS = {
     "replacement_character": "含无法还原的字符",
     "unexpected_ack": "应答消息",
     "batch_count": "批次条数不符",
+    "corrected_copy": "人工更正的副本",
     "batch_cut": "批次不完整",
     "verified_contact_kept": "已核实的联系方式未被覆盖",
     "died": "离院方式为死亡",
@@ -55,6 +68,8 @@ _PLACED = {
     "clock_ahead": "时间超前，按收到时间计",
     "empty_date": "日期全为零，按未填计",
     "unmapped": "代码未对照",
+    "bad_number": "数值无法识别",
+    "bad_content": "附件无法解码",
 }
 
 REFUSALS = {
@@ -68,6 +83,11 @@ REFUSALS = {
     "timeout": "超时",
     "junk": "帧外的字节",
     "too_many_connections": "连接数超限",
+    "address_not_allowed": "地址不在允许名单",
+    "tls_handshake": "TLS 握手被拒绝",
+    "sender_address": "此地址不得以该发送方的名义发送",
+    "sender_certificate": "证书不属于该发送方",
+    "sender_token": "令牌不属于该发送方",
 }
 """Why something was refused at the door."""
 
@@ -91,9 +111,31 @@ EVENTS = {
 """Trigger event: its word (HL7 v2.5.1, chapter 3)."""
 
 
+_CLINICAL = {
+    "ORU": "检验检查结果",
+    "OUL": "检验结果",
+    "RDE": "用药医嘱",
+    "OMP": "用药医嘱",
+    "RAS": "给药记录",
+    "DFT": "费用",
+    "MDM": "病历文书",
+    "SIU^S12": "预约",
+    "SIU^S13": "改约",
+    "SIU^S14": "预约变更",
+    "SIU^S15": "取消预约",
+    "SIU^S16": "停止预约",
+    "SIU^S17": "删除预约",
+    "SIU^S26": "爽约",
+    "MFN": "人员目录",
+}
+"""Other messages by type, or type and event (HL7 v2.9, chapters 4, 6 to 10)."""
+
+
 def event_words(kind: str) -> str:
     """The kind of a message with what it means: ADT^A03 出院."""
-    word = EVENTS.get(kind.partition("^")[2].partition("^")[0]) if kind.startswith("ADT^") else None
+    type_, _, event = kind.partition("^")
+    event = event.partition("^")[0]
+    word = EVENTS.get(event) if type_ == "ADT" else _CLINICAL.get(f"{type_}^{event}") or _CLINICAL.get(type_)
     return f"{kind} {word}" if word else kind
 
 
@@ -109,6 +151,22 @@ def source_words(code: str) -> str:
     return source_titles().get(code, code)
 
 
+def state_words(state: str) -> str:
+    """A state noted with an act."""
+    return ApplicationState(state).label if state in {each.value for each in ApplicationState} else state
+
+
+def incident_words(incident: Incident) -> str:
+    """What an incident was opened by."""
+    detail = incident.detail
+    if incident.kind is IncidentKind.SILENCE:
+        last = local_time(datetime.fromisoformat(detail["last_at"])).strftime("%m-%d %H:%M")
+        return f"{last} 之后没有消息，按往常应有约 {detail['expected']} 条"
+    if incident.kind is IncidentKind.ERRORS:
+        return f"一小时内 {detail['received']} 条中搁置 {detail['parked']} 条"
+    return f"{event_words(incident.subject)}，搁置 {detail['parked']} 条"
+
+
 def flag_words(flags: str) -> list[str]:
     """The flags of a message in words."""
     words = []
@@ -116,3 +174,25 @@ def flag_words(flags: str) -> list[str]:
         name, _, place = flag.partition(":")
         words.append(f"{_PLACED[name]}（{place}）" if name in _PLACED else FLAGS.get(name, name))
     return words
+
+
+OUTBOUND_SUBJECTS = {"instruction": "随访结果"}
+"""What a message we send tells of, by its subject's type."""
+
+OUTBOUND_ERRORS = {
+    "AE": "对方报错",
+    "CE": "对方报错",
+    "AR": "对方拒绝",
+    "CR": "对方拒绝",
+    "unreachable": "连不上对方",
+    "tls": "TLS 握手失败，请核对证书",
+    "no_answer": "对方没有应答",
+    "closed": "对方中断了连接",
+    "foreign_answer": "应答的控制号不符",
+    "bad_answer": "应答无法识别",
+    "error": "发送时出错，请联系管理员查看日志",
+    "sealed": "缺少密钥，报文无法读取",
+    "no_patient_number": "患者没有对方认识的病历号",
+    "not_valid": "内容不符合 HL7 标准",
+}
+"""Why a message is not delivered: acknowledgement code, or our own word."""

@@ -93,6 +93,9 @@ def _claim(database: Database, clock: Clock, job: Job, due: datetime) -> str | N
 
 def _exhaust(database: Database, clock: Clock, job: Job, actor: Actor) -> int:
     """Call the job until it finds nothing more, each time in a work of its own; how many it touched."""
+    if job.sweep is not None:
+        return job.sweep(database, actor, clock)
+    assert job.function is not None
     total = 0
     for _ in range(ROUNDS):
         with open_work(database, actor=actor, clock=clock) as work:

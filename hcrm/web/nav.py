@@ -1,6 +1,6 @@
 """The one menu map: which pages a role reaches from the left column, and what the frame of a page needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flask import current_app, url_for
@@ -27,6 +27,7 @@ class MenuLink:
     icon: str
     href: str
     is_active: bool = False
+    count: int = 0  # what waits there for somebody; 0 shows nothing
 
 
 _PATIENT_PAGES = ("desk.show_patient",)
@@ -37,7 +38,16 @@ _MY_PATIENTS = MenuEntry("desk.search_patients", "我的患者", "people", "pati
 _INSTRUCTIONS = MenuEntry(
     "centre.list_instructions", "随访指令", "clipboard2-check", "instruction.read", _INSTRUCTION_PAGES
 )
-_MESSAGES = MenuEntry("inbox.list_messages", "接口消息", "arrow-left-right", "message.read")
+_MESSAGES = MenuEntry(
+    "inbox.list_messages",
+    "接口",
+    "arrow-left-right",
+    "message.read",
+    ("outbound.list_messages", "outbound.show_message"),
+)
+_DIRECTORY = MenuEntry(
+    "directory.show_staff", "人员与科室", "hospital", "directory.read", ("directory.show_departments",)
+)
 _STATISTICS = MenuEntry("statistics.overview", "统计", "bar-chart", "statistics.read")
 _SYSTEM = MenuEntry("desk.system", "系统", "gear", "system.read")
 _AUDIT = MenuEntry("audit.list_audit", "审计", "shield-lock", "audit.read")
@@ -48,6 +58,7 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
         _PATIENTS,
         _INSTRUCTIONS,
         _MESSAGES,
+        _DIRECTORY,
         _STATISTICS,
     ),
     "physician": (
@@ -65,6 +76,7 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
     "sysadmin": (
         _MESSAGES,
         MenuEntry("accounts.list_accounts", "账号", "person-gear", "account.manage"),
+        _DIRECTORY,
         _SYSTEM,
     ),
 }
@@ -95,8 +107,13 @@ def menu_endpoints() -> frozenset[str]:
     return frozenset(name for entry in entries for name in (entry.endpoint, *entry.covers))
 
 
-def shell_context(actor: Actor | None, endpoint: str | None) -> dict[str, object]:
-    """What `base.html` needs of the menu; also for nobody, so that an error page can always be drawn."""
+def shell_context(
+    actor: Actor | None, endpoint: str | None, counts: Mapping[str, int] | None = None
+) -> dict[str, object]:
+    """What `base.html` needs of the menu; also for nobody, so that an error page can always be drawn.
+
+    `counts`: by endpoint, what waits there.
+    """
     if actor is None:
         return {"menu": [], "create_menu": [], "home_url": "/"}
     entries = _reachable(menu_of(actor), actor)
@@ -104,7 +121,13 @@ def shell_context(actor: Actor | None, endpoint: str | None) -> dict[str, object
     home = entries[0].endpoint if entries else None
     return {
         "menu": [
-            MenuLink(entry.label, entry.icon, url_for(entry.endpoint), is_active=entry is active)
+            MenuLink(
+                entry.label,
+                entry.icon,
+                url_for(entry.endpoint),
+                is_active=entry is active,
+                count=(counts or {}).get(entry.endpoint, 0),
+            )
             for entry in entries
         ],
         "create_menu": [

@@ -6,7 +6,7 @@ runs. The shell knows core only: who is signed in and how a refusal is noted are
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar
 
@@ -64,6 +64,8 @@ class Shell:
     record_denied: Callable[[Work, DeniedError], None]
     count_alerts: Callable[[Work], int] | None = None  # the number beside the bell; None: no bell
     name_typed: NameTyped | None = None  # what a refused form held, in words
+    menu_counts: Mapping[str, tuple[str, Callable[[Work], int]]] = field(default_factory=dict)
+    """By endpoint of a menu entry: the permission to know, and how much waits there."""
 
 
 # ── what views use ──────────────────────────────────────────────────────────
@@ -258,12 +260,13 @@ def frame_words() -> dict[str, Any]:
     shell = current_shell()
     person: SignedIn | None = g.get("person")
     actor = person.actor if person else None
+    counts = _menu_counts(shell, actor) if actor else {}
     words: dict[str, Any] = {
         "hospital_name": shell.runtime.settings.hospital.name,
         "today": today(),
         "actor": actor,
         "role_label": person.role_label if person else "",
-        **nav.shell_context(actor, request.endpoint),
+        **nav.shell_context(actor, request.endpoint, counts),
     }
     if actor is not None:
         words["person_links"] = [nav.MenuLink("修改密码", "key", url_for("accounts.change_password"))]
@@ -272,6 +275,18 @@ def frame_words() -> dict[str, Any]:
             words["search_url"] = url_for("desk.search_patients")
         words["alerts"] = _alerts(shell, actor)
     return words
+
+
+def _menu_counts(shell: Shell, actor: Actor) -> dict[str, int]:
+    """What waits at entries of the menu, on whole pages."""
+    wanted = {name: count for name, (needs, count) in shell.menu_counts.items() if actor.may(needs)}
+    if not wanted or request.headers.get("HX-Request") == "true":
+        return {}
+    try:
+        with open_work(shell.runtime.database, actor=actor, clock=shell.runtime.clock, write=False) as work:
+            return {name: count(work) for name, count in wanted.items()}
+    except SQLAlchemyError:
+        return {}  # the page that says the database is away has this frame too
 
 
 def _alerts(shell: Shell, actor: Actor) -> dict[str, object] | None:

@@ -13,10 +13,15 @@ ABSENT = ""
 
 DAY = "20261122"
 _STRUCTURES = {
-    "A01": "ADT_A01", "A03": "ADT_A03", "A04": "ADT_A01", "A08": "ADT_A01", "A11": "ADT_A09", "A13": "ADT_A01",
-    "A28": "ADT_A05", "A31": "ADT_A05", "A40": "ADT_A39",
+    "A01": "ADT_A01", "A02": "ADT_A02", "A03": "ADT_A03", "A04": "ADT_A01", "A05": "ADT_A05", "A06": "ADT_A06",
+    "A07": "ADT_A06", "A08": "ADT_A01", "A11": "ADT_A09", "A12": "ADT_A12", "A13": "ADT_A01", "A17": "ADT_A17",
+    "A18": "ADT_A18", "A21": "ADT_A21", "A22": "ADT_A21", "A23": "ADT_A21", "A24": "ADT_A24", "A28": "ADT_A05",
+    "A29": "ADT_A21", "A30": "ADT_A30", "A31": "ADT_A05", "A34": "ADT_A30", "A35": "ADT_A30", "A37": "ADT_A37",
+    "A38": "ADT_A38", "A40": "ADT_A39", "A42": "ADT_A39", "A44": "ADT_A43", "A45": "ADT_A45", "A47": "ADT_A30",
 }  # fmt: skip
-_WITHOUT_VISIT = ("A28", "A31", "A40")
+_WITHOUT_VISIT = (
+    "A18", "A24", "A28", "A29", "A30", "A31", "A34", "A35", "A37", "A40", "A44", "A47",
+)  # fmt: skip
 
 
 def adt(

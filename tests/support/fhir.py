@@ -13,8 +13,10 @@ from werkzeug.test import TestResponse
 
 from hcrm.accounts.service import create_token
 from hcrm.archive import records as r
+from hcrm.archive.terms import ActKind
 from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
-from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.arrivals import Arrival
+from hcrm.archive.service import absorb_records
 from hcrm.archive.visit_models import DischargeWay, Encounter, EncounterClass, VisitEvent, VisitEventKind
 from hcrm.centre.models import Instruction
 from hcrm.core.actor import system_actor
@@ -108,7 +110,7 @@ class Hospital:
     def merge(self, survivor: str, retired: str) -> r.AbsorbOutcome:
         """ADT^A40."""
         into, gone = person(survivor).identifiers, person(retired).identifiers
-        return self.tell(person(survivor), merges=(r.MergeRecord(into, gone),))
+        return self.tell(person(survivor), acts=(r.ActRecord(ActKind.MERGE_PATIENTS, into, gone),))
 
     def die(self, mrn: str, at: datetime | None = None) -> r.AbsorbOutcome:
         """An update with PID-30."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,8 @@ from hcrm.archive.models import (
     PatientIdentifier,
     RelatedPerson,
 )
+from hcrm.archive.absorb_visit import as_logged
+from hcrm.archive.visit import Placement, placements
 from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure, VisitEvent
 from hcrm.centre.models import Instruction, InstructionState
 from hcrm.core.actor import system_actor
@@ -35,6 +38,7 @@ from hcrm.core.paths import config_path
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import Sources, load_sources
 from hcrm.core.work import Work, open_work
+from hcrm.directory.models import Department
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import is_idle
 from hcrm.inbox.service import process_messages, replay_messages
@@ -43,7 +47,9 @@ from tests.support.listener import Peer, RunningListener
 
 ACTOR = system_actor("test")
 _BOOKKEEPING = {"updated_at", "version", "provenance"}
-_NOT_ARCHIVE = ("inbox_", "audit_", "event_delivery", "alembic_", "definition", "refused_")
+_NOT_ARCHIVE = (
+    "inbox_", "audit_", "event_delivery", "alembic_", "definition", "refused_", "message_", "replay_", "prune_",
+)  # fmt: skip
 Table = TypeVar("Table", bound=Base)
 
 
@@ -175,6 +181,19 @@ class Hospital:
         rows = self.all(VisitEvent, VisitEvent.encounter_id == self.visit(visit_no).id)
         return sorted(rows, key=lambda row: row.seq)
 
+    def places(self, visit_no: str) -> list[Placement]:
+        """Where the patient was, as which class, by what stands of the visit's log."""
+        return placements([as_logged(row_of(event)) for event in self.log(visit_no)])
+
+    def placements(self, visit_no: str) -> list[tuple[str | None, datetime, datetime | None]]:
+        """The same, only the wards."""
+        return [(place.location, place.since, place.until) for place in self.places(visit_no)]
+
+    def department(self, visit_no: str) -> str | None:
+        """Code of the visit's department."""
+        codes = [row.code for row in self.all(Department, Department.id == self.visit(visit_no).department_id)]
+        return codes[0] if codes else None
+
     def diagnoses(self, visit_no: str) -> list[str]:
         return self._codes(Diagnosis, visit_no)
 
@@ -245,6 +264,11 @@ class Hospital:
         after = self.snapshot()
         for name, rows in before.items():
             assert after[name] == rows, (name, set(after[name]) ^ set(rows))
+
+
+def row_of(row: Base) -> dict[str, Any]:
+    """A row as plain values."""
+    return {column.name: getattr(row, column.name) for column in table_of(type(row)).columns}
 
 
 def _rows(work: Work, table: sa.Table) -> list[str]:

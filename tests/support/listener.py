@@ -125,8 +125,8 @@ class RunningListener:
     """A listener on a loop in a thread of its own."""
 
     def __init__(self, database: Database, sources: Sources, clock: Clock, allowed: MllpLimits | None = None,
-                 pending: Callable[[], int] | None = None) -> None:  # fmt: skip
-        self._arguments: dict[str, Any] = {"sources": sources, "clock": clock, "allowed": allowed}
+                 pending: Callable[[], int] | None = None, **more: Any) -> None:  # fmt: skip
+        self._arguments: dict[str, Any] = {"sources": sources, "clock": clock, "allowed": allowed, **more}
         self._database, self._pending = database, pending
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)

@@ -5,6 +5,7 @@ from datetime import datetime
 from heapq import heappop, heappush
 
 from adapters.his.simulator.arrivals import DAY, HOUR, MINUTE
+from adapters.his.simulator.clinical import clinical_steps
 from adapters.his.simulator.conditions import Condition
 from adapters.his.simulator.messages import SimulatedMessage
 from adapters.his.simulator.people import Draw, Person, dice, one_of
@@ -95,6 +96,9 @@ class _LiveTraffic:
         if stay.operation and stay.operation[1] >= leaves:  # leaves sooner than planned, but not before it
             stay.operation = stay.operation[0], (stay.admitted + leaves) // 2
         self._tell("A03", stay)
+        for step in self._clinical(stay, leaves):
+            if step.event != "R01":  # the laboratory told its results soon after the admission
+                self._tell(step.event, stay, (step.sent - step.happened) // MINUTE * 2)
         if not stay.is_death and self._rng.random() < _CANCELLED:
             stay.planned.append(self._now + DAY)
             self._tell("A13", stay, self._within(5, 20))
@@ -152,7 +156,17 @@ class _LiveTraffic:
         if is_new:
             self._tell("A28", stay)
         self._tell("A01" if kind == "I" else "A04", stay, arrives)
+        if any(step.event == "R01" for step in self._clinical(stay, stay.admitted + DAY)):
+            self._tell("R01", stay, self._within(3, 12))
         return stay
+
+    def _clinical(self, stay: Stay, leaves: int) -> Iterator[Step]:
+        """What else is told of an inpatient stay; a booking that will be missed lies beyond today."""
+        share = self._simulator.shares.clinical
+        if not share or stay.kind != "I":
+            return iter(())
+        steps = clinical_steps(self._simulator.seed, stay, leaves, share)
+        return (step for step in steps if step.event != "S26")
 
     def _known(self) -> Person | None:
         """Somebody of the simulated days who lives and is not in the hospital."""

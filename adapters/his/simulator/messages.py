@@ -1,14 +1,17 @@
-"""ADT messages as a Chinese HIS writes them: HL7 v2.4 from templates of our own, no library.
+"""Messages as a Chinese HIS writes them: HL7 v2.4 from templates of our own, no library.
 
 Layout as Chinese senders have it: local time without an offset, the whole name in PID-5.1, the address as text in
 PID-11.1 with the county's code in PID-11.9, the department's code in PV1-3.1, MSH-15/16 empty (original mode).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from adapters.his.simulator.arrivals import Calendar
+from adapters.his.simulator.clinical import KINDS as CLINICAL_KINDS
+from adapters.his.simulator.clinical import WITHOUT_VISIT, clinical_segments
 from adapters.his.simulator.people import Person
 from adapters.his.simulator.stays import Stay, Step
 
@@ -59,7 +62,8 @@ SECOND_SENDER = Sender("HIS2", "H1", "GB 18030-2000", "gb18030", pads_names=True
 class Writer:
     """Writes the messages of one sender."""
 
-    def __init__(self, calendar: Calendar, sender: Sender, receiver: str = "HCRM") -> None:
+    def __init__(self, calendar: Calendar, sender: Sender, receiver: str = "HCRM", *, seed: int = 0) -> None:
+        self._seed = seed
         self._stamp = calendar.stamp
         self._sender = sender
         self._head = f"MSH|^~\\&|{sender.application}|{sender.facility}|{receiver}|{sender.facility}|"
@@ -69,6 +73,8 @@ class Writer:
     def write(self, step: Step, number: int) -> bytes:
         """The message of a step; `number` makes MSH-10 unique among those of the same second."""
         event, stay = step.event, step.stay
+        if event in CLINICAL_KINDS:
+            return self._encode([*self._clinical(step, number)])
         parts = [self._start(event, step, number)]
         if event == "A40":
             parts += [self._pid(stay, stay.person.number), f"MRG|{stay.number}^^^{self._authority}^MR\r"]
@@ -85,6 +91,22 @@ class Writer:
             if stay.operation and stay.operation[1] <= step.happened:
                 parts.append(self._pr1(stay))
         return self._encode(parts)
+
+    def _clinical(self, step: Step, number: int) -> Iterator[str]:
+        """A message of the laboratory, the pharmacy, the ward or the booking desk."""
+        stay, event = step.stay, step.event
+        sent = self._stamp(step.sent)
+        yield f"{self._head}{sent}||{CLINICAL_KINDS[event]}|{sent}{number % 1_000_000:06d}{self._tail}"
+        if event == "T02":
+            yield f"EVN|T02|{sent}\r"
+        by = f"{stay.attending.code}^{self._sender.staff_name(stay.attending.name)}"
+        segments = clinical_segments(self._seed, step, self._stamp, by)
+        patient = self._pid(stay, stay.number)
+        if event in WITHOUT_VISIT:  # a booking names the patient after its schedule (SIU_S12)
+            head, _, rest = segments.partition("\r")
+            yield f"{head}\r{patient}{rest}"
+        else:
+            yield f"{patient}{self._pv1(stay)}{segments}"
 
     def write_malformed(self, step: Step, number: int) -> bytes:
         """An A08 that has lost its PID."""

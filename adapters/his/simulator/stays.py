@@ -31,6 +31,7 @@ class Shares:
     out_of_order: float = 0.01
     malformed: float = 0.0  # further messages without PID, to see one parked
     second_sender: float = 0.0  # patients of the old HIS, which writes GB18030
+    clinical: float = 0.0  # inpatient stays of which results, drugs, summary, costs and bookings are told
 
 
 @dataclass(slots=True)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from heapq import heappop, heappush
+from random import Random
 
 from adapters.his.simulator.arrivals import DAY, Arrivals, Calendar
+from adapters.his.simulator.clinical import KINDS as CLINICAL_KINDS
+from adapters.his.simulator.clinical import WITHOUT_VISIT, clinical_steps
 from adapters.his.simulator.conditions import Casebook
 from adapters.his.simulator.hospital import Hospital, load_hospital
 from adapters.his.simulator.messages import SECOND_SENDER, Sender, SimulatedMessage, Writer
@@ -74,7 +77,8 @@ class Simulator:
         self.people = People(seed, self.casebook, second_sender=self.shares.second_sender)
         self.arrivals = Arrivals(self.calendar, days, patients)
         self._known = lru_cache(maxsize=4096)(self._make_person)
-        self._writers = Writer(self.calendar, sender or Sender()), Writer(self.calendar, second_sender)
+        senders = (sender or Sender(), second_sender)
+        self._writers = tuple(Writer(self.calendar, each, seed=seed) for each in senders)
 
     def person(self, index: int) -> Person:
         """Patient number `index` of the seeded days."""
@@ -123,11 +127,18 @@ class Simulator:
         stay, event = step.stay, step.event
         raw = self._writer(stay).write(step, number)
         patient = stay.person.number if event == "A40" else stay.number
-        visit = "" if event in ("A28", "A31", "A40") else stay.visit
+        visit = "" if event in ("A28", "A31", "A40", *WITHOUT_VISIT) else stay.visit
         return SimulatedMessage(self.calendar.moment(arrives), event, raw, patient, visit)
 
     def _make_person(self, index: int) -> Person:
         return self.people.person(index, self.calendar.day(self.arrivals.first_day(index) * DAY))
+
+    def _told(self, planner: Planner, rng: Random, stay: Stay, *, may_move: bool) -> list[Step]:
+        """Everything that is told of a stay."""
+        steps = planner.steps(rng, stay, may_move=may_move)
+        if self.shares.clinical and stay.kind == "I" and stay.planned:
+            steps += clinical_steps(self.seed, stay, stay.planned[0], self.shares.clinical)
+        return steps
 
     def _writer(self, stay: Stay) -> Writer:
         return self._writers[stay.person.is_second_sender]
@@ -151,10 +162,10 @@ class Simulator:
                 stay = planner.stay(rng, person, day, count)
                 last = day
                 if stay is not None:
-                    for step in planner.steps(rng, stay, may_move=index not in state.moved):
+                    for step in self._told(planner, rng, stay, may_move=index not in state.moved):
                         pushed += 1
                         heappush(steps, (step.sent, pushed, step))
-                        last = max(last, step.happened // DAY)
+                        last = max(last, _present(step))
                         if step.event == "A31":
                             state.moved.add(index)
                             stay.person = self.people.moved(person)
@@ -173,3 +184,8 @@ class Simulator:
                 yield step
                 if step.event == "A40":  # written: from here on under the number that remains
                     step.stay.number = step.stay.person.number
+
+
+def _present(step: Step) -> int:
+    """The day until which the patient is here for it; papers follow without them."""
+    return -1 if step.event in CLINICAL_KINDS else step.happened // DAY

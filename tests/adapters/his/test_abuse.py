@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.his.mapping import map_message
+from hcrm.archive.arrivals import Arrival
 from hcrm.archive.models import ContactPoint, Patient
 from hcrm.archive.records import Change
-from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.service import absorb_records
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database

@@ -13,12 +13,12 @@ from hcrm.archive.models import (
     Patient,
     PatientHistory,
 )
-from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
 from hcrm.centre.models import Instruction
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState, InboxMessage
 from hcrm.inbox.service import park_expired_holds
-from tests.support.adt import adt, moment
+from tests.support.adt import ABSENT, adt, moment
 from tests.support.hospital import ACTOR, Hospital
 from tests.support.truth_table import (
     EVENING,
@@ -203,6 +203,113 @@ def test_b12_an_admission_after_a_cancelled_one_opens_the_visit_again(hospital):
     assert hospital.visit("V1").status is EncounterStatus.IN_PROGRESS
     assert kinds(hospital, "V1") == [K.ADMIT, K.CANCEL_ADMIT, K.ADMIT]
     assert hospital.visit("V1").admitted_at == moment("11:00")
+
+
+# ── moving, planning, changing class, leave ─────────────────────────────────
+
+
+def test_b13_a_transfer_taken_back_leads_back_to_the_ward_it_names(hospital):
+    hospital.receive(
+        adt("A01", c=1, loc="W1^101^1", o="10:00"), adt("A02", c=2, loc="W2^201^1", o="11:00"),
+        adt("A12", c=3, loc="W1^101^1", m="11:30"),
+    )  # fmt: skip
+
+    assert hospital.visit("V1").location == "W1-101-1"
+    assert reversed_kinds(hospital, "V1") == [K.TRANSFER]
+
+
+def test_b13_without_a_ward_it_leads_back_to_the_one_before_that_transfer(hospital):
+    hospital.receive(
+        adt("A01", c=1, loc="W1^101^1", o="10:00"),
+        adt("A08", c=5, loc="W1^101^7", m="10:20"),
+        adt("A02", c=2, loc="W2^201^1", o="11:00"),
+        adt("A12", c=3, loc=ABSENT, m="11:30"),
+    )
+
+    visit = hospital.visit("V1")
+    assert visit.location == "W1-101-7"
+    assert hospital.department("V1") == "W1"
+
+
+def test_b13_a_cancel_that_overtakes_its_transfer_reverses_it_on_arrival(hospital):
+    hospital.receive(
+        adt("A01", c=1, loc="W1^101^1", o="10:00"),
+        adt("A12", c=3, loc=ABSENT, m="11:30"),
+        adt("A02", c=2, loc="W2^201^1", o="11:00"),
+    )
+
+    assert hospital.visit("V1").location == "W1-101-1"
+
+
+def test_b14_two_transfers_in_the_wrong_order_leave_the_later_ward(hospital):
+    hospital.receive(
+        adt("A02", c=2, loc="W2^1^1", o="11:00"), adt("A02", c=3, loc="W3^1^1", o="10:30", m="11:40")
+    )
+
+    visit = hospital.visit("V1")
+    assert (visit.status, visit.location) == (EncounterStatus.IN_PROGRESS, "W2-1-1")
+    assert hospital.department("V1") == "W2"
+    assert hospital.placements("V1") == [
+        ("W3-1-1", moment("10:30"), moment("11:00")), ("W2-1-1", moment("11:00"), None)]  # fmt: skip
+
+
+def test_b15_a_planned_stay_taken_back_is_cancelled(hospital):
+    hospital.receive(adt("A05", c=1, v="V1", m="10:00"))
+    assert hospital.visit("V1").status is EncounterStatus.PLANNED
+
+    hospital.receive(adt("A38", c=2, v="V1", m="11:00"))
+    assert hospital.visit("V1").status is EncounterStatus.CANCELLED
+
+
+def test_b15_taken_back_before_it_was_heard_of_it_is_cancelled_too(hospital):
+    hospital.receive(adt("A38", c=2, v="V1", m="11:00"))
+    assert hospital.application().state is ApplicationState.HELD
+
+    hospital.receive(adt("A05", c=1, v="V1", m="10:00"))
+    assert hospital.visit("V1").status is EncounterStatus.CANCELLED
+    assert hospital.application(1).state is ApplicationState.APPLIED
+
+
+def test_b16_the_admission_of_a_planned_stay_opens_no_second_one(hospital):
+    hospital.receive(adt("A05", c=1, v="V1", m="09:00"), adt("A01", c=2, v="V1", o="10:00"))
+
+    assert hospital.count(Encounter) == 1
+    assert hospital.visit("V1").status is EncounterStatus.IN_PROGRESS
+
+
+def test_b16_without_a_visit_number_too(hospital):
+    hospital.receive(adt("A05", c=1, v=ABSENT, m="09:00"), adt("A01", c=2, v="V1", o="10:00"))
+    hospital.receive(adt("A01", c=3, p=200, v=ABSENT, o="10:30"))
+
+    # A number told for the first time names a stay of its own: whether it is the planned one, only a person knows.
+    assert hospital.count(Encounter) == 3
+
+
+def test_b17_a_visit_that_changes_its_class_stays_one_visit(hospital):
+    hospital.receive(
+        adt("A04", c=1, cls="E", o="09:00"), adt("A06", c=2, cls="I", o="10:00"), adt("A07", c=3, cls="O", o="12:00")
+    )  # fmt: skip
+
+    assert hospital.count(Encounter) == 1
+    assert hospital.visit("V1").encounter_class is EncounterClass.OUTPATIENT
+    assert [place.encounter_class for place in hospital.places("V1")] == [
+        "emergency", "inpatient", "outpatient"]  # fmt: skip
+
+
+def test_b17_a_change_of_class_says_what_it_becomes_even_without_pv1_2(hospital):
+    hospital.receive(adt("A04", c=1, cls="E", o="09:00"), adt("A06", c=2, cls=ABSENT, o="10:00"))
+
+    assert hospital.visit("V1").encounter_class is EncounterClass.INPATIENT
+
+
+def test_b18_a_leave_is_no_discharge(hospital):
+    hospital.receive(adt("A01", c=1, o="10:00"), adt("A21", c=2, o="11:00"))
+    assert hospital.visit("V1").status is EncounterStatus.ON_LEAVE
+
+    hospital.receive(adt("A22", c=3, o="13:00"))
+    assert hospital.visit("V1").status is EncounterStatus.IN_PROGRESS
+    assert hospital.instructions("V1") == []
+
 
 
 # ── what the rows have in common ────────────────────────────────────────────

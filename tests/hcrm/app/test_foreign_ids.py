@@ -11,6 +11,8 @@ from followup.models import Alert, Review
 from followup.station import record_followup
 from hcrm.accounts.models import Account
 from hcrm.accounts.permissions import roles
+from hcrm.archive.clinical_models import DocumentReference
+from hcrm.archive.clinical_terms import DocumentStatus
 from hcrm.archive.models import ContactPoint
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.contact_log.models import Channel, ContactResult
@@ -44,8 +46,17 @@ def rows(ward, database, clock) -> dict[str, Any]:
             answers={"pain": "3", "temperature": "39", "wound": "no"},
         )  # fmt: skip
         patient_id = work.get(Instruction, ward.first).patient_id
+        work.add(
+            DocumentReference(
+                id=work.new_id(), patient_id=patient_id, number="D1", kind="DS", title="出院小结",
+                status=DocumentStatus.FINAL, author="", written_at=work.clock.now(), media_type="", size=0,
+                text_sealed=work.keys.seal_text("正文"), source="HIS", as_of=work.clock.now(), seq=1,
+                confirmed_at=work.clock.now(), encounter_id=work.get(Instruction, ward.first).encounter_id,
+            )  # fmt: skip
+        )
         return {
             "patient_id": patient_id,
+            "document_id": work.one(DocumentReference).id,
             "kind": "contact",
             "key": work.one(ContactPoint, ContactPoint.patient_id == patient_id).id,
             "instruction_id": ward.first,

@@ -19,11 +19,10 @@ from hcrm.archive.models import (
     RelatedPerson,
     TimelineEntry,
 )
-from hcrm.archive.service import Arrival, absorb_records
-from hcrm.archive.terms import (
-    IdentifierKind,
-    VisitEventKind,
-)
+from hcrm.archive.arrivals import Arrival
+from hcrm.archive.service import absorb_records
+from hcrm.archive.terms import IdentifierKind
+from hcrm.archive.visit import CANCELS
 from hcrm.archive.visit_models import Diagnosis, Encounter, VisitEvent
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
@@ -103,7 +102,9 @@ def _live(work: Work, model: Any, names: dict[str, str], *columns: str) -> list[
 
 
 PATIENTS = (100, 200, 300)
-EVENTS_OF_A_VISIT = ("A01", "A03", "A04", "A11", "A13")
+EVENTS_OF_A_VISIT = (
+    "A01", "A02", "A03", "A04", "A05", "A06", "A07", "A11", "A12", "A13", "A21", "A22", "A23", "A38",
+)  # fmt: skip
 moments = st.integers(0, 40)
 phones = st.sampled_from(["", NULL, "13800000001", "13800000002~13900000001"])
 kin = st.sampled_from([[], ["NK1|1|王芳|2"], [f"NK1|1|{NULL}"]])
@@ -145,7 +146,7 @@ def arriving(feed: Sequence[Told]) -> list[Arrival]:
     return [Arrival(seq, change(event, **fields)) for seq, (event, fields) in enumerate(feed, start=1)]
 
 
-whole_feeds = feeds(("A01", "A03", "A04", "A08", "A11", "A13", "A28", "A31", "A40"))
+whole_feeds = feeds((*EVENTS_OF_A_VISIT, "A08", "A28", "A31", "A40"))
 on_one_database = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -181,14 +182,13 @@ def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data
 
 def one_by_one(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
     """Each in a batch of its own; what may have come before its visit goes with what opens it, as the inbox does it."""
-    opening = (VisitEventKind.ADMIT, VisitEventKind.REGISTER, VisitEventKind.DISCHARGE)
     batches: list[list[Arrival]] = []
     early: dict[str, list[Arrival]] = {}
     for arrival in arrivals:
         visit, event = arrival.change.encounter, arrival.change.event
         if visit is None or visit.visit_no is None:
             batches.append([arrival])
-        elif event is not None and event.kind in opening:
+        elif event is not None and event.kind not in CANCELS:
             batches.append([*early.get(visit.visit_no, ()), arrival])
         else:
             batches.append([arrival])

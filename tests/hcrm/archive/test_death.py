@@ -4,7 +4,8 @@ from hcrm.archive.death import report_death, revoke_death
 from hcrm.archive.events import DeathRevoked, PatientDied
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.records import Change
-from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.arrivals import Arrival
+from hcrm.archive.service import absorb_records
 from hcrm.archive.timeline import list_timeline
 from hcrm.audit.models import AuditEvent
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError

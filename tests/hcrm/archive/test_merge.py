@@ -18,7 +18,8 @@ from hcrm.archive.models import (
     TimelineEntry,
 )
 from hcrm.archive.queries import surviving_patient
-from hcrm.archive.service import Arrival, absorb_records
+from hcrm.archive.arrivals import Arrival
+from hcrm.archive.service import absorb_records
 from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.audit.queries import same_patient
 from hcrm.core.db import Base

@@ -22,7 +22,7 @@ def test_every_vendored_package_brings_its_licence():
     packages = {entry.name for entry in read_manifest()}
     with_licence = {entry.name for entry in read_manifest() if entry.source.startswith("LICENSE")}
 
-    assert packages == with_licence == {"bootstrap", "bootstrap-icons", "htmx.org", "tinykeys"}
+    assert packages == with_licence == {"bootstrap", "bootstrap-icons", "echarts", "htmx.org", "tinykeys"}
 
 
 def test_a_changed_a_missing_and_a_foreign_file_are_each_named(copied):

@@ -1,0 +1,67 @@
+"""Changes on their way into the archive, and the visits they wait for or make known."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hcrm.archive.records import AbsorbOutcome, Change, OutcomeState, VisitNumber
+from hcrm.archive.visit import CANCELS
+from hcrm.core.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One change with the sequence number it was received under."""
+
+    seq: int
+    change: Change
+
+    def parts(self) -> "list[Arrival]":
+        """One for each patient the change is about."""
+        return [Arrival(self.seq, part) for part in self.change.parts]
+
+
+def visit_key(work: Work, number: VisitNumber) -> str:
+    """The blind key under which wait those that came before their visit."""
+    return work.keys.blind("visit", f"{number.authority}\x00{number.number}")
+
+
+def visits_told(change: Change) -> set[VisitNumber]:
+    """Numbers of all visits and accounts the change speaks of."""
+    found = set()
+    for part in change.parts:
+        if part.encounter:
+            found |= set(_numbers(part))
+    for act in change.acts:
+        found |= {number for number in (act.number, act.other_number) if number}
+    return found
+
+
+def opened_keys(work: Work, change: Change) -> set[str]:
+    """Keys of the visits and accounts this change makes known, if it tells of any."""
+    return {
+        visit_key(work, number)
+        for part in change.parts
+        if part.encounter and part.event is not None and part.event.kind not in CANCELS
+        for number in _numbers(part)
+    }
+
+
+def _numbers(change: Change) -> Iterator[VisitNumber]:
+    record = change.encounter
+    for number in (record.visit_no, record.account_no) if record else ():
+        if number and record:
+            yield VisitNumber(record.authority, number)
+
+
+def parked(reason: str, detail: str, change: Change, *, patient_id: str | None = None) -> AbsorbOutcome:
+    """The outcome of what a person has to look at."""
+    return AbsorbOutcome(
+        OutcomeState.PARKED, reason=reason, detail=detail, flags=change.flags, patient_id=patient_id
+    )
+
+
+def held(key: str, detail: str, change: Change) -> AbsorbOutcome:
+    """The outcome of what speaks of a visit that nobody knows yet."""
+    return AbsorbOutcome(
+        OutcomeState.HELD, reason="event_not_known_yet", detail=detail, flags=change.flags, visit_key=key
+    )

@@ -1,0 +1,197 @@
+"""Undoing a merge: two archives again (truth table B41).
+
+What hung on the merged archive before goes back, with all that came of its visits since, and so do visits that were
+first told under its own numbers; what came meanwhile under the survivor's stays there and is listed on the merge for a
+person to look through.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from hcrm.archive.events import PatientsParted
+from hcrm.archive.links import tell_link
+from hcrm.archive.merge import PATIENT_LISTS, columns_to, patient_columns
+from hcrm.archive.models import (
+    DeceasedState,
+    LinkKind,
+    Patient,
+    PatientIdentifier,
+    PatientMerge,
+    TimelineEntry,
+)
+from hcrm.archive.visit_models import Encounter
+from hcrm.audit.service import record_audit
+from hcrm.core.db import Base, table_of
+from hcrm.core.work import Work
+
+_CHUNK = 500
+
+
+def undo_merge(
+    work: Work, *, merge_id: str, source: str, as_of: datetime | None = None, seq: int = 0
+) -> str | None:
+    """Part the two archives of a merge; None, or the reason why it cannot be: `merge_gone`, `merged_further`.
+
+    `as_of` says since when they count as two: the merge, told again later under an older time, changes nothing.
+    """
+    merge = work.session.get(PatientMerge, merge_id, with_for_update=True, populate_existing=True)
+    if merge is None or merge.undone_at is not None:
+        return "merge_gone"
+    table = table_of(Patient)
+    ids = sorted([merge.survivor_id, merge.merged_id])
+    rows = {
+        row["id"]: dict(row)
+        for row in work.execute(
+            sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id).with_for_update()
+        ).mappings()
+    }
+    survivor, merged = rows[merge.survivor_id], rows[merge.merged_id]
+    if survivor["merged_into_id"] or merged["merged_into_id"] != survivor["id"]:
+        return "merged_further"  # that later merge has to be undone first
+    now = work.clock.now()
+    since = _visits_since(work, merge)
+    numbers = set(merge.moved.get("patient_identifier.patient_id", ()))
+    own = [row.id for row in since if row.provenance.get("told_under") in numbers]
+    moved_visits = [*merge.moved.get("encounter.patient_id", ()), *own]
+    _keep_told(work, merge, survivor)
+    _move_back(work, merge, moved_visits)
+    _reopen(work, merge)
+    others = sorted({row.id for row in since} - set(moved_visits))
+    left = {"encounter": others} if others else {}
+    work.update_rows(
+        Patient,
+        [
+            {"id": survivor["id"], "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
+             **_as_before(survivor, merge)},
+            {"id": merged["id"], "merged_into_id": None, "updated_at": now, "version": merged["version"] + 1,
+             "deceased": merged["deceased"], "provenance": merged["provenance"]},
+        ],
+    )  # fmt: skip
+    merge.undone_at, merge.left = now, left or None
+    work.session.flush()
+    tell_link(
+        work, patient_id=survivor["id"], other_id=merged["id"], kind=LinkKind.APART, source=source,
+        as_of=as_of or now, seq=seq,
+    )  # fmt: skip
+    words = (
+        f"合并已撤销；期间收到的 {len(left['encounter'])} 次就诊留在本档案，请核对" if left else "合并已撤销"
+    )
+    work.insert(
+        TimelineEntry,
+        [
+            {"id": work.new_id(), "patient_id": patient_id, "happened_at": now, "kind": "merge", "title": title,
+             "subject_type": "patient_merge", "subject_id": merge.id, "encounter_id": None}
+            for patient_id, title in ((survivor["id"], words), (merged["id"], "合并已撤销"))
+        ],
+    )  # fmt: skip
+    record_audit(
+        work, action="patient.unmerge", patients=[survivor["id"], merged["id"]], subject_type="patient_merge",
+        subject_id=merge.id, detail={"source": source},
+    )  # fmt: skip
+    work.emit(PatientsParted(survivor_id=survivor["id"], merged_id=merged["id"]))
+    return None
+
+
+def _keep_told(work: Work, merge: PatientMerge, survivor: dict[str, Any]) -> None:
+    """What the survivor was told to have since stays with them too, though the row goes back with the other."""
+    for name, (model, is_part) in PATIENT_LISTS.items():
+        table = table_of(model)
+        keys = merge.moved.get(f"{table.name}.patient_id", ())
+        own_ended = sa.exists().where(
+            table.c.patient_id == merge.survivor_id, is_part, table.c.ended_at >= merge.merged_at,
+            table.c.id.not_in(keys),
+        )  # fmt: skip
+        is_told = survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0]
+        if not keys or not (is_told or work.scalar(sa.select(own_ended))):
+            continue
+        rows = work.execute(
+            sa.select(table).where(
+                table.c.id.in_(keys),
+                table.c.patient_id == merge.survivor_id,
+                table.c.ended_at.is_(None),
+                is_part,
+            )
+        ).mappings()
+        work.insert(model, [{**row, "id": work.new_id()} for row in rows])
+
+
+def _move_back(work: Work, merge: PatientMerge, moved_visits: list[str]) -> None:
+    """Rows that moved, and those of the visits that moved, whenever they were written."""
+    for column in patient_columns():
+        key = next(iter(column.table.primary_key))
+        keys = merge.moved.get(f"{column.table.name}.{column.name}", ())
+        for start in range(0, len(keys), _CHUNK):
+            _give_back(work, merge, column, key.in_(keys[start : start + _CHUNK]))
+        for visit in _visit_columns(column.table):
+            for start in range(0, len(moved_visits), _CHUNK):
+                _give_back(work, merge, column, visit.in_(moved_visits[start : start + _CHUNK]))
+
+
+def _visit_columns(table: Any) -> list[sa.Column[Any]]:
+    """By what column the rows of a table belong to a visit; a visit belongs to itself."""
+    return [table.c.id] if table.name == "encounter" else columns_to("encounter.id", table)
+
+
+def _give_back(work: Work, merge: PatientMerge, column: sa.Column[Any], rows: sa.ColumnElement[bool]) -> None:
+    work.execute(
+        sa.update(column.table)
+        .where(rows, column == merge.survivor_id)
+        .values({column.name: merge.merged_id})
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _reopen(work: Work, merge: PatientMerge) -> None:
+    """Numbers that this merge retired find their own archive again; list rows that ended since stand again."""
+    moved = merge.moved
+    identifiers = moved.get("patient_identifier.patient_id", ())
+    by_merge = PatientIdentifier.retired_at == merge.merged_at
+    changes: list[tuple[type[Base], str, Any, Any]] = [
+        (PatientIdentifier, "retired_at", identifiers, by_merge)
+    ]
+    for model, _ in PATIENT_LISTS.values():
+        ended = table_of(model).c.ended_at
+        keys = moved.get(f"{table_of(model).name}.patient_id", ())
+        changes.append((model, "ended_at", keys, ended >= merge.merged_at))
+    for model, name, keys, where in changes:
+        table = table_of(model)
+        for start in range(0, len(keys), _CHUNK):
+            work.execute(
+                sa.update(table)
+                .where(table.c.id.in_(keys[start : start + _CHUNK]), where)
+                .values({name: None})
+                .execution_options(synchronize_session=False)
+            )
+
+
+def _visits_since(work: Work, merge: PatientMerge) -> Sequence[Any]:
+    """Visits the survivor got since the merge: key and provenance."""
+    rows: Sequence[Any] = work.execute(
+        sa.select(Encounter.id, Encounter.provenance).where(
+            Encounter.patient_id == merge.survivor_id,
+            Encounter.created_at >= merge.merged_at,
+            Encounter.id
+            > merge.id,  # keys are made in order: what was there in that very moment is not meant
+        )
+    ).all()
+    return rows
+
+
+def _as_before(survivor: dict[str, Any], merge: PatientMerge) -> dict[str, Any]:
+    """What the merge itself had written into the survivor, as it was."""
+    before = merge.before[merge.survivor_id]
+    known = dict(survivor["provenance"])
+    deceased = survivor["deceased"]
+    for name in (*PATIENT_LISTS, "deceased"):
+        if survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0]:
+            continue  # told by somebody else since
+        if name == "deceased":
+            deceased = DeceasedState(before["deceased"])
+        if name in before["provenance"]:
+            known[name] = before["provenance"][name]
+        else:
+            del known[name]
+    return {"deceased": deceased, "provenance": known}

@@ -1,0 +1,227 @@
+"""`hcrm source`: what sample messages of a sender would become, before it is connected."""
+
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from adapters.his.explain import Explained, ValueUse, explain_message
+from adapters.his.files import NotMessages, messages_of
+from hcrm.archive.records import Unmapped
+from hcrm.cli.options import Bilingual
+from hcrm.core.errors import HcrmError
+from hcrm.core.paths import config_path
+from hcrm.core.sources import Sources, load_sources
+from hcrm.inbox import words
+
+_FIELDS = {
+    "patient.identifiers": "标识", "patient.name": "姓名", "patient.sex": "性别", "patient.birth_date": "出生日期",
+    "patient.marital_status": "婚姻", "patient.deceased": "是否已故", "patient.deceased_at": "死亡时间",
+    "patient.contacts": "联系方式", "patient.business_contacts": "单位电话", "patient.addresses": "地址",
+    "patient.related": "联系人", "patient.allergies": "过敏", "encounter.authority": "发号机构",
+    "encounter.visit_no": "就诊流水号", "encounter.encounter_class": "就诊类别", "encounter.department": "科室",
+    "encounter.attending": "主治医师", "encounter.location": "床位", "encounter.admitted_at": "入院时间",
+    "encounter.discharged_at": "出院时间", "encounter.discharge_way": "离院方式", "encounter.diagnoses": "诊断",
+    "encounter.procedures": "手术", "event.kind": "事件", "event.happened_at": "发生时间", "as_of": "资料时间",
+    "told_at": "消息时间",
+}  # fmt: skip
+_DOOR = {
+    "MSH-3": "识别来源", "MSH-4": "识别来源", "MSH-9": "消息类型", "MSH-10": "消息控制号", "MSH-11": "处理标识",
+    "MSH-12": "版本", "MSH-15": "应答方式", "MSH-16": "应答方式", "MSH-18": "字符集",
+}  # fmt: skip
+"""What the door reads of the header, whatever the mapper makes of it."""
+_SHOWN_UNREAD = 40
+_LOCAL_WORDS = (".authority", ".type", ".kind", ".system", ".department.code", ".department.name")
+
+
+@click.group(cls=Bilingual, help="来源系统 | sending systems")
+def source() -> None:
+    """Sending systems."""
+
+
+@source.command(help="样本消息会变成什么，还有什么没对上；不需要数据库 | what sample messages would become")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE…",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)  # fmt: skip
+@click.option(
+    "--source", "code", default="", metavar="CODE", help="按此来源解读，不看 MSH-3/4 | read as this source"
+)
+@click.option("--clear", is_flag=True, help="显示原值；默认遮盖 | show values, masked by default")
+def check(files: Sequence[Path], code: str, clear: bool) -> None:
+    """Exit code 0 when every message would be applied."""
+    sources = _sources(code)
+    outcomes: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
+    for path in files:
+        try:
+            parts = messages_of(path.read_bytes())
+        except NotMessages as error:
+            click.echo(f"{path.name}：{error}\n")
+            outcomes["读不出消息"] += 1
+            continue
+        for number, part in enumerate(parts, 1):
+            told = explain_message(part.raw, sources, datetime.now(UTC))
+            head = f"{path.name} 第 {number} 条" if len(parts) > 1 else path.name
+            title = code or told.source or "default"
+            click.echo(f"■ {head}：{words.event_words(told.kind) or '没有消息头'}，按来源 {title} 解读")
+            for line in _story(told, part.flags, clear=clear):
+                click.echo(line)
+            click.echo()
+            outcomes[_outcome(told)] += 1
+            codes.update(_unmapped(told))
+    click.echo("合计：" + "，".join(f"{name} {count} 条" for name, count in outcomes.items()))
+    if codes:
+        click.echo(
+            "未对照的代码：" + "，".join(f"{place}（{count} 次）" for place, count in codes.most_common())
+        )
+    sys.exit(0 if outcomes.keys() <= {_APPLIED, _IGNORED} else 1)
+
+
+_APPLIED, _IGNORED, _PARKED, _REFUSED = "可以入档", "会被忽略", "会被搁置", "会被拒收"
+
+
+def _sources(code: str) -> Sources:
+    sources = load_sources(config_path("sources"))
+    if not code:
+        return sources
+    chosen = sources.default if code == "default" else sources.by_code.get(code)
+    if chosen is None:
+        known = "、".join(sources.by_code) or "default"
+        raise HcrmError("source.unknown", f"没有这个来源：{code}（可用：{known}）")
+    return Sources([chosen.model_copy(update={"code": "default", "sender": ""})])
+
+
+def _outcome(told: Explained) -> str:
+    result = told.mapped.result
+    if told.refusal:
+        return _REFUSED
+    if isinstance(result, Unmapped):
+        return _IGNORED if result.ignored else _PARKED
+    return _APPLIED
+
+
+def _story(told: Explained, batch_flags: Sequence[str], *, clear: bool) -> Iterator[str]:
+    result = told.mapped.result
+    if told.refusal:
+        yield f"  结果：{_REFUSED}，{told.refusal} 不可用"
+    elif isinstance(result, Unmapped):
+        reason, advice = words.REASONS.get(result.reason, (result.reason, ""))
+        yield f"  结果：{_outcome(told)}，{reason}{f'（{result.detail}）' if result.detail else ''}。{advice}"
+    else:
+        yield f"  结果：{_APPLIED}；与已有档案的匹配、合并和先后要到入库时才知道"
+    if flags := words.flag_words(" ".join([*batch_flags, *told.flags])):
+        yield f"  标记：{'；'.join(flags)}"
+    used = [use for use in told.uses if use.became or use.is_decisive]
+    rows = [("位置", "值", "我们的字段", "结果")]
+    unmapped = set(_unmapped_places(told))
+    for use in used:
+        is_open = (
+            clear
+            or _is_local_word(use)
+            or use.is_coded
+            or use.path.startswith("MSH")
+            or _plain(use.path) in unmapped
+        )
+        fields = "、".join(map(_field_words, dict.fromkeys(name for name, _ in use.became)))
+        results = "；".join(dict.fromkeys(text for _, text in use.became))
+        rows.append((
+            use.path, use.value if is_open else _masked(use.value), fields or "决定能否入档",
+            results if is_open or not use.became else _masked(results),
+        ))  # fmt: skip
+    if len(rows) > 1:
+        yield from _table(rows)
+    yield from _unread(told)
+
+
+def _unread(told: Explained) -> Iterator[str]:
+    door = [
+        use.path for use in told.uses if not use.became and _plain(use.path) in _DOOR and not use.is_decisive
+    ]
+    if door:
+        yield "  接收时读取：" + "，".join(f"{path} {_DOOR[_plain(path)]}" for path in door)
+    silent = [use for use in told.uses if not _is_used(use) and use.path[:3] not in told.unread_segments]
+    if silent:
+        places = list(dict.fromkeys(use.path for use in silent))
+        more = f" 等 {len(places)} 处" if len(places) > _SHOWN_UNREAD else ""
+        yield f"  没有用到的字段：{'、'.join(places[:_SHOWN_UNREAD])}{more}"
+    if told.unread_segments:
+        yield f"  没有用到的段：{'、'.join(told.unread_segments)}"
+    if told.is_cut:
+        yield "  这条消息太长，只查看了前面的值"
+
+
+def _is_local_word(use: ValueUse) -> bool:
+    """Whether it became what names a system, a type or a department: nothing of a person, and needed to set up."""
+    return bool(use.became) and all(name.endswith(_LOCAL_WORDS) for name, _ in use.became)
+
+
+def _is_used(use: ValueUse) -> bool:
+    return bool(use.became) or use.is_decisive or _plain(use.path) in _DOOR
+
+
+def _plain(path: str) -> str:
+    """`DG1[2]-3.1` as `DG1-3`: how flags and source files name places."""
+    return re.sub(r"\[\d+\]", "", path).partition(".")[0]
+
+
+def _unmapped_places(told: Explained) -> Iterator[str]:
+    for flag in told.flags:
+        name, _, place = flag.partition(":")
+        if name == "unmapped":
+            yield place.partition(".")[0]
+
+
+def _unmapped(told: Explained) -> Iterator[str]:
+    """Place and code of each that no table of the source knows; the code is a code, and needed to write the table."""
+    for place in dict.fromkeys(_unmapped_places(told)):
+        sent = [use.value for use in told.uses if _plain(use.path) == place and use.became]
+        yield f"{place} {sent[0][:20]}" if sent else place
+
+
+def _field_words(name: str) -> str:
+    known = next(
+        (word for path, word in _FIELDS.items() if name == path or name.startswith((path + ".", path + "["))),
+        "",
+    )
+    return f"{name} {known}".strip()
+
+
+def _masked(text: str) -> str:
+    """The shape of a value: how long, and where letters, digits and Chinese characters stand."""
+    return "".join(_mask(char) for char in text)
+
+
+def _mask(char: str) -> str:
+    if char.isdigit():
+        return "9"
+    if char.isascii():
+        return ("A" if char.isupper() else "a") if char.isalpha() else char
+    return "某" if char.isalpha() else char
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns under each other; a Chinese character is two columns wide."""
+    cut = [tuple(_short(text) for text in row) for row in rows]
+    widths = [max(_width(row[n]) for row in cut) for n in range(len(rows[0]))]
+    for row in cut:
+        yield (
+            "  "
+            + "  ".join(
+                text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)
+            ).rstrip()
+        )
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

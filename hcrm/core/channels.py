@@ -1,0 +1,134 @@
+"""Ways on which a source is heard beside the HL7 socket: drop folder, database view, list of the day, SOAP. Pure data.
+
+A row (of a view, a list or a flat XML payload) names its columns once, in the source's file, by a closed vocabulary.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+RowField = Literal[
+    "patient_no", "visit_no", "id_number", "name", "sex", "birth_date", "phone", "address", "region_code",
+    "encounter_class", "ward", "department", "department_name", "attending", "attending_name", "admitted_at",
+    "discharged_at", "discharge_way", "diagnosis", "diagnosis_name", "died_at", "event", "changed_at",
+]  # fmt: skip
+"""What a column of a row may mean."""
+
+RowEvent = Literal[
+    "stay", "admit", "register", "discharge", "update", "person", "cancel_admit", "cancel_discharge",
+]  # fmt: skip
+"""What a row tells; `stay` is a discharge where `discharged_at` is filled, else an admission."""
+
+_NAME = re.compile(r"[^\W\d][\w$#]{0,127}(?:\.[^\W\d][\w$#]{0,127}){0,2}")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rows(_Part):
+    """How a row is read: which column is what, and what it tells."""
+
+    columns: dict[RowField, str]
+    event: RowEvent = "stay"
+    events: dict[str, RowEvent] = Field(default_factory=dict, description="words of the column `event`")
+    patient_no_type: str = Field(
+        default="", description="PID-3.5 the number has in HL7; empty: the source's first"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Rows":
+        if "patient_no" not in self.columns:
+            raise ValueError("columns 缺少 patient_no")
+        if len(set(self.columns.values())) < len(self.columns):
+            raise ValueError("columns 中同一列用了两次")
+        if ("event" in self.columns) != bool(self.events):
+            raise ValueError("列 event 与对照表 events 要么都写，要么都不写")
+        return self
+
+
+class Folder(_Part):
+    """A folder the sender puts files into: HL7 messages, or lists where the source has `list_file`."""
+
+    path: Path
+    pattern: str = "*"
+    ready: Literal["still", "ok"] = Field(
+        default="still",
+        description="a file is whole when it stands still, or when `<name>.ok` lies beside it",
+    )
+    still_seconds: float = Field(default=5.0, ge=0)
+    every_seconds: float = Field(default=5.0, ge=1)
+    keep_days: int = Field(default=30, ge=1, description="how long taken files lie in the archive folder")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("应为绝对路径")
+        return value
+
+
+class ListFile(Rows):
+    """A list as CSV or XLSX, picked up from the folder; the first line names the columns."""
+
+    charset: str = Field(default="", description="of CSV; empty: UTF-8, else GB 18030")
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    sheet: str = Field(default="", description="of XLSX; empty: the first")
+
+    @field_validator("charset")
+    @classmethod
+    def _known_charset(cls, value: str) -> str:
+        "".encode(value or "utf-8")
+        return value
+
+
+def _plain_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("应为表或视图的名字，可带模式名")
+    return value
+
+
+class View(Rows):
+    """A read-only view of the sender's database, polled by watermark."""
+
+    url: str = Field(description="SQLAlchemy address, without a password")
+    password_env: str = Field(default="", description="environment variable that holds the password")
+    password_file: Path | None = Field(default=None, description="or a file that does")
+    name: Annotated[str, AfterValidator(_plain_name)]
+    watermark: str = Field(description="column that grows with every change: a time or a number")
+    key: tuple[str, ...] = Field(min_length=1, description="columns that tell rows with one watermark apart")
+    since: str = Field(default="", description="first watermark; empty: from the beginning")
+    every_seconds: float = Field(default=60.0, ge=1)
+    overlap: int = Field(default=300, ge=0, description="seconds (numbers: steps) read again for late rows")
+    batch: int = Field(default=500, ge=1, le=5_000)
+    statement_seconds: float = Field(default=60.0, ge=1)
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        url = urlsplit(value)
+        if not url.scheme:
+            raise ValueError("数据库地址无法识别")
+        words = [name.lower() for name, _ in parse_qsl(url.query)]
+        if url.password is not None or any("pass" in word or word == "pwd" for word in words):
+            raise ValueError("密码不写在文件里：用 password_env 或 password_file")
+        return value
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "View":
+        if self.password_env and self.password_file:
+            raise ValueError("password_env 与 password_file 只写一个")
+        return self
+
+
+class Soap(_Part):
+    """Where the message stands in the sender's envelope, and how the answer is called."""
+
+    payload: str = Field(
+        default="", description="element that holds the message; empty: the first text with MSH"
+    )
+    answer: str = Field(default="return", description="element the answer stands in")
+    rows: Rows | None = Field(default=None, description="for XML that is no HL7: paths of elements to fields")

@@ -1,0 +1,149 @@
+"""A system we send to and its local habits: `config/destinations/<name>.yaml`, read at start.
+
+Pure data, like a source: adapters build and send with it, the outbound queue names it by its code.
+"""
+
+import ssl
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hcrm.core import limits
+from hcrm.core.clock import zone_named
+from hcrm.core.errors import HcrmError
+
+Subject = Literal["follow_up"]
+"""What we are the source of and can tell: a finished follow-up. Others come with what triggers them."""
+
+
+class Tls(BaseModel):
+    """How the receiver is known, and we to it; files are PEM."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ca_file: Path = Field(description="certificates the receiver's is checked against")
+    certificate_file: Path | None = Field(
+        default=None, description="our own, where the receiver asks for one"
+    )
+    key_file: Path | None = Field(default=None, description="its private key")
+    server_name: str = Field(default="", description="name in the receiver's certificate; empty: the host")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file 与 key_file 须同时填写")
+        return self
+
+    def context(self) -> ssl.SSLContext:
+        """Read from its files; what is wrong with them is an OSError (ssl.SSLError is one)."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate_file and self.key_file:
+            context.load_cert_chain(self.certificate_file, self.key_file)
+        return context
+
+
+class Destination(BaseModel):
+    """One receiving system: where it listens, what it wants to hear and how it wants it written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    title: str = Field(min_length=1)
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65_535)
+    tls: Tls | None = None
+    wants: tuple[Subject, ...] = Field(default=("follow_up",), description="what it is told")
+    paused: bool = Field(default=False, description="messages are queued and wait")
+    version: Literal["2.4", "2.5", "2.5.1", "2.6"] = Field(default="2.5.1", description="MSH-12")
+    charset: Literal["utf-8", "gb18030"] = Field(default="utf-8", description="also written into MSH-18")
+    charset_word: str = Field(default="", description="MSH-18 where the receiver knows another word")
+    zone: str = Field(default="Asia/Shanghai", description="its wall clock; times carry the offset")
+    sending_application: str = Field(default="HCRM", min_length=1, description="MSH-3")
+    sending_facility: str = Field(default="", description="MSH-4")
+    receiving_application: str = Field(default="", description="MSH-5")
+    receiving_facility: str = Field(default="", description="MSH-6")
+    processing_id: Literal["P", "T", "D"] = Field(default="P", description="MSH-11")
+    ack_mode: Literal["original", "enhanced"] = Field(
+        default="original", description="enhanced: MSH-15 AL, MSH-16 NE; both answers are understood in both"
+    )
+    authorities: tuple[str, ...] = Field(
+        default=(), description="record numbers of these authorities only, in this order; empty: all"
+    )
+    connect_seconds: float = Field(default=10.0, gt=0, le=limits.OUTBOUND_MAX_WAIT_SECONDS)
+    answer_seconds: float = Field(default=30.0, gt=0, le=limits.OUTBOUND_MAX_WAIT_SECONDS)
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        zone_named(value)
+        return value
+
+    @field_validator(
+        "charset_word",
+        "sending_application",
+        "sending_facility",
+        "receiving_application",
+        "receiving_facility",
+    )
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable() or set(value) & set("|^~\\&"):
+            raise ValueError("只能用 ASCII 字符，且不含 | ^ ~ \\ &")
+        return value
+
+    @cached_property
+    def zoneinfo(self) -> ZoneInfo:
+        """The receiver's wall clock."""
+        return zone_named(self.zone)
+
+
+class Destinations:
+    """Every configured destination by its code."""
+
+    def __init__(self, destinations: list[Destination] | None = None) -> None:
+        self.by_code = {each.code: each for each in destinations or ()}
+
+    def __iter__(self) -> Iterator[Destination]:
+        return iter(self.by_code.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.by_code)
+
+    def wanting(self, subject: Subject) -> list[Destination]:
+        """Those that are told of this, paused ones too: what they miss meanwhile waits for them."""
+        return [each for each in self if subject in each.wants]
+
+
+def load_destinations(directory: Path) -> Destinations:
+    """Read every `*.yaml`; a mistake stops the start with file and field named. No folder: nobody is told anything."""
+    found: dict[str, Destination] = {}
+    for path in sorted(directory.glob("*.yaml")):
+        try:
+            destination = Destination.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
+            if destination.tls:
+                destination.tls.context()
+        except (ValidationError, yaml.YAMLError, UnicodeDecodeError, OSError, HcrmError) as error:
+            raise HcrmError(
+                "destination.invalid", f"发送目标 {path.name} 有误：{_first_line(error)}"
+            ) from error
+        if destination.code in found:
+            raise HcrmError(
+                "destination.invalid", f"发送目标 {path.name} 有误：代码 {destination.code} 已用过"
+            )
+        found[destination.code] = destination
+    return Destinations(list(found.values()))
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))} {first['msg']}"
+    if isinstance(error, OSError):
+        return f"tls 证书或密钥文件无法读取（{type(error).__name__}）"
+    return str(error).splitlines()[0]

@@ -1,0 +1,373 @@
+"""Drop folders: taken whole, stored, then archived; nothing lost or doubled by crashes, second workers or bad files."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from adapters.his.drop_folder import DropFolder, Taken
+from hcrm.app.collector import Collector
+from hcrm.core.actor import system_actor
+from hcrm.core.errors import HcrmError
+from hcrm.core.sources import Source, Sources
+from hcrm.core.work import open_work
+from hcrm.inbox.cursor_models import SourceCursor
+from hcrm.inbox.intake import StoreUnavailable, store_now
+from tests.support.listener import adt, refusals, stored
+
+COLUMNS = {"patient_no": "病人ID", "visit_no": "住院号", "name": "姓名", "discharged_at": "出院时间"}
+NAMES = list(COLUMNS.values())
+ROWS = [["100", "V1", "张三", datetime(2026, 11, 21, 10, 30)], ["101", "V2", "李四", datetime(2026, 11, 21, 11, 0)]]
+
+
+@pytest.fixture
+def drop(tmp_path) -> Path:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+def source_of(drop: Path, *, rows=COLUMNS, **settings) -> Source:
+    folder = {"path": str(drop), "still_seconds": 0, **settings}
+    return Source.model_validate(
+        {"code": "his_files", "title": "HIS", "folder": folder, "list_file": {"columns": rows} if rows else None}
+    )
+
+
+def sources_of(source: Source) -> Sources:
+    return Sources([Source(code="default", title="default"), source])
+
+
+class Taker:
+    """A process that takes files in."""
+
+    def __init__(self, database, clock, source) -> None:
+        self.folder = DropFolder(source, sources_of(source))
+        self._database, self._clock = database, clock
+        self.taken: list[Taken] = []
+
+    def __call__(self, store=None) -> list[Taken]:
+        self.taken = []
+        self.folder.take_all(
+            store or (lambda items: store_now(self._database, items)), self._clock.now, self.taken.append
+        )
+        return self.taken
+
+
+@pytest.fixture
+def take(database, clock, drop) -> Taker:
+    return Taker(database, clock, source_of(drop))
+
+
+def csv_text(*lines) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# ── HL7 files ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        adt("1") + adt("2"),
+        (adt("1") + adt("2")).replace(b"\r", b"\r\n"),
+        b"\x0b" + adt("1") + b"\x1c\r\x0b" + adt("2") + b"\x1c\r",
+        b"FHS|^~\\&\rBHS|^~\\&\r" + adt("1") + adt("2") + b"BTS|2\rFTS|1\r",
+    ],
+)
+def test_a_file_of_messages_is_stored_then_archived_by_day(take, database, drop, content):
+    (drop / "a.hl7").write_bytes(content)
+
+    assert take() == [Taken(2, 2)]
+    assert stored(database) == [("1", ""), ("2", "")]
+    assert names(drop) == ["_archive/20261122/a.hl7"]
+    assert take() == []
+
+
+def test_the_same_file_again_is_the_same_messages_and_overwrites_no_archive(take, database, drop):
+    for _ in range(2):
+        (drop / "a.hl7").write_bytes(adt("1"))
+        take()
+    assert take.taken == [Taken(1, 0)]
+    assert stored(database) == [("1", "")]
+    assert names(drop) == ["_archive/20261122/a-2.hl7", "_archive/20261122/a.hl7"]
+
+
+def test_files_are_taken_in_the_order_they_were_written(take, database, drop):
+    for n, name in enumerate(["z", "a", "m"]):
+        (drop / f"{name}.hl7").write_bytes(adt(str(n)))
+        os.utime(drop / f"{name}.hl7", ns=(n * 10**9, n * 10**9))
+    take()
+    assert [control_id for control_id, _ in stored(database)] == ["0", "1", "2"]
+
+
+# ── when a file is whole ────────────────────────────────────────────────────
+
+
+def test_a_file_that_still_grows_is_left(database, clock, drop):
+    take = Taker(database, clock, source_of(drop, still_seconds=5))
+    (drop / "a.hl7").write_bytes(adt("1")[:20])
+    assert take() == []
+    clock.move(seconds=4)
+    (drop / "a.hl7").write_bytes(adt("1"))
+    assert take() == []
+    clock.move(seconds=4)
+    assert take() == []  # not still for five seconds yet
+    clock.move(seconds=1)
+    assert take() == [Taken(1, 1)]
+    assert stored(database) == [("1", "")]
+
+
+def test_a_file_waits_for_its_ok(database, clock, drop):
+    take = Taker(database, clock, source_of(drop, ready="ok"))
+    (drop / "a.hl7").write_bytes(adt("1"))
+    clock.move(hours=1)
+    assert take() == []
+    (drop / "a.hl7.ok").touch()
+    assert take() == [Taken(1, 1)]
+    assert names(drop) == ["_archive/20261122/a.hl7"]
+
+
+def test_what_is_being_written_under_another_name_is_left_and_so_is_what_is_no_file(take, database, drop):
+    for name in ("a.hl7.tmp", "b.part", ".c.hl7", "d.filepart"):
+        (drop / name).write_bytes(adt("1"))
+    (drop / "folder").mkdir()
+    os.mkfifo(drop / "pipe")
+    (drop / "link").symlink_to("/etc/hostname")
+
+    assert take() == []
+    assert stored(database) == []
+
+
+def test_only_files_of_the_pattern_are_taken(database, clock, drop):
+    take = Taker(database, clock, source_of(drop, pattern="*.hl7"))
+    (drop / "a.hl7").write_bytes(adt("1"))
+    (drop / "notes.docx").write_bytes(b"x")
+    assert take() == [Taken(1, 1)]
+    assert (drop / "notes.docx").exists()
+
+
+# ── lists ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-8", "gb18030"])
+def test_a_list_as_csv_is_a_message_a_row(take, database, drop, charset):
+    (drop / "出院.csv").write_text(csv_text(["出院日报"], ["科室", *NAMES], *(["内科", *row] for row in ROWS), []), encoding=charset)
+
+    assert take() == [Taken(2, 2)]
+    assert len(stored(database)) == 2
+
+
+def test_a_list_as_xlsx_holds_the_same_messages_as_the_csv(take, database, drop):
+    book = openpyxl.Workbook()
+    for line in (["出院日报"], NAMES, *ROWS):
+        book.active.append(line)
+    book.save(drop / "a.xlsx")
+    assert take() == [Taken(2, 2)]
+
+    lines = [[*row[:3], row[3].isoformat()] for row in ROWS]
+    (drop / "a.csv").write_text(csv_text(NAMES, *lines), encoding="utf-8")
+    assert take() == [Taken(2, 0)]
+    assert len(stored(database)) == 2
+
+
+def test_the_next_days_list_holds_only_what_is_new(take, database, drop):
+    (drop / "1.csv").write_text(csv_text(NAMES, ROWS[0]), encoding="utf-8")
+    take()
+    (drop / "2.csv").write_text(csv_text(NAMES, *ROWS), encoding="utf-8")
+    assert take() == [Taken(2, 1)]
+
+
+# ── bad files ───────────────────────────────────────────────────────────────
+
+
+def zip_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed, packed.open("xl/worksheets/sheet1.xml", "w") as sheet:
+        for _ in range(80):
+            sheet.write(b"0" * 1024**2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", csv_text(["病人ID", "姓名"], ["1", "张三"]).encode(), "columns"),
+        ("a.csv", b"\xff\xff\xff", "charset"),
+        ("a.csv", b"", "empty"),
+        ("a.xlsx", b"PK\x03\x04 no zip", "unreadable"),
+        ("a.xls", b"no sheet", "unreadable"),
+        ("a.xlsx", zip_bomb, "oversize"),
+        ("a.hl7", b"hello", "refused"),
+        ("a.hl7", adt("1") + adt("", body="PID|1||2"), "refused"),
+        ("a.hl7", adt("1") + b"x" * (4 * 1024 * 1024), "oversize"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_taken_in_lies_in_the_error_folder_with_its_reason(
+    take, drop, name, content, reason
+):
+    if callable(content):
+        content(drop / name)
+    else:
+        (drop / name).write_bytes(content)
+    (drop / "b.hl7").write_bytes(adt("9"))
+
+    found = take()
+    assert [taken.reason for taken in found] in ([reason, ""], ["", reason])  # the neighbour is not lost
+    assert f"_error/20261122-{name}" in names(drop)
+    text = (drop / "_error" / f"20261122-{name}.reason.txt").read_text(encoding="utf-8")
+    assert "张三" not in text
+    assert text.strip()
+    if reason == "columns":
+        assert "住院号、出院时间" in text
+
+
+def test_the_good_messages_of_a_file_with_a_bad_one_are_stored(take, database, drop):
+    (drop / "a.hl7").write_bytes(adt("1") + adt("", body="PID|1||2"))
+    assert take() == [Taken(2, 1, "refused")]
+    assert (stored(database), refusals(database)) == ([("1", "")], ["header"])
+
+
+def test_a_list_without_a_description_of_its_columns_is_not_guessed(database, clock, drop):
+    take = Taker(database, clock, source_of(drop, rows=None))
+    (drop / "a.csv").write_text(csv_text(NAMES, *ROWS), encoding="utf-8")
+    assert [taken.reason for taken in take()] == ["no_list"]
+
+
+def test_old_days_of_the_archive_go_and_nothing_else(take, drop):
+    for name in ("20261001", "20261121", "keep"):
+        (drop / "_archive" / name).mkdir(parents=True)
+    take()
+    assert sorted(path.name for path in (drop / "_archive").iterdir()) == ["20261121", "keep"]
+
+
+# ── crashes and second workers ──────────────────────────────────────────────
+
+
+def test_while_the_store_is_away_the_file_stays_and_is_taken_later(take, database, drop):
+    (drop / "a.hl7").write_bytes(adt("1"))
+
+    def away(_items):
+        raise StoreUnavailable
+
+    with pytest.raises(StoreUnavailable):
+        take(away)
+    assert names(drop) == ["_work/a.hl7"]
+    assert take.folder.has_left_over()
+    assert take() == [Taken(1, 1)]
+    assert names(drop) == ["_archive/20261122/a.hl7"]
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from hcrm.core.clock import SystemClock
+from hcrm.core.db import Database
+from hcrm.inbox.intake import store_now
+from tests.adapters.his.test_drop_folder import DropFolder, source_of, sources_of
+from tests.support.listener import make_keys
+
+database = Database(sys.argv[1], make_keys(Path(sys.argv[2])))
+source = source_of(Path(sys.argv[3]))
+DropFolder(source, sources_of(source)).take_all(lambda items: store_now(database, items), SystemClock().now, print)
+"""
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit_before_ack"])
+def test_a_process_killed_on_the_way_loses_nothing_and_doubles_nothing(
+    database, database_url, clock, drop, tmp_path, point
+):
+    keys = tmp_path / "keys"
+    keys.write_text('{"data": "' + bytes(range(32)).hex() + '"}')
+    for n in range(3):
+        (drop / f"{n}.hl7").write_bytes(adt(str(n)))
+    command = [sys.executable, "-c", PROGRAM, database_url, str(keys), str(drop)]
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    for nth in (1, 2, 1):
+        done = subprocess.run(
+            command, env={**environment, "HCRM_FAULT": f"{point}:{nth}"}, cwd=root, capture_output=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    subprocess.run(command, env=environment, cwd=root, check=True, capture_output=True)
+
+    assert sorted(control_id for control_id, _ in stored(database)) == ["0", "1", "2"]
+    assert len(names(drop)) == 3
+    assert all(name.startswith("_archive/") for name in names(drop))
+
+
+def test_two_workers_never_take_one_file(database, clock, drop):
+    for n in range(40):
+        (drop / f"{n}.hl7").write_bytes(adt(str(n)))
+    takers = [Taker(database, clock, source_of(drop)) for _ in range(3)]
+    threads = [threading.Thread(target=taker) for taker in takers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(stored(database)) == 40
+    assert sum(taken.new for taker in takers for taken in taker.taken) == 40
+    assert len(names(drop)) == 40
+
+
+def test_the_collector_takes_in_and_says_how_it_went(database, clock, drop):
+    source = source_of(drop)
+    collector = Collector(database, sources_of(source), clock)
+    (channel,) = collector.channels
+    assert channel.is_idle()
+    (drop / "a.hl7").write_bytes(adt("1"))
+    (drop / "b.csv").write_text(csv_text(NAMES, *ROWS), encoding="utf-8")
+    assert not channel.is_idle()
+    assert collector.turn(channel)
+    with open_work(database, actor=system_actor("test"), clock=clock, write=False) as work:
+        cursor = work.one(SourceCursor)
+    assert (cursor.source, cursor.channel, cursor.rows_last, cursor.rows_total) == ("his_files", "folder", 3, 3)
+    assert cursor.last_error is None
+
+
+def test_a_folder_that_is_away_is_told_and_tried_again(database, clock, drop):
+    source = source_of(drop / "gone")
+    collector = Collector(database, sources_of(source), clock)
+    (channel,) = collector.channels
+    for expected in ("FileNotFoundError", None):
+        assert not channel.is_idle() or expected is None
+        collector.turn(channel)
+        with open_work(database, actor=system_actor("test"), clock=clock, write=False) as work:
+            assert work.one(SourceCursor).last_error == expected
+        (drop / "gone").mkdir(exist_ok=True)
+        clock.move(seconds=5)
+
+
+def test_a_collector_in_its_threads_goes_on_until_it_is_told_to_stop(database, clock, drop):
+    source = source_of(drop, every_seconds=1)
+    stop = threading.Event()
+    Collector(database, sources_of(source), clock).run(stop)
+    for n in range(2):
+        (drop / f"{n}.hl7").write_bytes(adt(str(n)))
+        deadline = datetime.now() + timedelta(seconds=15)
+        while len(stored(database)) <= n and datetime.now() < deadline:
+            stop.wait(0.1)
+    stop.set()
+    assert [control_id for control_id, _ in stored(database)] == ["0", "1"]
+
+
+def test_a_list_needs_a_folder():
+    with pytest.raises(ValueError, match="folder"):
+        Source.model_validate({"code": "a", "title": "a", "list_file": {"columns": {"patient_no": "a"}}})
+    with pytest.raises(ValueError, match="绝对路径"):
+        source_of(Path("relative"))
+    assert HcrmError is not None

@@ -1,0 +1,402 @@
+"""The ADT truth table: older merges, accounts and visits, links, new numbers, newborns, swapped beds, deletion."""
+
+import pytest
+
+from hcrm.archive.models import Patient, PatientIdentifier, PatientLink, PatientMerge
+from hcrm.archive.terms import LinkKind
+from hcrm.archive.unmerge import undo_merge
+from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.audit.models import AuditEvent
+from hcrm.centre.models import Instruction
+from hcrm.core.work import open_work
+from hcrm.inbox.models import ApplicationState
+from tests.support.adt import ABSENT, adt, moment
+from tests.support.hospital import ACTOR
+from tests.support.truth_table import ISSUED, STAY, WITHDRAWN, evening, hospital, hospital_with_ties
+
+__all__ = ["evening", "hospital", "hospital_with_ties"]
+
+WOMAN = {"name": "李^四", "dob": "19550102", "sex": "F"}
+OF_WOMAN = adt("A01", c=2, p=200, v="V2", phone="13812345678", m="10:30", **WOMAN)
+BOTH = (*STAY, OF_WOMAN)
+
+
+def second(p: int, v: str, loc: str, **fields: str) -> list[str]:
+    """The second PID and PV1 of a message about two."""
+    name, dob, sex = (fields.get(key, "") for key in ("name", "dob", "sex"))
+    pid = f"PID|2||{p}^^^H1^MR||{name}||{dob}|{sex}"
+    return [pid, f"PV1|2|I|{loc}{'|' * 16}{v}"] if v else [pid]
+
+
+# ── older forms of a merge ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("event", ["A18", "A30", "A34"])
+def test_b34_an_older_form_of_merging_does_the_same(hospital, event):
+    hospital.receive(*BOTH, adt(event, c=5, p=200, mrg=100, m="16:00", **WOMAN))
+
+    survivor = hospital.patient(200)
+    assert hospital.patient(100).id == survivor.id
+    assert {row.patient_id for row in hospital.all(Encounter)} == {survivor.id}
+    assert {row.patient_id for row in hospital.all(Instruction)} == {survivor.id}
+
+
+# ── accounts and visits ─────────────────────────────────────────────────────
+
+
+def test_b35_merged_accounts_leave_patients_and_visits_as_they_are(hospital):
+    hospital.receive(
+        adt("A01", c=1, PID_18="AC1", o="10:00"),
+        adt("A35", c=2, PID_18="AC2", mrg="100^^^H1^MR||AC1", m="11:00"),
+    )
+
+    assert hospital.count(Encounter) == hospital.count(Patient) == 1
+    assert hospital.visit("V1").account_no == "AC2"
+
+
+def test_b35_of_two_visits_merged_one_stays_with_everything_of_both(hospital):
+    hospital.receive(
+        adt("A04", c=1, v="V1", cls="E", o="09:00", m="09:00", segments=["DG1|1||I10^高血压"]),
+        adt("A01", c=2, v="V2", o="10:00", segments=["DG1|1||I63^脑梗死"]),
+        adt("A42", c=3, v="V2", mrg="100^^^H1^MR||||V1", m="11:00"),
+    )
+
+    stays = hospital.visit("V2")
+    assert hospital.visit("V1").merged_into_id == stays.id
+    assert hospital.visit("V1").status is EncounterStatus.CANCELLED
+    assert (stays.status, stays.admitted_at) == (EncounterStatus.IN_PROGRESS, moment("09:00"))
+    assert hospital.diagnoses("V2") == ["I63 脑梗死"]
+    assert hospital.count(Patient) == 1
+
+
+def test_b35_what_is_told_of_the_merged_visit_later_counts_for_the_other(hospital):
+    hospital.receive(
+        adt("A04", c=1, v="V1", cls="E", o="09:00", m="09:00"),
+        adt("A01", c=2, v="V2", o="10:00"),
+        adt("A42", c=3, v="V2", mrg="100^^^H1^MR||||V1", m="11:00"),
+        adt("A03", c=4, v="V1", o="12:00"),
+    )
+
+    assert hospital.visit("V2").status is EncounterStatus.FINISHED
+    assert set(hospital.instructions("V2")) == {ISSUED}
+
+
+def test_b35_two_finished_visits_merged_leave_one_follow_up(hospital):
+    hospital.receive(
+        *STAY,
+        adt("A01", c=4, v="V2", o="13:00"),
+        adt("A03", c=5, v="V2", o="14:00"),
+        adt("A42", c=6, v="V2", mrg="100^^^H1^MR||||V1", m="15:00"),
+    )
+
+    states = hospital.instructions("V2")
+    assert 2 * states.count(ISSUED) == 2 * states.count(WITHDRAWN) == len(states) > 0
+    assert hospital.instructions("V1") == []
+
+
+@pytest.mark.parametrize("known", ["V1", "V2", ""])
+def test_b35_a_merge_of_visits_that_came_before_them_counts(hospital, known):
+    opening = {
+        "V1": adt("A04", c=1, v="V1", cls="E", o="09:00", m="09:00"),
+        "V2": adt("A01", c=2, v="V2", o="10:00"),
+    }
+    first = [opening.pop(known)] if known else []
+    hospital.receive(*first, adt("A42", c=3, v="V2", mrg="100^^^H1^MR||||V1", m="11:00"), *opening.values())
+
+    assert hospital.visit("V1").merged_into_id == hospital.visit("V2").id
+    assert hospital.visit("V2").admitted_at == moment("09:00")
+    assert {state for state, _ in hospital.outcomes()} == {ApplicationState.APPLIED}
+
+
+def test_b38_a_visit_moves_to_the_patient_it_belongs_to(hospital):
+    move = adt("A45", c=5, p=200, v="V1", mrg="100^^^H1^MR||||V1", m="16:00", **WOMAN)
+    hospital.receive(*BOTH, move)
+
+    owner = hospital.patient(200)
+    assert hospital.visit("V1").patient_id == owner.id
+    assert {row.patient_id for row in hospital.all(Instruction)} == {owner.id}
+    assert hospital.patient(100).id != owner.id
+    assert hospital.patient(100).merged_into_id is None
+    assert hospital.patient(100).name == "张三"
+
+
+def test_b38_a_visit_moves_though_the_message_came_before_it(hospital):
+    move = adt("A45", c=5, p=200, v="V1", mrg="100^^^H1^MR||||V1", m="16:00", **WOMAN)
+    hospital.receive(OF_WOMAN, move)
+    assert hospital.application().state is ApplicationState.HELD
+
+    hospital.receive(*STAY)
+    assert hospital.visit("V1").patient_id == hospital.patient(200).id
+    assert hospital.visit("V1").status is EncounterStatus.FINISHED
+    assert {row.patient_id for row in hospital.all(Instruction)} == {hospital.patient(200).id}
+
+
+def test_b38_an_older_word_under_the_former_patient_still_counts_for_the_visit(hospital):
+    move = adt("A45", c=5, p=200, v="V1", mrg="100^^^H1^MR||||V1", m="16:00", **WOMAN)
+    hospital.receive(adt("A01", c=1, o="10:00"), OF_WOMAN, move, adt("A03", c=3, o="12:00"))
+
+    assert hospital.visit("V1").status is EncounterStatus.FINISHED
+    assert hospital.visit("V1").patient_id == hospital.patient(200).id
+
+
+def test_b38_every_visit_of_a_moved_account_moves(hospital):
+    hospital.receive(
+        adt("A01", c=1, v="V1", PID_18="AC1", o="10:00"),
+        adt("A04", c=2, v="V3", PID_18="AC1", cls="O", o="10:10"),
+        adt("A04", c=3, v="V4", PID_18="AC9", cls="O", o="10:20"),
+        OF_WOMAN,
+        adt("A44", c=5, p=200, PID_18="AC1", mrg="100^^^H1^MR||AC1", m="16:00", **WOMAN),
+    )
+
+    owners = {number: hospital.visit(number).patient_id for number in ("V1", "V3", "V4")}
+    assert owners["V1"] == owners["V3"] == hospital.patient(200).id
+    assert owners["V4"] == hospital.patient(100).id
+
+
+def test_b38_a_visit_of_a_third_patient_is_not_moved(hospital):
+    hospital.receive(
+        *BOTH, adt("A45", c=5, p=100, v="V2", mrg="300^^^H1^MR||||V2", m="16:00"),
+    )  # fmt: skip
+
+    assert (hospital.application().state, hospital.application().reason) == (
+        ApplicationState.PARKED, "visit_of_other_patient")  # fmt: skip
+    assert hospital.visit("V2").patient_id == hospital.patient(200).id
+
+
+# ── numbers ─────────────────────────────────────────────────────────────────
+
+
+def test_b39_a_free_number_is_taken_and_the_old_one_goes_on_finding_the_patient(hospital):
+    hospital.receive(*STAY, adt("A47", c=5, p=101, mrg=100, m="16:00"))
+
+    patient = hospital.patient(101)
+    assert hospital.patient(100).id == patient.id
+    assert hospital.visit("V1").patient_id == patient.id
+    (old,) = hospital.all(PatientIdentifier, PatientIdentifier.value == "100")
+    assert (old.replaced_at is not None, old.retired_at, old.ended_at) == (True, None, None)
+
+
+def test_b39_a_message_under_the_old_number_is_not_late(hospital):
+    hospital.receive(
+        *STAY,
+        adt("A47", c=5, p=101, mrg=100, m="16:00"),
+        adt("A08", c=6, p=100, phone="13800000000", m="17:00"),
+    )
+
+    assert hospital.application().flags == ""
+    assert hospital.phones(101) == ["+8613800000000"]
+
+
+def test_b39_a_number_of_somebody_else_is_not_taken(hospital):
+    hospital.receive(*BOTH, adt("A47", c=5, p=200, mrg=100, m="16:00", **WOMAN))
+
+    assert (hospital.application().state, hospital.application().reason) == (
+        ApplicationState.PARKED, "number_taken")  # fmt: skip
+    assert hospital.patient(100).name == "张三"
+
+
+def test_b39_a_new_number_told_before_the_old_one_was_used_finds_one_patient(hospital):
+    hospital.receive(adt("A47", c=5, p=101, mrg=100, m="16:00"), *STAY)
+
+    assert hospital.count(Patient) == 1
+    assert hospital.visit("V1").patient_id == hospital.patient(101).id
+
+
+# ── links, and merges undone ────────────────────────────────────────────────
+
+LINK = adt("A24", c=5, p=100, m="16:00", segments=second(200, "", "", **WOMAN))
+UNLINK = adt("A37", c=6, p=100, m="17:00", segments=second(200, "", "", **WOMAN))
+
+
+def live_links(hospital):
+    return [row.kind for row in hospital.all(PatientLink, PatientLink.ended_at.is_(None))]
+
+
+def test_b40_a_link_is_a_row_and_nothing_moves(hospital):
+    hospital.receive(*BOTH, LINK)
+
+    assert live_links(hospital) == [LinkKind.SAME_PERSON]
+    assert hospital.visit("V1").patient_id == hospital.patient(100).id != hospital.patient(200).id
+
+    hospital.receive(UNLINK)
+    assert live_links(hospital) == [LinkKind.APART]
+    assert hospital.patient(100).merged_into_id is None
+
+
+def test_b40_an_unlink_that_overtakes_its_link_stands(hospital):
+    hospital.receive(*BOTH, UNLINK, LINK)
+
+    assert live_links(hospital) == [LinkKind.APART]
+
+
+MERGE = adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN)
+PART = adt("A37", c=6, p=100, m="17:00", segments=second(200, "", "", **WOMAN))
+
+
+def test_b41_parted_again_each_has_what_was_its_own(hospital):
+    hospital.receive(*BOTH)
+    before = {number: hospital.patient(number).id for number in (100, 200)}
+    hospital.receive(MERGE, PART)
+
+    assert {number: hospital.patient(number).id for number in (100, 200)} == before
+    assert hospital.patient(100).merged_into_id is None
+    assert hospital.visit("V1").patient_id == before[100]
+    assert {row.patient_id for row in hospital.all(Instruction)} == {before[100]}
+    assert hospital.phones(100) == ["+8613912345678"]
+    assert hospital.phones(200) == ["+8613812345678"]
+    (merge,) = hospital.all(PatientMerge)
+    assert (merge.undone_at is not None, merge.left) == (True, None)
+
+
+def test_b41_what_the_survivor_was_told_since_stays_with_them(hospital):
+    told = adt("A31", c=7, p=200, m="16:30", phone="13912345678", **WOMAN)  # the other's number too
+    hospital.receive(*BOTH, MERGE, told, PART)
+
+    assert hospital.phones(100) == hospital.phones(200) == ["+8613912345678"]
+
+
+def test_b41_what_came_meanwhile_stays_and_is_listed_for_a_person(hospital):
+    hospital.receive(
+        *BOTH,
+        MERGE,
+        adt("A01", c=7, p=100, v="V7", m="16:30"),
+        adt("A01", c=8, p=200, v="V8", m="16:35", **WOMAN),
+        adt("A08", c=9, p=100, v="V1", loc="W5^1^1", m="16:40"),
+    )
+    hospital.receive(PART)
+
+    (merge,) = hospital.all(PatientMerge)
+    assert merge.left == {"encounter": [hospital.visit("V8").id]}
+    assert hospital.visit("V8").patient_id == hospital.patient(200).id
+    # What was his before, and what was told under his own number since, goes back.
+    assert {hospital.visit(number).patient_id for number in ("V1", "V7")} == {hospital.patient(100).id}
+    assert hospital.visit("V1").location == "W5-1-1"
+
+
+def test_b41_a_person_parts_them_and_the_merge_told_again_does_not_stand(hospital):
+    hospital.receive(*BOTH, MERGE)
+    (merge,) = hospital.all(PatientMerge)
+    with open_work(hospital.database, actor=ACTOR, clock=hospital.clock) as work:
+        assert undo_merge(work, merge_id=merge.id, source="people") is None
+
+    assert hospital.patient(100).id != hospital.patient(200).id
+    hospital.replay()
+    assert hospital.patient(100).id != hospital.patient(200).id
+    assert hospital.application(4).flags == "told_apart"
+
+
+def test_b41_a_merge_that_went_further_is_not_undone_first(hospital):
+    hospital.receive(
+        *BOTH,
+        adt("A01", c=3, p=300, v="V3", name="王^五", dob="19700101", m="10:40"),
+        MERGE,
+        adt("A40", c=9, p=300, mrg=200, m="16:30", name="王^五", dob="19700101"),
+        PART,
+    )
+
+    assert (hospital.application().state, hospital.application().reason) == (
+        ApplicationState.PARKED, "merged_further")  # fmt: skip
+    assert hospital.patient(100).id == hospital.patient(300).id
+
+
+# ── newborns ────────────────────────────────────────────────────────────────
+
+
+def newborn(c: int, p: int, v: str) -> bytes:
+    child = {"name": "张三之子", "dob": "20261122", "sex": "M", "phone": "13912345678"}
+    return adt("A01", c=c, p=p, v=v, m=f"11:0{c}", PID_21="100^^^H1^MR", PID_24="Y", **child)
+
+
+def test_b45_newborn_twins_are_two_patients_with_a_mother(hospital):
+    hospital.receive(adt("A01", c=1, name="张^三", sex="F"), newborn(2, 300, "V3"), newborn(3, 301, "V4"))
+
+    mother = hospital.patient(100)
+    twins = {hospital.patient(300).id, hospital.patient(301).id}
+    assert len(twins) == 2
+    assert mother.id not in twins
+    links = hospital.all(PatientLink)
+    assert {(row.patient_id, row.other_id, row.kind) for row in links} == {
+        (child, mother.id, LinkKind.MOTHER) for child in twins}  # fmt: skip
+
+
+def test_b45_a_mother_who_is_heard_of_later_is_the_same_one(hospital):
+    hospital.receive(newborn(2, 300, "V3"), adt("A01", c=1, p=100, name="张^三", sex="F", dob="19950101"))
+
+    (link,) = hospital.all(PatientLink)
+    assert link.other_id == hospital.patient(100).id
+    assert hospital.patient(100).name == "张三"
+    assert hospital.count(Patient) == 2
+
+
+# ── two at once ─────────────────────────────────────────────────────────────
+
+SWAP = adt(
+    "A17", c=5, p=100, v="V1", loc="W2^202^2", o="12:00", segments=second(200, "V2", "W1^101^1", **WOMAN)
+)
+MEN = (
+    adt("A01", c=1, p=100, v="V1", loc="W1^101^1", o="10:00"),
+    adt("A01", c=2, p=200, v="V2", loc="W2^202^2", o="10:30", **WOMAN),
+)
+
+
+def test_b46_two_patients_change_beds(hospital):
+    hospital.receive(*MEN, SWAP)
+
+    assert hospital.visit("V1").location == "W2-202-2"
+    assert hospital.visit("V2").location == "W1-101-1"
+
+
+def test_b46_or_neither_does(hospital):
+    hospital.receive(MEN[0], SWAP)
+    assert hospital.application().state is ApplicationState.HELD
+    assert hospital.visit("V1").location == "W1-101-1"
+
+    hospital.receive(MEN[1])
+    assert hospital.visit("V1").location == "W2-202-2"
+    assert hospital.visit("V2").location == "W1-101-1"
+    assert hospital.application(2).state is ApplicationState.APPLIED
+
+
+def test_b46_a_stranger_under_one_of_the_numbers_stops_both(hospital):
+    stranger = second(200, "V2", "W1^101^1", name="赵^六", dob="20010101", sex="M")
+    hospital.receive(*MEN, adt("A17", c=5, p=100, v="V1", loc="W2^202^2", o="12:00", segments=stranger))
+
+    assert hospital.application().reason == "identity_conflict"
+    assert hospital.visit("V1").location == "W1-101-1"
+
+
+# ── deleted ─────────────────────────────────────────────────────────────────
+
+
+def test_b47_a_deleted_visit_is_cancelled_and_a_deleted_patient_hidden_and_both_stay_on_record(hospital):
+    hospital.receive(*STAY, adt("A23", c=5, v="V1", m="16:00"))
+    assert hospital.visit("V1").status is EncounterStatus.CANCELLED
+    assert set(hospital.instructions("V1")) == {WITHDRAWN}
+
+    hospital.receive(adt("A29", c=6, m="17:00"))
+    patient = hospital.patient(100)
+    assert (patient.is_nullified, patient.name) == (True, "张三")
+    assert hospital.count(AuditEvent) > 0
+
+
+def test_b47_work_for_a_deleted_patient_is_taken_back_and_comes_again_with_them(hospital):
+    hospital.receive(*STAY, adt("A29", c=6, m="17:00"))
+    assert set(hospital.instructions("V1")) == {WITHDRAWN}
+
+    hospital.receive(adt("A08", c=7, m="18:00"))
+    assert not hospital.patient(100).is_nullified
+    assert set(hospital.instructions("V1")) == {ISSUED}
+
+
+def test_b47_a_deletion_that_overtakes_what_it_deletes_stands(hospital):
+    hospital.receive(adt("A29", c=6, m="17:00"), *STAY)
+
+    assert hospital.patient(100).is_nullified
+    assert hospital.visit("V1").status is EncounterStatus.FINISHED
+    assert hospital.instructions("V1") == []
+
+
+def test_a_pair_without_its_second_patient_is_parked_with_the_place(hospital):
+    hospital.receive(adt("A24", c=1, m="10:00"), adt("A17", c=2, v="V1", loc=ABSENT, m="10:10"))
+
+    assert [reason for _, reason in hospital.outcomes()] == ["no_second_pid", "no_second_pid"]

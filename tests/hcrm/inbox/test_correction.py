@@ -1,0 +1,216 @@
+"""A corrected copy: checked, stored as a message of its own, the original kept as it was and left alone."""
+
+import re
+
+import pytest
+
+from adapters.his.outline import Hl7Outline
+from hcrm.audit.models import AuditEvent, AuditOutcome
+from hcrm.inbox import words
+from hcrm.inbox.console_models import MessageCorrection
+from hcrm.inbox.models import ApplicationState
+from tests.support.adt import adt
+from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
+from tests.support.hospital import Hospital
+
+__all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings"]
+BAD, GOOD = "20260230120000", "20261122113000"
+
+
+@pytest.fixture
+def hospital(database, clock):
+    with Hospital(database, clock) as hospital:
+        yield hospital
+
+
+@pytest.fixture
+def clerk(hospital, browser_of, make_person):
+    """Somebody of the service centre before a parked discharge."""
+    hospital.receive(adt("A01", c=1), adt("A03", c=2, PV1_45=BAD))
+    make_person("wang")
+    return browser_of("wang")
+
+
+def text_of(browser, seq: int) -> str:
+    page = browser.get(f"/interface/messages/{seq}/correct").text
+    found = re.search(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL)
+    assert found, page
+    return found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"')
+
+
+def send(browser, seq: int, text: str, *, step: str = "send", reason: str = "日期写错"):
+    return browser.post(f"/interface/messages/{seq}/correct", {"text": text, "reason": reason, "step": step})
+
+
+def test_a_correction_is_shown_before_it_is_sent_and_then_goes_its_way(hospital, clerk):
+    text = text_of(clerk, 2).replace(BAD, GOOD)
+
+    check = send(clerk, 2, text, step="check").text
+    assert f"<del>{BAD}</del>" in check
+    assert f"<ins>{GOOD}</ins>" in check
+    assert "出院时间" in check
+    assert len(hospital.messages()) == 2
+
+    assert send(clerk, 2, text).location == "/interface/messages/3"
+    hospital.settle()
+    original, copy = hospital.messages()[1:]
+    assert (original.raw, hospital.application(2).state) != (copy.raw, ApplicationState.APPLIED)
+    assert hospital.outcomes()[1:] == [
+        (ApplicationState.IGNORED, "corrected"),
+        (ApplicationState.APPLIED, None),
+    ]
+    assert (copy.sender, copy.control_id, copy.ack) == (original.sender, original.control_id, b"")
+    assert "corrected_copy" in copy.flags.split()
+    assert hospital.visit("V1").discharged_at is not None
+    assert "已更正为" in clerk.get("/interface/messages/2").text
+    shown = clerk.get("/interface/messages/3").text
+    assert "的更正副本" in shown
+    assert "日期写错" in shown
+    assert "人工更正的副本" in shown
+
+
+def test_the_original_is_never_changed_nor_applied_beside_its_copy(hospital, clerk):
+    before = bytes(hospital.messages()[1].raw)
+    send(clerk, 2, text_of(clerk, 2).replace(BAD, GOOD))
+    hospital.settle()
+
+    assert hospital.messages()[1].raw == before
+    clerk.get("/interface/messages/2")
+    assert clerk.post("/interface/messages/2/replay").status_code == 409
+    hospital.replay()
+    assert hospital.outcomes()[1] == (ApplicationState.IGNORED, "corrected")
+    ack = hospital.sent[1][1]
+    assert hospital.send(hospital.sent[1][0]) == ack  # sent again by its sender: still the same message
+    hospital.settle()
+    assert hospital.outcomes()[1] == (ApplicationState.IGNORED, "corrected")
+
+
+def test_a_copy_can_itself_be_corrected(hospital, clerk):
+    send(clerk, 2, text_of(clerk, 2).replace(BAD, "20260231000000"))
+    hospital.settle()
+    assert hospital.application(3).state is ApplicationState.PARKED
+
+    assert clerk.get("/interface/messages/2/correct").status_code == 409
+    send(clerk, 3, text_of(clerk, 3).replace("20260231000000", GOOD))
+    hospital.settle()
+    assert [row[0].value for row in hospital.outcomes()] == ["applied", "ignored", "ignored", "applied"]
+    links = {row.original_seq: row.copy_seq for row in hospital.all(MessageCorrection)}
+    assert links == {2: 3, 3: 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text, "没有更改"),
+        (lambda text: text.replace("|HIS|", "|LIS|"), "MSH 段"),
+        (lambda text: text.replace("|H1|", "|H2|", 1), "MSH 段"),
+        (lambda text: text.replace("ADT^A03", "ADT^A11"), "MSH 段"),
+        (lambda text: "\n".join(text.split("\n")[1:]), "MSH 段"),
+        (lambda text: text + "\n" + text, "一次只能有一条"),
+        (lambda text: "", "此项必填|MSH 段"),
+    ],
+    ids=["same", "sender", "facility", "event", "no header", "two", "empty"],
+)
+def test_what_says_who_sent_it_may_not_be_changed(hospital, clerk, change, said):
+    for step in ("check", "send"):
+        answer = send(clerk, 2, change(text_of(clerk, 2)), step=step)
+        assert answer.status_code == 422
+        assert re.search(said, answer.text)
+    assert len(hospital.messages()) == 2
+
+
+def test_a_reason_is_asked_for(hospital, clerk):
+    answer = send(clerk, 2, text_of(clerk, 2).replace(BAD, GOOD), reason="")
+    assert answer.status_code == 422
+    assert GOOD in answer.text  # nothing typed is lost
+    assert len(hospital.messages()) == 2
+
+
+def test_a_correction_that_equals_a_message_that_came_is_refused(hospital, clerk):
+    hospital.receive(adt("A03", c=2, PV1_45=GOOD))  # the sender corrected it by itself
+    answer = send(clerk, 2, text_of(clerk, 2).replace(BAD, GOOD))
+    assert answer.status_code == 409
+    assert "与已收到的消息 3 完全相同" in answer.text
+
+
+def test_a_copy_that_was_stored_before_a_crash_is_found_and_linked(hospital, clerk, monkeypatch):
+    from hcrm.inbox import views  # the page's own name is replaced
+
+    text = text_of(clerk, 2).replace(BAD, GOOD)
+
+    def die(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(views, "record_correction", die)
+    assert send(clerk, 2, text).status_code == 500
+    monkeypatch.undo()
+    assert len(hospital.messages()) == 3
+    assert hospital.outcomes()[1][0] is ApplicationState.PARKED
+
+    assert send(clerk, 2, text).status_code == 303
+    hospital.settle()
+    assert len(hospital.messages()) == 3
+    assert hospital.outcomes()[1:] == [
+        (ApplicationState.IGNORED, "corrected"),
+        (ApplicationState.APPLIED, None),
+    ]
+
+
+def test_an_applied_message_is_not_corrected_here(hospital, clerk):
+    assert clerk.get("/interface/messages/1/correct").status_code == 409
+
+
+def test_correcting_needs_a_right_of_its_own_and_is_noted(hospital, clerk, browser_of, make_person):
+    make_person("root", roles=["sysadmin"])
+    root = browser_of("root")
+    assert root.get("/interface/messages/2/correct").status_code == 403
+    assert "更正副本" not in root.get("/interface/messages/2").text
+
+    send(clerk, 2, text_of(clerk, 2).replace(BAD, GOOD))
+    noted = hospital.all(AuditEvent, AuditEvent.action == "message.correct")
+    assert [event.outcome for event in noted] == [AuditOutcome.DENIED, AuditOutcome.DONE]
+    assert (noted[1].subject_id, noted[1].detail) == ("2", {"copy": 3, "segments": ["PV1"]})
+
+
+def test_a_copy_keeps_the_charset_of_its_message(hospital, browser_of, make_person):
+    make_person("wang")
+    clerk = browser_of("wang")
+    hospital.receive(adt("A03", c=1, name="欧阳^春", charset="GB18030", encoding="gb18030", PV1_45=BAD))
+    send(clerk, 1, text_of(clerk, 1).replace(BAD, GOOD).replace("欧阳", "司马"))
+    hospital.settle()
+    assert hospital.patient(100).name == "司马春"
+    raw = hospital.database.keys.open(hospital.messages()[1].raw)
+    assert "司马".encode("gb18030") in raw
+
+
+def test_the_page_names_segments_and_fields_and_marks_what_is_wrong(hospital, clerk, browser_of, make_person):
+    shown = clerk.get("/interface/messages/2").text
+    assert "就诊信息" in shown
+    assert "PV1-45" in shown
+    assert "出院时间" in shown
+    assert BAD in shown
+    assert re.search(r'<tr class="wrong"><th scope="row">PV1-45', shown)
+    assert "MSA|" in shown  # what was answered
+
+    make_person("root", roles=["sysadmin"])
+    masked = browser_of("root").get("/interface/messages/2").text
+    assert "PV1-45" in masked
+    assert "出院时间" in masked
+    for value in (BAD, "张^三", "13912345678", "MSA|"):
+        assert value not in masked
+
+
+def test_a_message_written_as_it_was_read_is_the_same(hospital):
+    reader = Hl7Outline()
+    for raw in (
+        adt("A01", c=1),
+        adt("A03", c=2, name="欧阳^春", charset="GB18030", encoding="gb18030"),
+        adt("A08", c=3, segments=["ZYB|1|a^b&c~d", "OBX|1|TX|x||line\\.br\\two"]),
+    ):
+        readable = reader.read(raw, hospital.sources)
+        assert reader.write("\n".join(line.text for line in readable.lines), readable.codec) == raw
+
+
+def test_every_state_has_its_word():
+    assert words.state_words("parked") == "已搁置"
+    assert words.state_words("gone") == "gone"
