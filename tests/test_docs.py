@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from adapters.his import mapping
+from adapters.his.map_acts import ACTS
 from hcrm.accounts.permissions import PERMISSIONS, SCOPES, roles
 from hcrm.centre.fhir import TASK_STATUS
 from hcrm.centre.measures import MEASURES
@@ -114,9 +115,10 @@ def test_every_field_of_a_source_is_explained() -> None:
 
 def test_the_events_named_as_supported_are_those_that_are_mapped() -> None:
     table = section(doc("interfaces/his-adt.md"), "Events")
-    named = set(re.findall(r"^\| `([A-Z]\d\d)` \|", table, re.MULTILINE))
+    rows = re.findall(r"^\| (`[A-Z]\d\d`(?:, `[A-Z]\d\d`)*) \|", table, re.MULTILINE)
+    named = {event for row in rows for event in re.findall(r"[A-Z]\d\d", row)}
 
-    assert named == {*mapping.EVENTS, *mapping.PERSON_EVENTS, *mapping.MERGE_EVENTS}
+    assert named == {*mapping.EVENTS, *mapping.PERSON_EVENTS, *ACTS, mapping.SWAP}
 
 
 def test_every_reason_flag_and_refusal_of_a_message_is_named() -> None:

@@ -97,7 +97,10 @@ class DropFolder:
     def take_all(self, store: Store, now: Callable[[], datetime], on_file: Callable[[Taken], object]) -> int:
         """Take in what is left in `_work`, then every whole file; how many files."""
         for name in (WORK, ARCHIVE, ERROR):
-            (self._path / name).mkdir(exist_ok=True)
+            folder = self._path / name
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.is_symlink():  # whoever may write here could lead us elsewhere
+                raise NotADirectoryError(name)
         count = 0
         for left in sorted((self._path / WORK).iterdir()):
             on_file(self._take_in(left, store, now()))
@@ -159,7 +162,10 @@ class DropFolder:
 
     def _arriving(self, path: Path, at: datetime) -> Iterator[list[Incoming | Refused]]:
         peer = f"folder {self.source.code}"
-        size = path.stat().st_size
+        status = path.lstat()
+        size = status.st_size
+        if not S_ISREG(status.st_mode):  # put in a file's place after we had looked
+            raise FileRefused("unreadable")
         if not size:
             raise FileRefused("empty")
         if path.suffix.lower() in SUFFIXES:

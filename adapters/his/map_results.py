@@ -159,7 +159,7 @@ def _observation(
     flag, flag_text = _flag(obx, reading)
     return ObservationRecord(
         key=name if seen[name] == 1 else f"{name}#{seen[name]}",
-        rank=rank,
+        rank=_rank(obx, rank),
         code=code,
         text=text,
         kind=_KINDS.get(obx.text(2), "text"),
@@ -174,6 +174,12 @@ def _observation(
         is_narrative=is_narrative(obx),
         is_status_only=told == "U" and not value,
     )
+
+
+def _rank(obx: Segment, place: int) -> int:
+    """OBX-1, so that a correction of some results leaves the others in their order; else the place in the message."""
+    told = obx.text(1)
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 6 else place
 
 
 def _flag(obx: Segment, reading: Reading) -> tuple[AbnormalFlag | None, str]:

@@ -22,8 +22,8 @@ from hcrm.centre.classification import classify_encounters
 from hcrm.centre.events import (
     EncounterClassified,
     EncounterReclassified,
-    FollowUpToReport,
     InstructionCompleted,
+    ReportPostponed,
 )
 from hcrm.centre.instructions import CutOvers, issue_instructions
 from hcrm.centre.led_to import list_led_to
@@ -47,11 +47,12 @@ from hcrm.inbox.outbound import Outbound
 from hcrm.inbox.outbound_records import Builders, SenderMaker
 from hcrm.inbox.outline import Reader
 from hcrm.inbox.reading import ConsoleParts
+from hcrm.inbox.rows import RowOutline
 from hcrm.inbox.take_up import Intake, Mappers
 
 DOORS = Doors(receive, soap)
 MAPPERS: Mappers = {"hl7v2": map_message, "row": map_row}
-READERS: dict[str, Reader] = {"hl7v2": Hl7Outline()}
+READERS: dict[str, Reader] = {"hl7v2": Hl7Outline(), "row": RowOutline()}
 """Who reads a format for people, beside those that map it."""
 BUILDERS: Builders = {"follow_up": build_follow_up}
 """What we tell other systems, and who writes it. Bookings (SIU) join with what makes them."""
@@ -76,7 +77,7 @@ def handlers(settings: Settings, sources: Sources, destinations: Destinations | 
         PatientNullified: [withdraw_for_nullified],
         PatientRestored: [partial(restore_for_restored, home_region=region, cut_overs=cut_overs)],
         InstructionCompleted: [report],
-        FollowUpToReport: [report],
+        ReportPostponed: [report],
     }
 
 

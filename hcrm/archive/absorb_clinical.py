@@ -1,8 +1,8 @@
 """The clinical side of absorbing: results, drug orders, charges, documents and bookings of one batch.
 
 One rule for all: a message that is newer replaces what stands, whose old words stay as an ended row; one that is older
-fills in what nobody has told yet and changes nothing else; one that says the same again changes nothing. The live row
-keeps its id, so that a fact, a line of the timeline or a task that names it stays true.
+fills in what none after it has told and changes nothing else; one that says the same again changes nothing. The live
+row keeps its id, so that a fact, a line of the timeline or a task that names it stays true.
 """
 
 from collections.abc import Sequence
@@ -242,9 +242,9 @@ class ClinicalSide:
     def _charge(self, record: ChargeRecord, word: Word) -> None:
         names = ("kind", "code", "text", "cost_class", "is_total", "quantity", "amount_fen", "charged_at")
         values = {name: getattr(record, name) for name in names}
-        blank = {"quantity": None, "amount_fen": None, "charged_at": word.told_at}
         live = self.charges.find(word.patient_id, record.number)
-        self.charges.put(live, word, values, blank, {}, {"number": record.number})
+        values["charged_at"] = record.charged_at or word.told_at
+        self.charges.put(live, word, values, {}, {}, {"number": record.number}, is_whole=True)
 
     def _document(self, record: DocumentRecord, word: Word) -> None:
         live = self.documents.find(word.patient_id, record.number)

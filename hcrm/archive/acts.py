@@ -137,7 +137,7 @@ def _merge(parties: Parties) -> AbsorbOutcome:
         side.write()
         merge_patients(
             work, survivor_id=survivor_id, merged_id=gone, source=change.source, seq=arrival.seq,
-            as_of=change.as_of,
+            as_of=change.as_of, told_at=change.told_at,
         )  # fmt: skip
     return AbsorbOutcome(OutcomeState.APPLIED, patient_id=survivor_id)
 
@@ -156,6 +156,8 @@ def _unlink(parties: Parties) -> AbsorbOutcome:
     merge = _merge_of(parties, one)
     if merge is None:
         return AbsorbOutcome(OutcomeState.IGNORED, reason="not_merged", detail="PID-3", patient_id=one)
+    if merge.told_at is not None and merge.told_at > change.told_at:
+        return AbsorbOutcome(OutcomeState.APPLIED, flags=("already_merged",), patient_id=one)
     refusal = undo_merge(work, merge_id=merge.id, source=change.source, as_of=change.told_at, seq=arrival.seq)
     if refusal:
         return parked(refusal, "PID-3", change, patient_id=one)

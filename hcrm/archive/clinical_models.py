@@ -2,6 +2,7 @@
 
 One live row a thing (`ended_at` is None), whose id never changes; what it said before stays as rows that ended.
 `as_of` and `seq` say since when and by which message; `confirmed_at` is the newest clock that said the same.
+`provenance` has the clocks of values told at another time: field: [settled, as-of, inbox seq]; empty: told by nobody.
 """
 
 from datetime import date, datetime
@@ -61,6 +62,7 @@ class DiagnosticReport(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     confirmed_at: Mapped[datetime]
+    provenance: Mapped[dict[str, Any]]
     ended_at: Mapped[datetime | None]
 
 
@@ -130,6 +132,7 @@ class MedicationRequest(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     confirmed_at: Mapped[datetime]
+    provenance: Mapped[dict[str, Any]]
     ended_at: Mapped[datetime | None]
 
 
@@ -186,6 +189,7 @@ class DocumentReference(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     confirmed_at: Mapped[datetime]
+    provenance: Mapped[dict[str, Any]]
     ended_at: Mapped[datetime | None]
 
 
@@ -215,4 +219,5 @@ class Appointment(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     confirmed_at: Mapped[datetime]
+    provenance: Mapped[dict[str, Any]]
     ended_at: Mapped[datetime | None]

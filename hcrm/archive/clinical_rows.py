@@ -1,6 +1,7 @@
 """The live rows of one clinical table during a batch, and the one rule by which a message changes them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from hcrm.archive.batch import Row, Rows, values_in
@@ -9,6 +10,10 @@ from hcrm.archive.records import Change
 from hcrm.core.work import Work
 
 _KEYS_AT_ONCE = 5_000  # databases limit how many values one statement may hold
+_BLANK = (None, "", [])
+Clock = tuple[bool, datetime, int]
+"""Whether settled, the message's clock, its sequence number."""
+_NEVER: Clock = (False, datetime.min.replace(tzinfo=UTC), 0)
 NEW, CHANGED, FILLED, SAME, OLDER = "new", "changed", "filled", "same", "older"
 """What became of a row."""
 
@@ -93,35 +98,65 @@ class LiveRows:
         `is_final`: an unsettled result never takes the place of a settled one.
         """
         if live is None:
-            return self._new(word, values, blank, secrets, identity, owner), NEW
+            return self._new(word, values, blank, secrets, identity, owner, is_whole), NEW
         told = {name: value for name, value in values.items() if is_whole or value is not None}
-        sealed = {name: value for name, value in secrets.items() if value is not None}
-        attached = self._attached(live, word)
-        stands_final = "status" not in live or live["status"] not in UNSETTLED
-        if (is_final, word.told_at, word.seq) < (stands_final, live["confirmed_at"], live["seq"]):
-            # An older word, or the very message again: it adds what was not known.
-            fresh = {name: value for name, value in told.items() if live[name] in (None, "", []) and value}
-            self.rows.change(live, **attached, **({} if is_whole else fresh))
-            return live, FILLED if fresh and not is_whole else OLDER
-        differing = {name: value for name, value in told.items() if live[name] != value}
-        new_seals = {
-            name: value for name, value in sealed.items() if self._opened(live[name]) != _plain(value)
+        told |= {name: _plain(value) for name, value in secrets.items() if value is not None}
+        clock = (is_final, word.told_at, word.seq)
+        standing = (
+            "status" not in live or live["status"] not in UNSETTLED,
+            live["confirmed_at"],
+            live["seq"],
+        )
+        known = {} if is_whole else dict(live["provenance"])
+        taken = {
+            name: value
+            for name, value in told.items()
+            if clock >= (standing if is_whole else self._clock_of(live, name, standing))
         }
-        if not differing and not new_seals:
-            self.rows.change(live, **attached, confirmed_at=max(live["confirmed_at"], word.told_at))
+        differing = {
+            name: value for name, value in taken.items() if self._differs(live, name, value, secrets)
+        }
+        news = {
+            name: self._seal(value) if name in secrets else value for name, value in differing.items()
+        } | self._attached(live, word)
+        is_older = clock < standing
+        if not is_whole:
+            if is_older:
+                known |= {name: _written(clock) for name in taken}
+            else:
+                left = [name for name in (*values, *secrets) if name not in told and name not in known]
+                known |= {name: _written(standing) for name in left if live[name] not in _BLANK}
+                known = {name: since for name, since in known.items() if name not in taken}
+            news["provenance"] = known
+        if is_older:
+            self.rows.change(live, **news)
+            return live, FILLED if differing else OLDER
+        if not differing:
+            self.rows.change(live, **news, confirmed_at=max(live["confirmed_at"], word.told_at))
             return live, SAME
         if live["seq"] != word.seq:  # read anew by other settings it is no other word
             past = {name: value for name, value in live.items() if name != "id"}
             self.rows.add(**{**past, "ended_at": self._work.clock.now()})
         self.rows.change(
-            live, **attached, **differing, **{name: self._seal(value) for name, value in new_seals.items()},
-            source=word.source, as_of=word.told_at, seq=word.seq, confirmed_at=word.told_at,
-        )  # fmt: skip
+            live, **news, source=word.source, as_of=word.told_at, seq=word.seq, confirmed_at=word.told_at
+        )
         return live, CHANGED
 
+    @staticmethod
+    def _clock_of(live: Row, name: str, standing: Clock) -> Clock:
+        """Since when a value stands: the row's clock, its own where another message told it, none if nobody did."""
+        since = live["provenance"].get(name)
+        if since:
+            return bool(since[0]), datetime.fromisoformat(since[1]), int(since[2])
+        return _NEVER if since is not None or live[name] in _BLANK else standing
+
+    def _differs(self, live: Row, name: str, value: Any, secrets: Row) -> bool:
+        return bool((self._opened(live[name]) if name in secrets else live[name]) != value)
+
     def _new(
-        self, word: Word, values: Row, blank: Row, secrets: dict[str, Any], identity: Row, owner: str | None
-    ) -> Row:
+        self, word: Word, values: Row, blank: Row, secrets: dict[str, Any], identity: Row, owner: str | None,
+        is_whole: bool,
+    ) -> Row:  # fmt: skip
         told = {name: value for name, value in values.items() if value is not None or name not in blank}
         row = {
             **blank, **told, **{name: self._seal(value) for name, value in secrets.items()}, **identity,
@@ -130,6 +165,9 @@ class LiveRows:
         }  # fmt: skip
         if owner is None:
             row["encounter_id"] = word.encounter_id
+        if not is_whole:  # what only stands there because something has to
+            untold = (name for name, value in values.items() if value is None and name in blank)
+            row["provenance"] = {name: [] for name in untold if blank[name] not in _BLANK}
         made = self.rows.add(**row)
         self._keep(made)
         return made
@@ -145,6 +183,11 @@ class LiveRows:
 
     def _opened(self, sealed: bytes | None) -> bytes:
         return b"" if sealed is None else self._work.keys.open(sealed)
+
+
+def _written(clock: Clock) -> list[Any]:
+    """A clock as `provenance` keeps it."""
+    return [clock[0], clock[1].isoformat(), clock[2]]
 
 
 def _plain(value: str | bytes) -> bytes:

@@ -54,12 +54,14 @@ def columns_to(target: str, only: sa.Table | None = None) -> list[sa.Column[Any]
 
 
 def merge_patients(
-    work: Work, *, survivor_id: str, merged_id: str, source: str, seq: int | None, as_of: datetime | None = None
+    work: Work, *, survivor_id: str, merged_id: str, source: str, seq: int | None, as_of: datetime | None = None,
+    told_at: datetime | None = None,
 ) -> str:  # fmt: skip
     """Make `merged_id` part of `survivor_id`; the id of the merge, by which it can be undone.
 
     Rows move by the foreign keys of the schema, so a table added later moves too. The merged archive stays as a
-    tombstone; its record numbers are retired and from now on find the survivor. `as_of`: when the sender said so.
+    tombstone; its record numbers are retired and from now on find the survivor. `as_of` and `told_at`: when the
+    sender said so, on the clock of the patient's data and on the message's own.
     """
     now = work.clock.now()
     table = table_of(Patient)
@@ -82,7 +84,8 @@ def merge_patients(
         PatientMerge,
         [
             {"id": merge_id, "survivor_id": survivor_id, "merged_id": merged_id, "before": _snapshot(rows),
-             "moved": moved, "source": source, "seq": seq, "merged_at": now, "undone_at": None, "left": None}
+             "moved": moved, "source": source, "seq": seq, "told_at": told_at or now, "merged_at": now,
+             "undone_at": None, "left": None}
         ],
     )  # fmt: skip
     told = stamp(as_of or now, source, seq or 0)

@@ -203,7 +203,8 @@ class PatientMerge(Base):
     moved: Mapped[dict[str, Any]]  # table: keys
     source: Mapped[str]
     seq: Mapped[int | None] = mapped_column(InboxSeq)
-    merged_at: Mapped[datetime]
+    told_at: Mapped[datetime | None]  # by its sender; an older word that they are two does not part them
+    merged_at: Mapped[datetime] = mapped_column(index=True)
     undone_at: Mapped[datetime | None]
     left: Mapped[
         dict[str, Any] | None

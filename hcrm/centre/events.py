@@ -36,7 +36,7 @@ class InstructionCompleted(Fact):
 
 
 @dataclass(frozen=True)
-class FollowUpToReport(Fact):
-    """A finished follow-up that other systems are still to be told of: what one round had no room for."""
+class ReportPostponed(Fact):
+    """Telling other systems of a finished follow-up was put off to the next round: this one had no room for it."""
 
     instruction_id: str

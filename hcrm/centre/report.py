@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier
 from hcrm.archive.visit_models import Encounter
-from hcrm.centre.events import FollowUpToReport, InstructionCompleted
+from hcrm.centre.events import InstructionCompleted, ReportPostponed
 from hcrm.centre.models import Instruction, InstructionState
 from hcrm.contact_log.models import ContactEntry
 from hcrm.core import limits
@@ -42,7 +42,7 @@ _KINDS = {
 
 
 def report_follow_ups(
-    work: Work, facts: Sequence[InstructionCompleted | FollowUpToReport], *, outbound: Outbound
+    work: Work, facts: Sequence[InstructionCompleted | ReportPostponed], *, outbound: Outbound
 ) -> int:
     """Queue a message for every follow-up that is finished as things stand; how many messages.
 
@@ -53,7 +53,7 @@ def report_follow_ups(
         return 0
     ids = list(dict.fromkeys(fact.instruction_id for fact in facts))
     now, later = ids[: limits.OUTBOUND_BUILD_BATCH], ids[limits.OUTBOUND_BUILD_BATCH :]
-    work.emit_all(FollowUpToReport(instruction_id=each) for each in later)
+    work.emit_all(ReportPostponed(instruction_id=each) for each in later)
     return post_outbound(work, outbound=outbound, posts=_gather(work, now))
 
 

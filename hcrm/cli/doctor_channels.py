@@ -56,11 +56,10 @@ def check_channels(settings: Settings) -> None:
             turns = list_turns(work)
     finally:
         database.dispose()
-    faults += [
-        f"来源 {turn.source} 的 {turn.channel} 上次（{local_time(turn.last_run_at):%m-%d %H:%M}）出错：{turn.last_error}"
-        for turn in turns
-        if turn.last_error and turn.last_run_at and turn.source in sources.by_code
-    ]
+    for turn in turns:
+        if turn.last_error and turn.last_run_at and turn.source in sources.by_code:
+            when = f"{local_time(turn.last_run_at):%m-%d %H:%M}"
+            faults.append(f"来源 {turn.source} 的 {turn.channel} 上次（{when}）出错：{turn.last_error}")
     if faults:
         raise HcrmError("channels", "；".join(faults))
 
@@ -78,7 +77,9 @@ def _view_fault(view: View) -> str:
         engine = open_view(view)
         try:
             with engine.connect() as connection:
-                connection.execute(page_of(view.model_copy(update={"batch": 1}), first_mark(view), None)).first()
+                connection.execute(
+                    page_of(view.model_copy(update={"batch": 1}), first_mark(view), None)
+                ).first()
         finally:
             engine.dispose()
     except HcrmError as error:

@@ -19,7 +19,8 @@ from hcrm.inbox.service import replay_messages
 @click.option("--seq", "seqs", multiple=True, type=int, help="消息序号，可多次 | sequence number, repeatable")
 @click.option("--parked", is_flag=True, help="全部已搁置的消息 | every parked message")
 @click.option("--reason", default="", help="只限此原因 | only with this reason")
-def replay(db: str, seqs: tuple[int, ...], parked: bool, reason: str) -> None:
+@click.option("--release", is_flag=True, help="放行被拦截的合并与删除 | let through what the guard stopped")
+def replay(db: str, seqs: tuple[int, ...], parked: bool, reason: str, release: bool) -> None:
     """The worker applies them; what was applied before changes nothing."""
     if not seqs and not parked:
         raise HcrmError("inbox.replay", "请用 --seq 指定消息，或用 --parked 选择全部已搁置的消息")
@@ -30,5 +31,5 @@ def replay(db: str, seqs: tuple[int, ...], parked: bool, reason: str) -> None:
             where = [InboxApplication.state == ApplicationState.PARKED]
             where += [InboxApplication.reason == reason] if reason else []
             wanted += work.scalars(sa.select(InboxApplication.seq).where(*where))
-        count = replay_messages(work, seqs=wanted)
+        count = replay_messages(work, seqs=wanted, release=release)
     click.echo(json.dumps({"replayed": count}))

@@ -121,6 +121,12 @@ class Source(BaseModel):
     list_file: ListFile | None = Field(default=None, description="CSV or XLSX in that folder")
     view: View | None = Field(default=None, description="database view that is polled")
     soap: Soap | None = Field(default=None, description="how its SOAP envelopes are read")
+    merges_per_hour: int = Field(
+        default=20, ge=0, description="merges beyond it wait for a person; 0: no limit"
+    )
+    deletions_per_minute: int = Field(
+        default=10, ge=0, description="A29 and A23 beyond it wait for a person; 0: no limit"
+    )
     follow_up_from: AwareDatetime | None = Field(
         default=None, description="cut-over: stays before this instant issue nothing"
     )

@@ -145,5 +145,6 @@ def _settings(settings: Settings) -> list[tuple[str, str]]:
         ("控制台线程", str(settings.http.threads)),
         ("MLLP 每地址连接", str(settings.mllp.connections_per_address)),
         ("MLLP 总连接", str(settings.mllp.connections_total)),
+        ("消息原文保留", f"{settings.inbox.keep_days} 天" if settings.inbox.keep_days else "一直保留"),
         ("只接受登记的发送方", "是" if settings.mllp.known_senders_only else "否"),
     ]

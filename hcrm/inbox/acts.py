@@ -12,13 +12,15 @@ from hcrm.inbox.models import InboxApplication, InboxMessage
 
 
 def lock_replayable(work: Work, seqs: Sequence[int]) -> Sequence[sa.Row[Any]]:
-    """Those of the messages that can go their way again (seq, state, reason), their rows locked.
+    """Those of the messages that can go their way again (seq, state, reason, flags), their rows locked.
 
     Not the original of a corrected copy: both would be applied. Not one whose text was pruned: asked after the lock,
     which pruning holds while it empties a text.
     """
     rows = work.execute(
-        sa.select(InboxApplication.seq, InboxApplication.state, InboxApplication.reason)
+        sa.select(
+            InboxApplication.seq, InboxApplication.state, InboxApplication.reason, InboxApplication.flags
+        )
         .where(InboxApplication.seq.in_(seqs))
         .order_by(InboxApplication.seq)
         .with_for_update(of=InboxApplication)

@@ -185,7 +185,9 @@ def page_of(view: View, low: Mark | None, place: _Place | None) -> sa.Select[Any
 
 def _next_place(last: Mapping[Any, Any], following: Mapping[Any, Any], view: View) -> _Place:
     """Where the next page begins: behind the last row, which the key must tell from the one that follows it."""
-    place, beyond = (_Place(tuple(row[name] for name in (view.watermark, *view.key))) for row in (last, following))
+    place, beyond = (
+        _Place(tuple(row[name] for name in (view.watermark, *view.key))) for row in (last, following)
+    )
     if any(value is None for value in place.values):
         raise ViewUnreadable("view.key_empty", "视图的 key 列中有空值，无法分页")
     if place == beyond:

@@ -133,10 +133,15 @@ def narrow_messages(work: Work, statement: Statement, filters: MessageFilters) -
         )
     if filters.reason:
         statement = statement.where(application.reason == filters.reason, application.reason.is_not(None))
-    if filters.kind:
-        statement = statement.where(application.kind == filters.kind)
-    if filters.source:
-        statement = statement.where(application.source == filters.source)
+    # Few messages are in these states or have a reason: SQLite, which does not know that, shall begin with them.
+    is_rare = filters.reason or filters.state in (
+        ApplicationState.WAITING,
+        ApplicationState.HELD,
+        ApplicationState.PARKED,
+    )
+    for column, value in ((application.kind, filters.kind), (application.source, filters.source)):
+        if value:
+            statement = statement.where((column.concat("") if is_rare else column) == value)
     if filters.control_id:
         statement = statement.where(_has_control_id(work, filters.control_id))
     if filters.found is not None:

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 
 from hcrm.core.channels import RowEvent, RowField, Rows
 from hcrm.core.errors import HcrmError
-from hcrm.core.sources import Source
+from hcrm.core.sources import Source, Sources
+from hcrm.inbox.outline import Line, Readable
 from hcrm.inbox.records import Incoming
 
 FORMAT: Final = "row"
@@ -82,3 +83,22 @@ def cell_text(value: Any, charset: str) -> str:
         value = bytes(value).decode(charset, "replace")
     text = str(value).replace("\x00", "").strip()
     return "" if text == '""' else text[:MAX_CELL]  # two quotes would be HL7's null
+
+
+class RowOutline:
+    """The reader of format `row` for people: a line a column. A row is corrected where it came from, not here."""
+
+    def read(self, raw: bytes, sources: Sources) -> Readable:
+        """See `hcrm.inbox.outline.Reader`; no codec, hence no correction."""
+        cells = json.loads(raw)["row"]
+        return Readable(
+            tuple(Line(name, f"{name}: {value}", ((1, value),)) for name, value in cells.items()), None
+        )
+
+    def text(self, raw: bytes, sources: Sources) -> str:
+        """All of it."""
+        return raw.decode()
+
+    def write(self, text: str, codec: str) -> bytes:
+        """Never asked for."""
+        raise NotImplementedError

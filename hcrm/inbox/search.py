@@ -81,17 +81,16 @@ def search_messages(
 ) -> Searched:
     """The filters narrowed to what the words fit; noted by how it was searched, never by the words."""
     words = " ".join(half_width(wanted.words).split())
+    looked, found, patients = _Looked(), list[int](), list[str]()
     if wanted.by is SearchBy.PERSON:
         patients = _patients(work, words)
-        unapplied = narrow_messages(
-            work, _contents().where(InboxApplication.state.in_(_UNAPPLIED)), replace(filters, found=None)
-        )
-        found, looked = _decrypt(work, unapplied, InboxApplication.seq, _names(words), parts)
+        for state in _UNAPPLIED if filters.state is None else {filters.state}.intersection(_UNAPPLIED):
+            unapplied = narrow_messages(work, _contents(), replace(filters, state=state, found=None))
+            found += _decrypt(work, unapplied, InboxApplication.seq, _names(words), parts, looked)
     else:
-        patients = []
         order = InboxApplication.seq if filters.is_of_way else InboxMessage.seq
         every = narrow_messages(work, _contents(), filters)
-        found, looked = _decrypt(work, every, order, _holds(words), parts)
+        found = _decrypt(work, every, order, _holds(words), parts, looked)
     record_audit(
         work, action="message.search", patients=patients, subject_type="inbox_message",
         detail={"by": wanted.by.value, "searched": looked.count, "count": len(found)},
@@ -143,12 +142,14 @@ def _decrypt(
     order: Any,
     fits: Callable[[str], bool],
     parts: ConsoleParts,
-) -> tuple[list[int], _Looked]:
+    looked: _Looked,
+) -> list[int]:
     """The newest messages of the statement opened, up to the limits; numbers of those that fit."""
-    looked, found = _Looked(), list[int]()
+    found: list[int] = []
     below: int | None = None
     while True:
-        step = statement.order_by(order.desc()).limit(min(_STEP, limits.SEARCH_MESSAGES - looked.count + 1))
+        most = min(_STEP, limits.SEARCH_MESSAGES - looked.count + 1)  # one more tells that there are more
+        step = statement.order_by(order.desc()).limit(most)
         rows: Sequence[Any] = work.execute(step if below is None else step.where(order < below)).all()
         for row in rows:
             if (
@@ -157,15 +158,15 @@ def _decrypt(
                 or len(found) >= limits.SEARCH_FOUND
             ):
                 looked.is_complete = False
-                return found, looked
+                return found
             looked.count += 1
             looked.size += len(row.raw)
             reader = parts.readers.get(row.format)
             raw = work.keys.open(row.raw)
             if fits(reader.text(raw, parts.sources) if reader else raw.decode("utf-8", "replace")):
                 found.append(row.seq)
-        if len(rows) < _STEP:
-            return found, looked
+        if len(rows) < most:
+            return found
         below = rows[-1].seq
 
 

@@ -25,6 +25,8 @@ from hcrm.core.faults import fault
 from hcrm.core.work import Work, open_work
 from hcrm.inbox.acts import lock_replayable, note_acts
 from hcrm.inbox.console_models import MessageActKind
+from hcrm.inbox.guard import REASONS as GUARDED
+from hcrm.inbox.guard import RELEASED, guard
 from hcrm.inbox.models import ApplicationState, InboxApplication
 from hcrm.inbox.take_up import (
     NO_LANE,
@@ -126,6 +128,9 @@ def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
             state = OutcomeState.IGNORED if result.ignored else OutcomeState.PARKED
             outcome = AbsorbOutcome(state, reason=result.reason, detail=result.detail)
             decided.append(_decided(row, outcome, now))
+    stopped = guard(work, changes, {row["seq"]: row["flags"] for row in batch}, intake.sources)
+    decided += [_decided(row, stopped[row["seq"]], now) for row in batch if row["seq"] in stopped]
+    changes = {seq: change for seq, change in changes.items() if seq not in stopped}
     _lock_visits(work, changes.values())
     early = _early(work, changes.values(), intake)
     rows = {row["seq"]: row for row in batch} | {row["seq"]: row for row, _ in early}
@@ -209,8 +214,12 @@ def _note_failure(database: Database, seq: int, error: str, intake: Intake) -> i
         return 1
 
 
-def replay_messages(work: Work, *, seqs: Sequence[int], by: Actor | None = None) -> int:
+def replay_messages(
+    work: Work, *, seqs: Sequence[int], by: Actor | None = None, release: bool = False
+) -> int:
     """Let messages go their way again; applying twice changes nothing. How many.
+
+    `release`: a person has looked at them, so the guard against floods and merged VIPs lets them through.
 
     They are taken up anew: a source corrected meanwhile may give them another patient, and so another lane.
     Left as they are: originals of corrected copies, and messages whose text was pruned. `by`: who ordered it.
@@ -218,7 +227,8 @@ def replay_messages(work: Work, *, seqs: Sequence[int], by: Actor | None = None)
     standing = lock_replayable(work, seqs)
     rows = [
         {"seq": row.seq, "lane": NO_LANE, "other_lanes": None, "state": ApplicationState.WAITING, "attempts": 0,
-         "reason": None, "detail": None, "visit_key": None, "taken_up_at": work.clock.now()}
+         "reason": None, "detail": None, "visit_key": None, "taken_up_at": work.clock.now(),
+         "flags": f"{row.flags} {RELEASED}".strip() if release and row.reason in GUARDED else row.flags}
         for row in standing
     ]  # fmt: skip
     note_acts(work, standing, MessageActKind.REPLAYED, by=by)

@@ -128,7 +128,7 @@ def replay_message(seq: int) -> ResponseReturnValue:
     with console_work() as work:
         if work.scalar(queries.is_taken_up(seq)) is None:
             raise NotFoundError
-        if not replay_messages(work, seqs=[seq]):
+        if not replay_messages(work, seqs=[seq], release=True):
             raise HcrmError(
                 "message.final", "此消息已更正为另一条，或原文已按期清除，不能重新处理", status=409
             )

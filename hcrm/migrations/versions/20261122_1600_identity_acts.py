@@ -41,6 +41,8 @@ def upgrade() -> None:
     op.add_column("patient", sa.Column("is_vip", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("patient_identifier", sa.Column("replaced_at", db.UtcDateTime(), nullable=True))
     op.add_column("patient_merge", sa.Column("left", db.Json(), nullable=True))
+    op.add_column("patient_merge", sa.Column("told_at", db.UtcDateTime(), nullable=True))
+    op.create_index(op.f("ix_patient_merge_merged_at"), "patient_merge", ["merged_at"])
     op.add_column("encounter", sa.Column("account_no", sa.Text(), nullable=True))
     # Written out: Alembic would copy the whole table on SQLite to add a column with a foreign key.
     op.execute(
@@ -63,6 +65,8 @@ def downgrade() -> None:
     with op.batch_alter_table("encounter") as batch:
         batch.drop_column("merged_into_id")
         batch.drop_column("account_no")
+    op.drop_index(op.f("ix_patient_merge_merged_at"), table_name="patient_merge")
+    op.drop_column("patient_merge", "told_at")
     op.drop_column("patient_merge", "left")
     op.drop_column("patient_identifier", "replaced_at")
     op.drop_column("patient", "is_vip")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import openpyxl
@@ -26,7 +26,10 @@ from tests.support.listener import adt, refusals, stored
 
 COLUMNS = {"patient_no": "病人ID", "visit_no": "住院号", "name": "姓名", "discharged_at": "出院时间"}
 NAMES = list(COLUMNS.values())
-ROWS = [["100", "V1", "张三", datetime(2026, 11, 21, 10, 30)], ["101", "V2", "李四", datetime(2026, 11, 21, 11, 0)]]
+ROWS = [
+    ["100", "V1", "张三", datetime(2026, 11, 21, 10, 30)],  # noqa: DTZ001  as a sheet holds it
+    ["101", "V2", "李四", datetime(2026, 11, 21, 11, 0)],  # noqa: DTZ001  as a sheet holds it
+]
 
 
 @pytest.fixture
@@ -39,7 +42,12 @@ def drop(tmp_path) -> Path:
 def source_of(drop: Path, *, rows=COLUMNS, **settings) -> Source:
     folder = {"path": str(drop), "still_seconds": 0, **settings}
     return Source.model_validate(
-        {"code": "his_files", "title": "HIS", "folder": folder, "list_file": {"columns": rows} if rows else None}
+        {
+            "code": "his_files",
+            "title": "HIS",
+            "folder": folder,
+            "list_file": {"columns": rows} if rows else None,
+        }
     )
 
 
@@ -167,7 +175,9 @@ def test_only_files_of_the_pattern_are_taken(database, clock, drop):
 
 @pytest.mark.parametrize("charset", ["utf-8-sig", "utf-8", "gb18030"])
 def test_a_list_as_csv_is_a_message_a_row(take, database, drop, charset):
-    (drop / "出院.csv").write_text(csv_text(["出院日报"], ["科室", *NAMES], *(["内科", *row] for row in ROWS), []), encoding=charset)
+    (drop / "出院.csv").write_text(
+        csv_text(["出院日报"], ["科室", *NAMES], *(["内科", *row] for row in ROWS), []), encoding=charset
+    )
 
     assert take() == [Taken(2, 2)]
     assert len(stored(database)) == 2
@@ -197,7 +207,10 @@ def test_the_next_days_list_holds_only_what_is_new(take, database, drop):
 
 
 def zip_bomb(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed, packed.open("xl/worksheets/sheet1.xml", "w") as sheet:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+        packed.open("xl/worksheets/sheet1.xml", "w") as sheet,
+    ):
         for _ in range(80):
             sheet.write(b"0" * 1024**2)
 
@@ -273,33 +286,37 @@ def test_while_the_store_is_away_the_file_stays_and_is_taken_later(take, databas
 
 PROGRAM = """
 import sys
-from pathlib import Path
+from adapters.his.drop_folder import DropFolder
 from hcrm.core.clock import SystemClock
+from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
+from hcrm.core.sources import Source, Sources
 from hcrm.inbox.intake import store_now
-from tests.adapters.his.test_drop_folder import DropFolder, source_of, sources_of
-from tests.support.listener import make_keys
 
-database = Database(sys.argv[1], make_keys(Path(sys.argv[2])))
-source = source_of(Path(sys.argv[3]))
-DropFolder(source, sources_of(source)).take_all(lambda items: store_now(database, items), SystemClock().now, print)
+database = Database(sys.argv[1], KeyRing(current="k1", data={"k1": bytes(range(32))}, index=bytes(range(32, 64))))
+source = Source.model_validate(
+    {"code": "his_files", "title": "HIS", "folder": {"path": sys.argv[2], "still_seconds": 0}}
+)
+DropFolder(source, Sources([source])).take_all(lambda items: store_now(database, items), SystemClock().now, print)
 """
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit_before_ack"])
 def test_a_process_killed_on_the_way_loses_nothing_and_doubles_nothing(
-    database, database_url, clock, drop, tmp_path, point
+    database, database_url, clock, drop, point
 ):
-    keys = tmp_path / "keys"
-    keys.write_text('{"data": "' + bytes(range(32)).hex() + '"}')
     for n in range(3):
         (drop / f"{n}.hl7").write_bytes(adt(str(n)))
-    command = [sys.executable, "-c", PROGRAM, database_url, str(keys), str(drop)]
+    command = [sys.executable, "-c", PROGRAM, database_url, str(drop)]
     root = Path(__file__).resolve().parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     for nth in (1, 2, 1):
         done = subprocess.run(
-            command, env={**environment, "HCRM_FAULT": f"{point}:{nth}"}, cwd=root, capture_output=True, check=False
+            command,
+            env={**environment, "HCRM_FAULT": f"{point}:{nth}"},
+            cwd=root,
+            capture_output=True,
+            check=False,
         )
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     subprocess.run(command, env=environment, cwd=root, check=True, capture_output=True)
@@ -307,6 +324,29 @@ def test_a_process_killed_on_the_way_loses_nothing_and_doubles_nothing(
     assert sorted(control_id for control_id, _ in stored(database)) == ["0", "1", "2"]
     assert len(names(drop)) == 3
     assert all(name.startswith("_archive/") for name in names(drop))
+
+
+@pytest.mark.parametrize("name", ["_work", "_archive", "_error"])
+def test_a_working_folder_that_leads_elsewhere_is_not_followed(take, drop, tmp_path, name):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "private").write_bytes(adt("1"))
+    (drop / name).symlink_to(elsewhere)
+    (drop / "a.hl7").write_bytes(adt("2"))
+
+    with pytest.raises(NotADirectoryError):
+        take()
+    assert names(elsewhere) == ["private"]
+
+
+def test_a_link_put_in_a_files_place_is_not_read(take, database, drop, tmp_path):
+    (tmp_path / "private").write_bytes(adt("1"))
+    (drop / "_work").mkdir()
+    (drop / "_work" / "a.hl7").symlink_to(tmp_path / "private")
+
+    assert take() == [Taken(0, 0, "unreadable")]
+    assert stored(database) == []
+    assert (tmp_path / "private").exists()
 
 
 def test_two_workers_never_take_one_file(database, clock, drop):
@@ -335,7 +375,12 @@ def test_the_collector_takes_in_and_says_how_it_went(database, clock, drop):
     assert collector.turn(channel)
     with open_work(database, actor=system_actor("test"), clock=clock, write=False) as work:
         cursor = work.one(SourceCursor)
-    assert (cursor.source, cursor.channel, cursor.rows_last, cursor.rows_total) == ("his_files", "folder", 3, 3)
+    assert (cursor.source, cursor.channel, cursor.rows_last, cursor.rows_total) == (
+        "his_files",
+        "folder",
+        3,
+        3,
+    )
     assert cursor.last_error is None
 
 
@@ -358,8 +403,8 @@ def test_a_collector_in_its_threads_goes_on_until_it_is_told_to_stop(database, c
     Collector(database, sources_of(source), clock).run(stop)
     for n in range(2):
         (drop / f"{n}.hl7").write_bytes(adt(str(n)))
-        deadline = datetime.now() + timedelta(seconds=15)
-        while len(stored(database)) <= n and datetime.now() < deadline:
+        deadline = datetime.now(UTC) + timedelta(seconds=15)
+        while len(stored(database)) <= n and datetime.now(UTC) < deadline:
             stop.wait(0.1)
     stop.set()
     assert [control_id for control_id, _ in stored(database)] == ["0", "1"]

@@ -216,6 +216,26 @@ def test_an_address_on_the_list_comes_in(listen_tls, authority, certificates):
         assert b"MSA|AA|7" in peer.ask(adt())
 
 
+def test_a_peer_over_tls_that_never_reads_is_left_and_others_go_on(listen_tls, authority, certificates):
+    listener = listen_tls(HIS, write_seconds=1)
+    context = client_context(authority, certificates["his"])
+    with (
+        TlsPeer(listener.server.address, context) as deaf,
+        TlsPeer(listener.server.address, context) as other,
+    ):
+        deaf.socket.settimeout(0.2)
+        frame = b"\x0b" + adt(body="x").replace(b"|HCRM|", b"|" + b"H" * 4000 + b"|", 1) + b"\x1c\r"
+        deadline = time.monotonic() + 2 * PATIENCE
+        while listener.server.counts["closed_unread"] == 0 and time.monotonic() < deadline:
+            try:
+                deaf.send(frame * 20)
+            except TimeoutError:
+                assert b"MSA|AA|8" in other.ask(adt("8"))
+            except OSError:
+                break
+        eventually(lambda: listener.server.counts["closed_unread"], 1)
+
+
 def test_plain_and_tls_stand_side_by_side(listen_tls, database, authority, certificates):
     listener = listen_tls(tls_beside_plain=True)
     with listener.connect() as plain:

@@ -25,6 +25,10 @@ __all__ = ["ward"]
 
 NO_ROW = {
     "followup.judge_answers": "names a form, which belongs to no patient",
+    "outbound.ask_resend_failed": "names a destination, which belongs to no patient",
+    "outbound.resend_all_failed": "names a destination, which belongs to no patient",
+    "outbound.pause": "names a destination, which belongs to no patient",
+    "outbound.resume": "names a destination, which belongs to no patient",
     "statistics.list_rows": "names a measure; its rows are kept to the scope by test_statistics",
 }
 """Routes whose arguments are no key of a row."""
@@ -48,10 +52,23 @@ def rows(ward, database, clock) -> dict[str, Any]:
         patient_id = work.get(Instruction, ward.first).patient_id
         work.add(
             DocumentReference(
-                id=work.new_id(), patient_id=patient_id, number="D1", kind="DS", title="出院小结",
-                status=DocumentStatus.FINAL, author="", written_at=work.clock.now(), media_type="", size=0,
-                text_sealed=work.keys.seal_text("正文"), source="HIS", as_of=work.clock.now(), seq=1,
-                confirmed_at=work.clock.now(), encounter_id=work.get(Instruction, ward.first).encounter_id,
+                id=work.new_id(),
+                patient_id=patient_id,
+                provenance={},
+                number="D1",
+                kind="DS",
+                title="出院小结",
+                status=DocumentStatus.FINAL,
+                author="",
+                written_at=work.clock.now(),
+                media_type="",
+                size=0,
+                text_sealed=work.keys.seal_text("正文"),
+                source="HIS",
+                as_of=work.clock.now(),
+                seq=1,
+                confirmed_at=work.clock.now(),
+                encounter_id=work.get(Instruction, ward.first).encounter_id,
             )  # fmt: skip
         )
         return {

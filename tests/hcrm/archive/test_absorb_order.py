@@ -131,8 +131,16 @@ def messages(draw: st.DrawFn, events: Sequence[str], told: int) -> Told:
     if event in ("A01", "A03", "A08"):
         fields |= {"PV1_44": draw(st.sampled_from(["", "20261122083000", "20261122084500"])),
                    "PV1_45": draw(st.sampled_from(["", "20261122091500", "20261122093000"]))}  # fmt: skip
-    if event == "A40":
-        fields |= {"mrg": draw(st.sampled_from([one for one in PATIENTS if one != patient])), "segments": []}
+    if event in ACTS:
+        other = draw(st.sampled_from([one for one in PATIENTS if one != patient]))
+        fields |= {"mrg": other, "segments": []}
+        if event in ("A42", "A45"):
+            fields["mrg"] = f"{other}^^^H1^MR||||V{other}a" if event == "A45" else f"{patient}^^^H1^MR||||V{patient}a"
+            fields["v"] = f"V{other}a" if event == "A45" else f"V{patient}b"
+        if event in ("A24", "A37"):
+            fields |= {"mrg": "", "segments": [f"PID|2||{other}^^^H1^MR"]}
+        if event == "A29":
+            fields["mrg"] = ""
     return event, fields
 
 
@@ -146,7 +154,8 @@ def arriving(feed: Sequence[Told]) -> list[Arrival]:
     return [Arrival(seq, change(event, **fields)) for seq, (event, fields) in enumerate(feed, start=1)]
 
 
-whole_feeds = feeds((*EVENTS_OF_A_VISIT, "A08", "A28", "A31", "A40"))
+ACTS = ("A24", "A29", "A37", "A40", "A42", "A45", "A47")
+whole_feeds = feeds((*ACTS, *EVENTS_OF_A_VISIT, "A08", "A28", "A31"))
 on_one_database = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -30,7 +30,9 @@ def test_a_certificate_with_months_to_go_is_well(authority):
     check_certificates(Mllp())
 
 
-@pytest.mark.parametrize(("name", "how", "word"), [("soon", {"days": 10}, "将于"), ("old", {"expired": True}, "已于")])
+@pytest.mark.parametrize(
+    ("name", "how", "word"), [("soon", {"days": 10}, "将于"), ("old", {"expired": True}, "已于")]
+)
 def test_a_certificate_that_ends_within_a_month_is_named(authority, name, how, word):
     with pytest.raises(HcrmError, match=f"CN={name}.example.*{word}") as told:
         check_certificates(tls(authority, name, **how))
@@ -74,7 +76,7 @@ def test_what_cannot_be_fetched_is_named_without_a_password(settings_with, tmp_p
     monkeypatch.setenv("HIS_PASSWORD", "Secret-2026")
     view = {"url": "postgresql://u@127.0.0.1:1/his", "password_env": "HIS_PASSWORD", "name": "v", "watermark": "t",
             "key": ["k"], "columns": {"patient_no": "p"}}  # fmt: skip
-    with pytest.raises(HcrmError, match="文件夹不存在或不可写.*视图：读不了（OperationalError）") as told:
+    with pytest.raises(HcrmError, match=r"文件夹不存在或不可写.*视图：读不了（OperationalError）") as told:
         check_channels(settings_with(folder={"path": str(tmp_path / "none")}, view=view))
     assert "Secret" not in told.value.message
 

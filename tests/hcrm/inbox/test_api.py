@@ -1,8 +1,7 @@
 """HL7 over HTTP, plain and in SOAP: stored before it is answered, by whom the token says, or not at all."""
 
-import sqlalchemy as sa
-
 import pytest
+import sqlalchemy as sa
 
 from hcrm.audit.models import AuditEvent, AuditOutcome
 from hcrm.core.actor import system_actor
@@ -14,7 +13,6 @@ from hcrm.inbox.intake import StoreUnavailable
 from hcrm.inbox.models import InboxMessage
 from tests.support.console import app as app
 from tests.support.console import settings as settings
-from tests.support.fhir import token_of
 from tests.support.listener import adt, refusals, stored
 
 S11, S12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
@@ -39,9 +37,8 @@ class Sender:
 
 
 def envelope(payload: str, version: str = S11) -> str:
-    return (
-        f'<s:Envelope xmlns:s="{version}"><s:Body><h:Receive xmlns:h="urn:bus">{payload}</h:Receive></s:Body></s:Envelope>'
-    )
+    inside = f'<h:Receive xmlns:h="urn:bus">{payload}</h:Receive>'
+    return f'<s:Envelope xmlns:s="{version}"><s:Body>{inside}</s:Body></s:Envelope>'
 
 
 @pytest.fixture
@@ -181,7 +178,9 @@ def test_a_token_speaks_for_its_own_source_and_no_other(sender_named, use_source
     assert [control_id for control_id, _ in stored(database)] == ["1", "4"]
     assert set(refusals(database)) == {"sender_token"}
     with database.main.connect() as connection:
-        denied = connection.execute(sa.select(AuditEvent).where(AuditEvent.outcome == AuditOutcome.DENIED)).all()
+        denied = connection.execute(
+            sa.select(AuditEvent).where(AuditEvent.outcome == AuditOutcome.DENIED)
+        ).all()
     assert {(row.action, row.detail["reason"]) for row in denied} == {("inbox.write", "sender_token")}
     assert {row.actor_name for row in denied} == {"his", "other"}
 
@@ -234,7 +233,9 @@ def test_a_source_names_its_payload_and_its_answer(sender, use_sources, database
 
 def test_xml_that_is_no_hl7_becomes_a_row(sender, use_sources, database):
     rows = {"columns": {"patient_no": "Patient/Id", "name": "Patient/Name", "visit_no": "Visit/@no"}}
-    use_sources(Source.model_validate({"code": "bus", "title": "bus", "soap": {"payload": "msg", "rows": rows}}))
+    use_sources(
+        Source.model_validate({"code": "bus", "title": "bus", "soap": {"payload": "msg", "rows": rows}})
+    )
     inner = '<Req><Patient><Id>100</Id><Name>张三</Name></Patient><Visit no="V1"/></Req>'
     for payload in (f"<msg>{inner}</msg>", f"<msg><![CDATA[<?xml version='1.0'?>{inner}]]></msg>"):
         answer = sender.soap(payload, "/hl7v2/soap/bus")
@@ -267,7 +268,7 @@ BOMB = "<!DOCTYPE x [" + "".join(f'<!ENTITY e{n + 1} "&e{n};&e{n};">' for n in r
     [
         f"<!DOCTYPE x>{envelope('<m>MSH|1</m>')}".encode(),
         f'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>{envelope("<m>MSH|&f;</m>")}'.encode(),
-        f'<!DOCTYPE x [<!ENTITY e0 "a">]>{envelope("<m>MSH|&e40;</m>")}'.encode().replace(b"<!DOCTYPE x [", BOMB[:-2].encode()),
+        (BOMB + envelope("<m>MSH|&e40;</m>")).encode(),
         envelope("<a>" * 5_000 + "</a>" * 5_000).encode(),
         envelope("<a/>" * 50_000).encode(),
         envelope("<m>").encode(), b"<x/>", b"\xff\xfe\x00", b"not xml",
@@ -277,7 +278,9 @@ BOMB = "<!DOCTYPE x [" + "".join(f'<!ENTITY e{n + 1} "&e{n};&e{n};">' for n in r
 )  # fmt: skip
 def test_hostile_xml_is_refused_unread(sender, use_sources, database, body):
     use_sources(
-        Source.model_validate({"code": "bus", "title": "b", "soap": {"payload": "m", "rows": {"columns": {"patient_no": "a"}}}})
+        Source.model_validate(
+            {"code": "bus", "title": "b", "soap": {"payload": "m", "rows": {"columns": {"patient_no": "a"}}}}
+        )
     )
     for path in ("/hl7v2/soap", "/hl7v2/soap/bus"):
         answer = sender.post(body, path, "text/xml")
@@ -291,7 +294,11 @@ def test_hostile_xml_is_refused_unread(sender, use_sources, database, body):
 
 def test_an_envelope_speaks_for_its_source_only_with_the_sources_token(sender_named, use_sources, database):
     rows = {"columns": {"patient_no": "Id"}}
-    use_sources(Source.model_validate({"code": "bus", "title": "b", "tokens": ["bus"], "soap": {"payload": "m", "rows": rows}}))
+    use_sources(
+        Source.model_validate(
+            {"code": "bus", "title": "b", "tokens": ["bus"], "soap": {"payload": "m", "rows": rows}}
+        )
+    )
     payload = "<m><Id>1</Id></m>"
     answer = sender_named("other").soap(payload, "/hl7v2/soap/bus")
     assert answer.status_code == 403

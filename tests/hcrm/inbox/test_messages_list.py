@@ -13,6 +13,7 @@ from hcrm.core.actor import system_actor
 from hcrm.core.db import Database
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
+from hcrm.inbox.pruning import prune_messages
 from hcrm.inbox.queries import MessageFilters, list_messages, skip_scan
 from tests.support.adt import adt
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
@@ -148,6 +149,21 @@ def test_an_address_somebody_made_up_is_refused(three, browser_of, make_person):
     browser = browser_of("wang")
     for sealed in ("x", "AAAA", "%00", "é", "A" * 4000):
         assert browser.get("/interface/messages", query_string={"find": sealed}).status_code == 400
+
+
+def test_a_pruned_message_is_listed_and_its_page_says_that_its_text_is_gone(
+    three, clock, browser_of, make_person
+):
+    make_person("wang")
+    clock.move(days=31)
+    prune_messages(three.database, actor=ACTOR, clock=clock, keep_days=30)
+    browser = browser_of("wang")
+    assert seqs(browser.get("/interface/messages").text) == [3, 2, 1]
+    shown = browser.get("/interface/messages/1").text
+    assert "原文已按保存期限清除" in shown
+    assert "更正副本" not in shown
+    assert browser.post("/interface/messages/1/replay").status_code == 409
+    assert seqs(found(browser, by="text", words="H1")[1]) == [3]
 
 
 # ── read from a large inbox ─────────────────────────────────────────────────

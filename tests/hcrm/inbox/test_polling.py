@@ -1,5 +1,6 @@
 """Views of a HIS on PostgreSQL and MariaDB, polled by watermark: nothing lost, nothing twice, nothing written there."""
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -22,7 +23,10 @@ from hcrm.inbox.turns import TurnLost, take_turn
 from tests.support.mariadb import MariaDb
 
 COLUMNS = {"patient_no": "brid", "visit_no": "zyh", "name": "xm", "discharged_at": "cysj"}
-TABLE = "CREATE TABLE zybr (zyh varchar(20), brid varchar(20), xm varchar(40), cysj timestamp NULL, gxsj timestamp(6) NULL)"
+TABLE = (
+    "CREATE TABLE zybr (zyh varchar(20), brid varchar(20), xm varchar(40), cysj timestamp NULL, "
+    "gxsj timestamp(6) NULL)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,12 @@ def his(request, monkeypatch, postgresql_databases, tmp_path) -> Iterator[Simple
     monkeypatch.setenv("HIS_VIEW_PASSWORD", "Reader-2026")
     if request.param == "mariadb":
         found = request.getfixturevalue("mariadb")
-        found.run("DROP VIEW IF EXISTS v_cy", "DROP TABLE IF EXISTS zybr", TABLE.replace("timestamp", "datetime"), "CREATE VIEW v_cy AS SELECT * FROM zybr")
+        found.run(
+            "DROP VIEW IF EXISTS v_cy",
+            "DROP TABLE IF EXISTS zybr",
+            TABLE.replace("timestamp", "datetime"),
+            "CREATE VIEW v_cy AS SELECT * FROM zybr",
+        )
         yield SimpleNamespace(url=found.url, run=found.run, engine="mariadb")
         return
     with postgresql_databases.blank(tmp_path) as url:
@@ -50,7 +59,9 @@ def his(request, monkeypatch, postgresql_databases, tmp_path) -> Iterator[Simple
                     connection.execute(statement)  # type: ignore[call-overload]
 
         run(TABLE, "CREATE VIEW v_cy AS SELECT * FROM zybr")
-        yield SimpleNamespace(url=str(sa.make_url(plain)._replace(password=None)), run=run, engine="postgresql")
+        yield SimpleNamespace(
+            url=str(sa.make_url(plain)._replace(password=None)), run=run, engine="postgresql"
+        )
 
 
 def source_of(his, **more) -> Source:
@@ -58,7 +69,9 @@ def source_of(his, **more) -> Source:
     view = {
         "url": his.url, "name": "v_cy", "watermark": "gxsj", "key": ["zyh"], "columns": COLUMNS, **password, **more,
     }  # fmt: skip
-    return Source.model_validate({"code": "his_view", "title": "HIS", "default_authority": "H1", "view": view})
+    return Source.model_validate(
+        {"code": "his_view", "title": "HIS", "default_authority": "H1", "view": view}
+    )
 
 
 Poll = Callable[..., SourceCursor]
@@ -152,9 +165,10 @@ def test_reading_begins_where_the_file_says(database, his, poll):
 def test_a_crash_after_the_store_repeats_and_doubles_nothing(database, clock, his, poll, monkeypatch):
     add(his, 1)
     collector = Collector(database, Sources([source_of(his)]), clock)
-    with monkeypatch.context() as broken, pytest.raises(SystemExit):
-        broken.setattr("hcrm.inbox.turns.Turn.advance", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
-        collector.turn(collector.channels[0])
+    with monkeypatch.context() as broken:
+        broken.setattr("hcrm.inbox.turns.Turn.advance", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            collector.turn(collector.channels[0])
     assert visits(database) == ["V1"]
 
     clock.move(minutes=6)  # the dead process's turn is over

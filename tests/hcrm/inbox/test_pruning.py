@@ -1,7 +1,9 @@
 """Pruning: texts of what is done go, everything else stays, and a message sent again is still known."""
 
 import random
+import time
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +14,13 @@ from hcrm.core.actor import system_actor
 from hcrm.core.work import open_work
 from hcrm.inbox.console_models import PruneLater
 from hcrm.inbox.intake import store_now
-from hcrm.inbox.models import ApplicationState, InboxMessage, RefusedMessage
+from hcrm.inbox.models import ApplicationState, RefusedMessage
 from hcrm.inbox.pruning import prune_messages
 from hcrm.inbox.records import Refused
 from hcrm.inbox.service import replay_messages
+from hcrm.scheduler.models import Fire
+from hcrm.scheduler.run import tick
+from hcrm.scheduler.table import JOBS
 from tests.support.adt import adt
 from tests.support.hospital import Hospital
 
@@ -109,6 +114,52 @@ def test_small_batches_do_the_same_and_the_time_is_bounded(hospital, clock, monk
     assert not any(texts(hospital))
 
 
+def test_a_replay_and_pruning_at_once_lose_no_text(hospital, clock):
+    """Whoever is first holds the row: pruning waits for the replay, and sees that the message waits again."""
+    hospital.receive(adt("A01", c=1))
+    clock.move(days=31)
+    pruning = Thread(target=prune, args=[hospital])
+    with open_work(hospital.database, actor=ACTOR, clock=clock) as work:
+        assert replay_messages(work, seqs=[1]) == 1
+        pruning.start()
+        pruning.join(0.3)
+        assert pruning.is_alive()
+    pruning.join(30)
+    assert texts(hospital) == [True]
+    hospital.settle()
+    assert hospital.outcomes() == [(ApplicationState.APPLIED, None)]
+
+
+def test_the_listener_goes_on_storing_meanwhile(hospital, clock, monkeypatch):
+    monkeypatch.setattr(limits, "PRUNE_BATCH", 2)
+    monkeypatch.setattr(limits, "PRUNE_PAUSE_SECONDS", 0.02)
+    for number in range(60):
+        hospital.send(adt("A28", c=number, p=number))
+    hospital.settle()
+    clock.move(days=31)
+    pruning = Thread(target=prune, args=[hospital])
+    pruning.start()
+    slowest, stored = 0.0, 0
+    while pruning.is_alive():
+        began = time.perf_counter()
+        hospital.send(adt("A28", c=f"new{stored}", p=1000 + stored))
+        slowest = max(slowest, time.perf_counter() - began)
+        stored += 1
+    assert stored > 5
+    assert slowest < 5.0
+    assert sum(texts(hospital)) == stored
+
+
+def test_the_job_prunes_by_the_settings(hospital, clock):
+    hospital.receive(adt("A01", c=1))
+    clock.move(days=31)
+    jobs = tuple(job for job in JOBS if job.name == "inbox.prune")
+    assert tick(hospital.database, clock, jobs) == 1
+    (fire,) = hospital.all(Fire)
+    assert (fire.state, fire.result) == ("done", 1)
+    assert texts(hospital) == [False]
+
+
 def test_refused_rows_go_by_age(database, clock):
     with open_work(database, actor=ACTOR, clock=clock) as work:
         now = work.clock.now()
@@ -122,14 +173,6 @@ def test_refused_rows_go_by_age(database, clock):
     prune_messages(database, actor=ACTOR, clock=clock, keep_days=30)
     with open_work(database, actor=ACTOR, clock=clock, write=False) as work:
         assert len(work.all(RefusedMessage)) == 2
-
-
-def test_the_page_of_a_pruned_message_says_so(hospital, clock):
-    hospital.receive(adt("A01", c=1))
-    clock.move(days=31)
-    prune(hospital)
-    with hospital.look() as work:
-        assert work.get(InboxMessage, 1).sha256
 
 
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))
