@@ -13,6 +13,7 @@ STATE_TONES = {
     InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
     InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
     InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
+    InstructionState.MISSED: "off",
 }  # fmt: skip
 ALERT_TONES = {AlertState.OPEN: "late", AlertState.ACKNOWLEDGED: "near", AlertState.CLOSED: "done"}
 REVIEW_TONES = {ReviewState.WAITING: "near", ReviewState.APPROVED: "done", ReviewState.SENT_BACK: "late"}

@@ -27,6 +27,7 @@ PERMISSIONS: dict[str, str] = {
     "review.write": "审核随访记录",
     "alert.handle": "处理异常预警",
     "death.revoke": "撤销死亡登记",
+    "identity.decide": "撤销合并、停用错发的病案号",
     "message.read": "查看接口消息的状态",
     "message.content": "查看接口消息的原文",
     "message.replay": "重新处理接口消息",

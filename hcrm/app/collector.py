@@ -5,6 +5,7 @@ transaction of the archive. Any number of processes may run it: a lease says who
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -47,17 +48,24 @@ class Collector:
         self._sources = sources
         self._clock = clock
         self._owner = new_id()
+        self._threads: list[threading.Thread] = []
         self.channels = [channel for source in sources.by_code.values() for channel in self._channels(source)]
 
     def run(self, stop: threading.Event) -> None:
         """Start a thread for each channel."""
-        threads = [
+        self._threads = [
             threading.Thread(target=self._run_channel, args=(channel, stop), name=f"collect-{channel.name}")
             for channel in self.channels
         ]
-        for thread in threads:
+        for thread in self._threads:
             thread.daemon = True  # who hangs in a foreign database must not keep the process
             thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Let turns that are under way come to their end, for so long at most."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def turn(self, channel: Channel) -> bool:
         """One turn, if it is ours to take; whether it was. What goes wrong is written on the cursor and in the log."""

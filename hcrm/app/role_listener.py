@@ -1,8 +1,8 @@
 """The listener: HL7 v2 over MLLP into the inbox. Loads neither Flask nor the archive."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from queue import Full, Queue
@@ -16,6 +16,7 @@ from hcrm.app.address import split_address
 from hcrm.app.role import Role
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.service import record_audit
+from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.db import Database
@@ -38,12 +39,14 @@ def run(role: Role) -> None:
         networks=mllp.networks,
     )  # fmt: skip
     committer = Committer(role.database, pending=lambda: count_pending(role.database))
+    alerts = AuditAlerts(role.database, clock)
     asyncio.run(
         run_mllp(
             host, port, committer=committer, sources=open_sources(role.settings), clock=clock, allowed=allowed,
-            tls=tls_of(mllp), on_alert=alerts_to_audit(role.database, clock),
+            tls=tls_of(mllp), on_alert=alerts,
         )
     )  # fmt: skip
+    alerts.close()
 
 
 def tls_of(mllp: Mllp) -> Tls | None:
@@ -55,28 +58,38 @@ def tls_of(mllp: Mllp) -> Tls | None:
     return Tls(context, split_address(mllp.tls_listen) if mllp.tls_listen else None)
 
 
-def alerts_to_audit(database: Database, clock: Clock) -> Callable[[str, str], object]:
-    """Write who was turned away at the door to audit, from a thread of its own: the socket waits for no database."""
-    waiting: Queue[tuple[str, str]] = Queue(_ALERTS_WAITING)
+class AuditAlerts:
+    """Writes who was turned away at the door to audit, in a thread of its own: the socket waits for no database."""
 
-    def write() -> None:
-        while True:
-            reason, address = waiting.get()
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting: Queue[tuple[str, str] | None] = Queue(_ALERTS_WAITING)
+        self._thread = threading.Thread(target=self._write, name="listener-audit", daemon=True)
+        self._thread.start()
+
+    def __call__(self, reason: str, address: str) -> None:
+        """See `adapters.his.mllp.Alert`."""
+        try:
+            self._waiting.put_nowait((reason, address))
+        except Full:
+            log.error("mllp.alert_unwritten", reason=reason, peer=address, error="Full")
+
+    def close(self) -> None:
+        """Write what waits, for a moment at most."""
+        with contextlib.suppress(Full):
+            self._waiting.put(None, timeout=limits.LINGER_SECONDS)
+        self._thread.join(limits.LINGER_SECONDS)
+
+    def _write(self) -> None:
+        while alert := self._waiting.get():
+            reason, address = alert
             actor = replace(system_actor("listener"), address=address)
             try:
-                with open_work(database, actor=actor, clock=clock) as work:
+                with open_work(self._database, actor=actor, clock=self._clock) as work:
                     record_audit(
                         work, action="mllp.connect", subject_type="peer", outcome=AuditOutcome.DENIED,
                         detail={"reason": reason},
                     )  # fmt: skip
             except sa.exc.SQLAlchemyError as error:
                 log.error("mllp.alert_unwritten", reason=reason, peer=address, error=type(error).__name__)
-
-    def alert(reason: str, address: str) -> None:
-        try:
-            waiting.put_nowait((reason, address))
-        except Full:
-            log.error("mllp.alert_unwritten", reason=reason, peer=address, error="Full")
-
-    threading.Thread(target=write, name="listener-audit", daemon=True).start()
-    return alert

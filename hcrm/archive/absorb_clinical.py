@@ -59,6 +59,7 @@ from hcrm.archive.records import Change
 from hcrm.core.clock import local_date
 from hcrm.core.work import Work
 
+_TITLE = 200  # characters of a line of the timeline; names of things come from senders
 _GONE = (ObservationStatus.ENTERED_IN_ERROR, ObservationStatus.CANCELLED)
 _ENDED_BOOKINGS = (AppointmentStatus.CANCELLED, AppointmentStatus.ENTERED_IN_ERROR)
 
@@ -311,7 +312,7 @@ class ClinicalSide:
 
     def _tell(self, row: Row, kind: str, title: str, at: datetime, subject: str) -> None:
         """The one line of the timeline about this, under its own key; later words change the line."""
-        values = {"happened_at": at, "title": title, "encounter_id": row["encounter_id"]}
+        values = {"happened_at": at, "title": title[:_TITLE], "encounter_id": row["encounter_id"]}
         entry = self.timeline.by_id.get(row["id"])
         if entry is not None:
             self.timeline.change(entry, **values)

@@ -15,7 +15,7 @@ def report_death(work: Work, *, patient_id: str) -> None:
 
     The date stays unknown: what relatives say on the phone is no certificate. Known before, nothing changes.
     """
-    patient = _lock(work, patient_id)
+    patient = lock_patient(work, patient_id)
     if patient.deceased is DeceasedState.DECEASED:
         return
     _put(work, patient, DeceasedState.DECEASED)
@@ -37,7 +37,7 @@ def revoke_death(work: Work, *, patient_id: str, reason: str) -> Patient:
     reason = reason.strip()
     if not reason:
         raise HcrmError("patient.reason", "请填写原因", field="reason")
-    patient = _lock(work, patient_in_scope(work, patient_id, "patient.revoke_death").id)
+    patient = lock_patient(work, patient_in_scope(work, patient_id, "patient.revoke_death").id)
     if patient.deceased is DeceasedState.ALIVE:
         return patient
     if not is_revocable(patient):
@@ -67,7 +67,8 @@ def is_revocable(patient: Patient) -> bool:
     return patient.deceased is DeceasedState.DISPUTED
 
 
-def _lock(work: Work, patient_id: str) -> Patient:
+def lock_patient(work: Work, patient_id: str) -> Patient:
+    """The patient as the row stands, ours until the work ends."""
     patient = work.session.get(Patient, patient_id, with_for_update=True, populate_existing=True)
     if patient is None:
         raise NotFoundError

@@ -44,6 +44,7 @@ TASK_STATUS = {
     InstructionState.RETURNED: "rejected",
     InstructionState.WITHDRAWN: "cancelled",
     InstructionState.EXPIRED: "failed",
+    InstructionState.MISSED: "failed",
 }
 _STATUSES = (
     "draft", "requested", "received", "accepted", "rejected", "ready", "cancelled", "in-progress", "on-hold", "failed",

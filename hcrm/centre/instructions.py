@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 
 import sqlalchemy as sa
@@ -36,6 +36,8 @@ NO_CUT_OVERS: CutOvers = MappingProxyType({})
 
 UNKNOWN_WAY = "离院方式未知，先核实"
 DISPUTED_DEATH = "是否在世存疑，先核实"
+TOLD_TOO_LATE = "消息到达时时间窗已过"
+"""Why a step counts as not done that nobody could have done: the reason of what is 已错过."""
 RECORDABLE_STATES = (*OPEN_STATES, InstructionState.EXPIRED)
 """States in which a contact may be recorded; after the window closed it counts as done late."""
 RECORDED_STATES = (InstructionState.IN_REVIEW, InstructionState.COMPLETED)
@@ -52,22 +54,25 @@ def issue_instructions(
     home_region: str | None = None,
     cut_overs: CutOvers = NO_CUT_OVERS,
 ) -> int:
-    """Issue every step that applies to a batch of classified discharges; what was issued before is left alone."""
+    """Issue every step that applies to a batch of classified discharges; what was issued before is left alone.
+
+    A step whose window had closed before we heard of the discharge is recorded as missed, and not counted here.
+    """
     stays = load_stays(work, facts, home_region=home_region, classes=True)
     rows = plan_instructions(work, stays=stays, cut_overs=cut_overs)
-    issued = set(work.insert_new(Instruction, rows))  # one statement, ON CONFLICT DO NOTHING
-    tell_issued(work, rows=[row for row in rows if row["id"] in issued], words="已下达随访指令")
-    return len(issued)
+    written = set(work.insert_new(Instruction, rows))  # one statement, ON CONFLICT DO NOTHING
+    return tell_planned(work, rows=[row for row in rows if row["id"] in written])
 
 
 def plan_instructions(work: Work, *, stays: Iterable[Stay], cut_overs: CutOvers = NO_CUT_OVERS) -> list[Row]:
     """The instructions these stays are to have by the protocols in force: nobody is to be called about the dead."""
-    wanted = [stay for stay in stays if not stay.has_died and not _is_history(stay, cut_overs)]
+    wanted = [stay for stay in stays if not stay.has_died and not is_history(stay, cut_overs)]
     if not wanted:
         return []
     protocols, versions = published_protocols(work), published_form_versions(work)
     owners = find_owners(work, wanted)
     now = work.clock.now()
+    today = local_date(now)
     return [
         {"id": work.new_id(), "patient_id": stay.patient_id, "encounter_id": stay.encounter_id,
          "trigger_id": stay.trigger_id, "protocol_code": protocol.code, "protocol_version": protocol.version,
@@ -75,32 +80,56 @@ def plan_instructions(work: Work, *, stays: Iterable[Stay], cut_overs: CutOvers 
          "channel": step.channel.value, "form_code": step.form, "form_version": form_version(versions, step.form),
          "review_policy": step.review, "sample_percent": step.sample_percent,
          "department_id": stay.department_id, "assignee_id": owners.of(stay, step.assign_to),
-         "state": InstructionState.ISSUED, "note": note_for(stay), "issued_at": now, "version": 1,
-         **step.window(stay.discharged_on)}
+         "note": note_for(stay), "issued_at": now, "version": 1, **step.window(stay.discharged_on),
+         **state_by_window(step.window(stay.discharged_on)["closes_on"], today)}
         for stay in wanted
         for protocol in protocols.applying_to(stay.facts)
         for step in protocol.steps
     ]  # fmt: skip
 
 
-def tell_issued(work: Work, *, rows: Sequence[Row], words: str) -> None:
-    """One fact per instruction, one line of the timeline per stay, one audit event for all."""
+def tell_planned(work: Work, *, rows: Sequence[Row]) -> int:
+    """What was written by `plan_instructions`: facts and audit of what is to be done, a line for either kind."""
+    issued, missed = _apart(rows)
+    work.emit_all(InstructionIssued(instruction_id=row["id"]) for row in issued)
+    _tell_by_stay(work, issued, "已下达随访指令 {} 条（{}）")
+    _tell_by_stay(work, missed, f"{{}} 条随访已错过：{TOLD_TOO_LATE}（{{}}）")
+    for action, told in (("instruction.issue", issued), ("instruction.miss", missed)):
+        if told:
+            record_audit(work, action=action, patients=[row["patient_id"] for row in told])
+    return len(issued)
+
+
+def _apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """What is to be done, and what was missed."""
+    missed = [row for row in rows if row["state"] is InstructionState.MISSED]
+    return [row for row in rows if row["state"] is not InstructionState.MISSED], missed
+
+
+def _tell_by_stay(work: Work, rows: Sequence[Row], words: str) -> None:
     by_stay: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        work.emit(InstructionIssued(instruction_id=row["id"]))
         by_stay[row["encounter_id"], row["trigger_id"]].append(row)
-    for (encounter_id, _), issued in by_stay.items():
-        protocols = "、".join(dict.fromkeys(row["protocol_title"] for row in issued))
+    for (encounter_id, _), told in by_stay.items():
+        protocols = "、".join(dict.fromkeys(row["protocol_title"] for row in told))
         add_entry(
-            work, patient_id=issued[0]["patient_id"], happened_at=work.clock.now(), kind="instruction",
-            title=f"{words} {len(issued)} 条（{protocols}）", subject_type="encounter", subject_id=encounter_id,
+            work, patient_id=told[0]["patient_id"], happened_at=work.clock.now(), kind="instruction",
+            title=words.format(len(told), protocols), subject_type="encounter", subject_id=encounter_id,
             encounter_id=encounter_id,
         )  # fmt: skip
-    if rows:
-        record_audit(work, action="instruction.issue", patients=[row["patient_id"] for row in rows])
 
 
-def _is_history(stay: Stay, cut_overs: CutOvers) -> bool:
+def state_by_window(closes_on: date, today: date) -> Row:
+    """State and reason of a step planned today: nobody is asked to do what could only have been done before."""
+    is_missed = closes_on < today
+    return {
+        "state": InstructionState.MISSED if is_missed else InstructionState.ISSUED,
+        "reason": TOLD_TOO_LATE if is_missed else None,
+    }
+
+
+def is_history(stay: Stay, cut_overs: CutOvers) -> bool:
+    """Whether the stay ended before its source went live, whenever we heard of it."""
     moment = cut_overs.get(stay.source)
     return moment is not None and stay.discharged_at < moment
 

@@ -39,6 +39,7 @@ class InstructionState(LabelledEnum):
     RETURNED = "returned", "已退回"
     WITHDRAWN = "withdrawn", "已撤回"
     EXPIRED = "expired", "已过期"
+    MISSED = "missed", "已错过"
 
 
 OPEN_STATES = (InstructionState.ISSUED, InstructionState.ACCEPTED, InstructionState.IN_PROGRESS)

@@ -21,19 +21,23 @@ from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.timeline import add_entry
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
 from hcrm.audit.service import record_audit
-from hcrm.centre.events import EncounterReclassified
+from hcrm.centre.events import EncounterReclassified, InstructionIssued
 from hcrm.centre.instructions import (
     NO_CUT_OVERS,
+    TOLD_TOO_LATE,
     CutOvers,
+    is_history,
     note_change,
     note_for,
     plan_instructions,
-    tell_issued,
+    state_by_window,
+    tell_planned,
 )
 from hcrm.centre.models import OPEN_STATES, Instruction, InstructionHistory, InstructionState, Withdrawal
 from hcrm.centre.owners import Owners, find_owners
 from hcrm.centre.published import published_step
 from hcrm.centre.stays import Stay, load_stays
+from hcrm.core.clock import local_date
 from hcrm.core.work import Row, Work
 
 Standing = sa.RowMapping
@@ -41,7 +45,8 @@ Standing = sa.RowMapping
 
 _MARGIN = timedelta(days=1)  # a discharge told before the death was noted may have been planned after it
 _WAITING = (*OPEN_STATES, InstructionState.RETURNED)
-_NOT_DONE = (*_WAITING, InstructionState.EXPIRED)
+_NOT_DONE = (*_WAITING, InstructionState.EXPIRED, InstructionState.MISSED)
+_UNTOUCHED = (InstructionState.ISSUED, InstructionState.MISSED)
 _FOLLOWING = ("opens_on", "due_on", "closes_on", "department_id", "assignee_id", "note")
 
 
@@ -65,12 +70,12 @@ def replan_instructions(
     known = {_key(row) for row in standing}
     new = [row for key, rows in planned.items() if key not in known for row in rows]
     work.insert(Instruction, new)  # the stays are locked: nobody else issues for them meanwhile
-    tell_issued(work, rows=new, words="已下达随访指令")
-    gone = [row for row in standing if _key(row) not in planned and row["state"] is InstructionState.ISSUED]
+    issued = tell_planned(work, rows=new)
+    gone = [row for row in standing if _key(row) not in planned and row["state"] in _UNTOUCHED]
     for why, died in ((Withdrawal.DIED, True), (Withdrawal.NOT_APPLICABLE, False)):
         _withdraw(work, [row for row in gone if stays[row["trigger_id"]].has_died is died], why)
     changed = _follow(work, [row for row in standing if _key(row) in planned], stays)
-    return len(new) + len(gone) + changed
+    return issued + len(gone) + changed
 
 
 def withdraw_for_cancelled(work: Work, facts: Sequence[DischargeCancelled]) -> int:
@@ -136,7 +141,8 @@ def _restore(
     work: Work, facts: Sequence[DeathRevoked | PatientRestored], why: Withdrawal, words: str,
     home_region: str | None, cut_overs: CutOvers,
 ) -> int:  # fmt: skip
-    restored = _restore_withdrawn(work, sorted({fact.patient_id for fact in facts}), why, words)
+    patients = sorted({fact.patient_id for fact in facts})
+    restored = _restore_withdrawn(work, patients, why, words, cut_overs)
     missed = [
         EncounterReclassified(row.id, row.discharge_id)
         for fact in facts
@@ -153,7 +159,9 @@ def _restore(
     return restored + replan_instructions(work, missed, home_region=home_region, cut_overs=cut_overs)
 
 
-def _restore_withdrawn(work: Work, patients: Sequence[str], why: Withdrawal, words: str) -> int:
+def _restore_withdrawn(
+    work: Work, patients: Sequence[str], why: Withdrawal, words: str, cut_overs: CutOvers
+) -> int:
     withdrawn = (
         Instruction.patient_id.in_(patients),
         Instruction.state == InstructionState.WITHDRAWN,
@@ -161,7 +169,11 @@ def _restore_withdrawn(work: Work, patients: Sequence[str], why: Withdrawal, wor
     )
     discharges = work.execute(sa.select(Instruction.encounter_id, Instruction.trigger_id).where(*withdrawn))
     triggers = [EncounterReclassified(row.encounter_id, row.trigger_id) for row in discharges]
-    stays = {stay.trigger_id: stay for stay in load_stays(work, triggers) if not stay.has_died}
+    stays = {
+        stay.trigger_id: stay
+        for stay in load_stays(work, triggers)
+        if not stay.has_died and not is_history(stay, cut_overs)
+    }
     standing = _lock(work, *withdrawn, Instruction.trigger_id.in_(sorted(stays)))
     return _follow(work, standing, stays, why=words)
 
@@ -203,8 +215,12 @@ def _withdraw(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
 def _follow(
     work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay], *, why: str = "出院记录更正"
 ) -> int:
-    """Restore what a message had withdrawn; move what is untouched; how many were changed."""
-    rows = [row for row in standing if row["state"] is InstructionState.ISSUED or _is_restorable(row)]
+    """Restore what a message had withdrawn; move what is untouched; how many were changed.
+
+    What comes back after its window has closed is missed; what was missed is issued where its window is open again.
+    """
+    today = local_date(work.clock.now())
+    rows = [row for row in standing if row["state"] in _UNTOUCHED or _is_restorable(row)]
     owners = find_owners(work, stays.values())
     by_hand = _changed_by_people(work, rows)
     changed: list[Row] = []
@@ -213,17 +229,25 @@ def _follow(
         values = _values_now(work, row, stays[row["trigger_id"]], owners)
         if row["id"] in by_hand:
             values["assignee_id"] = row["assignee_id"]
+        if row["state"] is InstructionState.ISSUED:
+            state: Row = {"state": InstructionState.ISSUED, "reason": None}  # somebody was asked in time
+        else:
+            state = state_by_window(values["closes_on"], today)
+        after = state["state"]
+        is_open = after is InstructionState.ISSUED
         if _is_restorable(row):
-            restored.append(row)
-            _note(work, row, InstructionState.ISSUED, f"{why}，重新下达")
-        elif any(row[name] != values[name] for name in _FOLLOWING):
-            _note(work, row, InstructionState.ISSUED, "随出院记录更正调整")
+            if is_open:
+                restored.append(row)
+            _note(work, row, after, f"{why}，重新下达" if is_open else f"{why}，{TOLD_TOO_LATE}")
+        elif after is not row["state"] or any(row[name] != values[name] for name in _FOLLOWING):
+            _note(work, row, after, "随出院记录更正调整")
         else:
             continue
         changed.append(
-            {"id": row["id"], **values, "state": InstructionState.ISSUED, "withdrawal": None, "reason": None,
-             "version": row["version"] + 1}
+            {"id": row["id"], **values, **state, "withdrawal": None, "version": row["version"] + 1}
         )  # fmt: skip
+        if row["state"] is InstructionState.MISSED and is_open:
+            work.emit(InstructionIssued(instruction_id=row["id"]))
     work.update_rows(Instruction, changed)
     _tell(work, restored, "已恢复随访指令", why)
     if changed:

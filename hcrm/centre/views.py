@@ -29,6 +29,7 @@ TONES = {
     InstructionState.ISSUED: "open", InstructionState.ACCEPTED: "work", InstructionState.IN_PROGRESS: "work",
     InstructionState.IN_REVIEW: "near", InstructionState.COMPLETED: "done", InstructionState.RETURNED: "late",
     InstructionState.WITHDRAWN: "off", InstructionState.EXPIRED: "off",
+    InstructionState.MISSED: "off",
 }  # fmt: skip
 """How each state looks in a list."""
 SUBJECT = "instruction"

@@ -186,3 +186,7 @@ CHECK_FILE_BYTES = 64 * 1024 * 1024
 """Largest file of `hcrm hl7 check` and `hcrm source check`."""
 CHECK_PROBES = 5_000
 """Values of one message that `hcrm source check` follows into the archive; further ones are not looked at."""
+SHOWN_SEGMENTS = 500
+"""Segments of one message on its page."""
+SHOWN_CHARACTERS = 2_000
+"""Characters of one field or segment there."""

@@ -41,7 +41,7 @@ from hcrm.web.paging import Page, keyset_page
 
 _REPORTS = 20  # on a page: each brings its results
 _DOCUMENTS = 20
-_SHOWN = 20_000  # characters of a document's text on the page; all of it is in its download
+_SHOWN = 20_000  # characters of a text on the page; all of a document's is in its download
 
 REPORT_TONES = {
     ReportStatus.REGISTERED: "open", ReportStatus.PARTIAL: "work", ReportStatus.PRELIMINARY: "work",
@@ -150,7 +150,7 @@ def list_results(work: Work, *, patient_id: str, key: str | None = None) -> Page
         )
         for row in rows:
             value = row.value or "" if row.value_sealed is None else _opened(work, row.value_sealed)
-            found[row.report_id].append(Result(row, value, _opened(work, row.note_sealed)))
+            found[row.report_id].append(Result(row, value[:_SHOWN], _opened(work, row.note_sealed)))
     reports = [
         ReportWithResults(
             row, _opened(work, row.note_sealed),

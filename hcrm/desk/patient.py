@@ -103,7 +103,6 @@ class PatientCard:
 
     patient: Patient
     record_numbers: Sequence[str]
-    retired_numbers: Sequence[str]  # of archives that were merged into this one
     id_numbers: Sequence[MaskedValue]
     contacts: Sequence[MaskedValue]
     addresses: Sequence[MaskedValue]
@@ -123,8 +122,7 @@ def load_card(work: Work, patient: Patient) -> PatientCard:
     numbers = [row for row in identifiers if row.kind is IdentifierKind.RECORD and row.value]
     return PatientCard(
         patient=patient,
-        record_numbers=[row.value for row in numbers if row.retired_at is None],
-        retired_numbers=[row.value for row in numbers if row.retired_at is not None],
+        record_numbers=[row.value for row in numbers if row.retired_at is None and row.replaced_at is None],
         id_numbers=[
             MaskedValue("identifier", row.id, "身份证号", archive.masked_identifier(work, row), _origin(row))
             for row in identifiers

@@ -10,6 +10,7 @@ from jinja2_fragments.flask import render_block
 from pydantic import Field
 
 from followup import deaths
+from hcrm.archive import identity
 from hcrm.archive.death import is_revocable
 from hcrm.archive.models import DeceasedState, TimelineEntry
 from hcrm.archive.queries import get_patient
@@ -26,6 +27,7 @@ from hcrm.core.work import Work
 from hcrm.desk import clinical_tabs
 from hcrm.desk.board import PERIODS, load_board
 from hcrm.desk.chain import load_chain
+from hcrm.desk.identity import load_identity
 from hcrm.desk.patient import load_card, reveal_value
 from hcrm.desk.record_tabs import list_diagnoses, list_followups, list_procedures, list_visits
 from hcrm.desk.search import PatientSearch, find_patients
@@ -126,8 +128,8 @@ def _without_words(arguments: dict[str, str]) -> dict[str, str]:
 # ── a patient ───────────────────────────────────────────────────────────────
 
 
-class DeathInput(Input):
-    """Why a death that was noted is taken back."""
+class ReasonInput(Input):
+    """Why something that stands on record is taken back."""
 
     reason: Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -174,7 +176,7 @@ def revoke_death(patient_id: str) -> ResponseReturnValue:
     """A death that was noted by mistake is taken back."""
     reason = request.form.get("reason", "")
     try:
-        entered = read_input(DeathInput, {"reason": reason})
+        entered = read_input(ReasonInput, {"reason": reason})
         with console_work() as work:
             survivor = deaths.revoke_death(work, patient_id=patient_id, reason=entered.reason).id
     except HcrmError as error:
@@ -183,6 +185,39 @@ def revoke_death(patient_id: str) -> ResponseReturnValue:
         return _patient_page(patient_id, reason=reason, errors=form_errors(error), status=error.status)
     flash("已撤销死亡登记，因此撤回的随访指令随即恢复", "success")
     return redirect(url_for("desk.show_patient", patient_id=survivor), 303)
+
+
+@bp.post("/patients/<patient_id>/merges/<merge_id>/undo")
+@require("identity.decide", audit="patient.unmerge")
+def part_merged(patient_id: str, merge_id: str) -> ResponseReturnValue:
+    """Two archives again."""
+    return _decide(
+        patient_id, merge_id, identity.part_merged, "merge_id", "已撤销合并，现在显示的是分出的档案"
+    )
+
+
+@bp.post("/patients/<patient_id>/numbers/<identifier_id>/end")
+@require("identity.decide", audit="identity.end_number")
+def end_number(patient_id: str, identifier_id: str) -> ResponseReturnValue:
+    """The record number was given to somebody else."""
+    words = "已停用此病案号；因此搁置的消息请到接口消息页重新处理"
+    return _decide(patient_id, identifier_id, identity.end_number, "identifier_id", words)
+
+
+def _decide(patient_id: str, key: str, act: Callable[..., str], name: str, words: str) -> ResponseReturnValue:
+    """Do what a person decided about who is who, and show whom it leads to."""
+    shown = patient_id
+    try:
+        entered = read_input(ReasonInput, {"reason": request.form.get(f"reason-{key}", "")})
+        with console_work() as work:
+            shown = act(work, patient_id=patient_id, reason=entered.reason, **{name: key})
+    except HcrmError as error:
+        if error.status not in (409, 422):
+            raise
+        flash(next(iter(form_errors(error).values())), "danger")
+    else:
+        flash(words, "success")
+    return redirect(url_for("desk.show_patient", patient_id=shown), 303)
 
 
 def _patient_page(
@@ -195,13 +230,13 @@ def _patient_page(
     with console_work() as work:
         patient = get_patient(work, patient_id)
         if patient.id == patient_id:
-            card = load_card(work, patient)
+            card, who = load_card(work, patient), load_identity(work, patient)
             content = _tab_content(work, tab, patient_id, asked, kinds)
     if patient.id != patient_id:
         flash("您打开的档案已合并，现在显示的是保留的档案")
         return redirect(url_for("desk.show_patient", patient_id=patient.id), 303)
     return render_template(
-        "desk/patient.html", patient=patient, card=card, tabs=tabs, tab=tab, kinds=kinds, kind=asked.kind,
+        "desk/patient.html", patient=patient, card=card, identity=who, tabs=tabs, tab=tab, kinds=kinds, kind=asked.kind,
         deceased_tones=DECEASED_TONES, may_revoke_death=is_revocable(patient), reason=reason, errors=errors or {},
         **content,
     ), status  # fmt: skip

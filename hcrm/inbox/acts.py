@@ -10,6 +10,8 @@ from hcrm.core.work import Work
 from hcrm.inbox.console_models import MessageAct, MessageActKind, MessageCorrection
 from hcrm.inbox.models import InboxApplication, InboxMessage
 
+_STEP = 10_000  # values of one statement; both engines have a limit
+
 
 def lock_replayable(work: Work, seqs: Sequence[int]) -> Sequence[sa.Row[Any]]:
     """Those of the messages that can go their way again (seq, state, reason, flags), their rows locked.
@@ -17,6 +19,13 @@ def lock_replayable(work: Work, seqs: Sequence[int]) -> Sequence[sa.Row[Any]]:
     Not the original of a corrected copy: both would be applied. Not one whose text was pruned: asked after the lock,
     which pruning holds while it empties a text.
     """
+    found: list[sa.Row[Any]] = []
+    for start in range(0, len(seqs), _STEP):
+        found += _lock(work, seqs[start : start + _STEP])
+    return found
+
+
+def _lock(work: Work, seqs: Sequence[int]) -> list[sa.Row[Any]]:
     rows = work.execute(
         sa.select(
             InboxApplication.seq, InboxApplication.state, InboxApplication.reason, InboxApplication.flags
@@ -28,10 +37,10 @@ def lock_replayable(work: Work, seqs: Sequence[int]) -> Sequence[sa.Row[Any]]:
     able = set(
         work.scalars(
             sa.select(InboxMessage.seq).where(
-                InboxMessage.seq.in_([row.seq for row in rows]), sa.func.length(InboxMessage.raw) > 0, ~_corrected()
+                InboxMessage.seq.in_(seqs), sa.func.length(InboxMessage.raw) > 0, ~_corrected()
             )
         )
-    )  # fmt: skip
+    )
     return [row for row in rows if row.seq in able]
 
 

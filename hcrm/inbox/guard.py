@@ -37,7 +37,7 @@ def guard(
     if not merging and not deleting:
         return {}
     released = {seq for seq in (*merging, *deleting) if RELEASED in flags[seq].split()}
-    stopped = {seq: "vip_merge" for seq in _merging_vips(work, merging)}
+    stopped = dict.fromkeys(_merging_vips(work, merging), "vip_merge")
     limits = {source.code: source for source in (*sources.by_code.values(), sources.default)}
     for found, count, reason, most in (
         (merging, _merges_of_an_hour, "merge_flood", lambda code: limits[code].merges_per_hour),
@@ -81,17 +81,17 @@ def _is_deletion(change: Change) -> bool:
 def _merges_of_an_hour(work: Work) -> Counter[str]:
     since = work.clock.now() - _HOUR
     rows = work.execute(
-        sa.select(PatientMerge.source, sa.func.count())
+        sa.select(PatientMerge.source, sa.func.count().label("number"))
         .where(PatientMerge.merged_at > since)
         .group_by(PatientMerge.source)
     )
-    return Counter({source: number for source, number in rows})
+    return Counter({row.source: row.number for row in rows})
 
 
 def _deletions_of_a_minute(work: Work) -> Counter[str]:
     since = work.clock.now() - _MINUTE
     rows = work.execute(
-        sa.select(InboxApplication.source, sa.func.count())
+        sa.select(InboxApplication.source, sa.func.count().label("number"))
         .where(
             InboxApplication.taken_up_at > since,  # the index; nothing is applied before it is taken up
             InboxApplication.kind.in_(_DELETING),
@@ -99,7 +99,7 @@ def _deletions_of_a_minute(work: Work) -> Counter[str]:
         )
         .group_by(InboxApplication.source)
     )
-    return Counter({source: number for source, number in rows})
+    return Counter({row.source: row.number for row in rows})
 
 
 def _merging_vips(work: Work, merging: Mapping[int, Change]) -> set[int]:

@@ -31,9 +31,8 @@ Outcome = list[Stored] | Exception
 
 _REUSED = "control_id_reused"
 _TURNS = 2
-_ONE_WRITER = (
-    threading.Lock()
-)  # SQLite has one inbox connection in a process, several threads may call store_now
+ONE_WRITER = threading.Lock()
+"""SQLite has one inbox connection in a process; several threads may call store_now, and pruning writes too."""
 log = structlog.get_logger(__name__)
 
 
@@ -55,7 +54,7 @@ def store_now(database: Database, arriving: Sequence[Arriving]) -> list[Stored]:
     driver = database.inbox.dialect.loaded_dbapi
     try:
         if database.is_sqlite:
-            with _ONE_WRITER:
+            with ONE_WRITER:
                 outcome = _write(database, SqliteStatements(), rows, refusals)
         else:
             outcome = _write(database, PostgresqlStatements(), rows, refusals)

@@ -19,6 +19,7 @@ from hcrm.core.clock import Clock
 from hcrm.core.db import Database, table_of
 from hcrm.core.work import Work, open_work
 from hcrm.inbox.console_models import PruneFloor, PruneLater
+from hcrm.inbox.intake import ONE_WRITER
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage, RefusedMessage
 
 _DONE = (ApplicationState.APPLIED, ApplicationState.IGNORED)
@@ -133,5 +134,5 @@ def _in_inbox(work: Work, database: Database, statement: Any) -> None:
     if not database.is_sqlite:
         work.execute(statement)
         return
-    with database.inbox.execution_options(hcrm_write=True).begin() as connection:
+    with ONE_WRITER, database.inbox.execution_options(hcrm_write=True).begin() as connection:
         connection.execute(statement)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hcrm.core import limits
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
 from hcrm.inbox.outline import Readable, Reader
@@ -67,13 +68,13 @@ def show_lines(
     for flag in flags.split():
         wrong.update(places(flag.partition(":")[2]))
     shown = []
-    for line in readable.lines:
+    for line in readable.lines[: limits.SHOWN_SEGMENTS]:
         is_open = with_content or line.name == "MSH"
         fields = tuple(
             ShownField(
                 number,
                 field_words(line.name, number),
-                value if is_open else None,
+                _clipped(value) if is_open else None,
                 (line.name, number) in wrong,
             )
             for number, value in line.fields
@@ -86,11 +87,17 @@ def show_lines(
         is_wrong = any(name == line.name for name, _ in wrong)
         shown.append(
             ShownLine(
-                line.name, segment_words(line.name), line.text if is_open else None,
+                line.name, segment_words(line.name), _clipped(line.text) if is_open else None,
                 tuple(sorted(fields, key=_number)), is_wrong,
             )
         )  # fmt: skip
     return tuple(shown)
+
+
+def _clipped(text: str) -> str:
+    """A text for the page: a document in a field is not shown whole."""
+    most = limits.SHOWN_CHARACTERS
+    return text if len(text) <= most else f"{text[:most]}…（共 {len(text):,} 字）"
 
 
 def _number(field: Any) -> int:

@@ -35,7 +35,10 @@ REASONS = {
     "charset": ("字符集无法识别", "核对来源配置中的 charset，然后重新处理"),
     "unreadable": ("消息无法解析", "请接口工程师查看原文"),
     "format_not_supported": ("不支持的格式", "请接口工程师核对"),
-    "source_unknown": ("来源配置中没有这种行的列对照", "恢复来源配置中的 view、list_file 或 soap，然后重新处理"),
+    "source_unknown": (
+        "来源配置中没有这种行的列对照",
+        "恢复来源配置中的 view、list_file 或 soap，然后重新处理",
+    ),
     "unexpected_ack": ("收到的是应答消息", "无需处理"),
     "event_not_known_yet": ("撤销先于原事件到达", "等待原事件，24 小时后转为搁置"),
     "event_never_came": ("撤销的原事件一直没有到达", "核对 HIS 中此次就诊是否存在"),

@@ -44,7 +44,13 @@ def test_more_merges_than_an_hour_may_have_wait_for_a_person(hospital):
     hospital.receive(*(admit(p) for p in (300, 400, 301, 401, 302, 402, 303, 403, 304, 404)))
     hospital.receive(*(merge(p) for p in range(300, 305)))
     assert hospital.count(PatientMerge) == 3
-    assert [reason for _, reason in hospital.outcomes()][-5:] == [None, None, None, "merge_flood", "merge_flood"]
+    assert [reason for _, reason in hospital.outcomes()][-5:] == [
+        None,
+        None,
+        None,
+        "merge_flood",
+        "merge_flood",
+    ]
 
     hospital.replay()
     assert hospital.count(PatientMerge) == 3

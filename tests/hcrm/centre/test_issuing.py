@@ -47,14 +47,14 @@ def codes(work: Work) -> Sequence[tuple[str, str]]:
 
 def test_issue_instructions_opens_a_window_around_the_due_date(work: Work):
     publish_protocol(work)
-    stay = make_encounter(work, discharged_at=datetime(2026, 2, 28, 23, tzinfo=UTC))  # 3月1日 07:00 here
+    stay = make_encounter(work, discharged_at=datetime(2026, 11, 22, 16, 30, tzinfo=UTC))  # 23日 00:30 here
 
     issue(work, stay)
 
     instruction = work.one(Instruction)
     assert instruction.state is InstructionState.ISSUED
     assert (instruction.opens_on, instruction.due_on, instruction.closes_on) == (
-        date(2026, 3, 6), date(2026, 3, 8), date(2026, 3, 13),
+        date(2026, 11, 28), date(2026, 11, 30), date(2026, 12, 5),
     )  # fmt: skip
     assert work.events == [InstructionIssued(instruction.id)]
 

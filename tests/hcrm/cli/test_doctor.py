@@ -17,7 +17,7 @@ def test_a_source_without_a_cut_over_is_warned_of(tmp_path: Path, monkeypatch, l
     (tmp_path / "sources" / "his.yaml").write_text(
         f"code: his\ntitle: 医院信息系统\n{line}", encoding="utf-8"
     )
-    monkeypatch.setattr(module, "config_path", lambda *parts: tmp_path.joinpath(*parts))
+    monkeypatch.setattr(module, "config_path", tmp_path.joinpath)
 
     shown = CliRunner().invoke(main, ["doctor"]).output
     assert ("来源 his 没有设切换时间" in shown) is is_warned

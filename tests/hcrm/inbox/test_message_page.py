@@ -1,6 +1,7 @@
 """The page of one message: what an interface engineer reads of why it is parked."""
 
 from adapters.his import mapping
+from adapters.his.map_acts import ACTS
 from hcrm.inbox import words
 from tests.support.adt import adt
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
@@ -42,7 +43,21 @@ def test_event_and_source_are_shown_in_words(database, clock, browser_of, make_p
 
 
 def test_every_event_that_is_mapped_has_a_word():
-    assert {*mapping.EVENTS, *mapping.PERSON_EVENTS, *mapping.MERGE_EVENTS} <= words.EVENTS.keys()
+    assert {*mapping.EVENTS, *mapping.PERSON_EVENTS, *ACTS, mapping.SWAP} <= words.EVENTS.keys()
     assert words.event_words("ADT^A99") == "ADT^A99"
-    assert words.event_words("ORU^A01") == "ORU^A01"
+    assert words.event_words("ZZZ^A01") == "ZZZ^A01"  # the words are those of ADT
     assert words.source_words("gone") == "gone"
+
+
+def test_a_message_with_a_document_and_thousands_of_segments_is_a_page_one_can_open(
+    database, clock, browser_of, make_person
+):
+    make_person("wang")
+    segments = ["OBX|1|ED|x||" + "A" * 1_000_000, *[f"OBX|{n}|NM|x||{n}" for n in range(5_000)]]
+    with Hospital(database, clock) as hospital:
+        hospital.receive(adt("A01", c=1, segments=segments))
+    shown = browser_of("wang").get("/interface/messages/1").text
+
+    assert "共 1,000," in shown
+    assert "只显示前 500 段" in shown
+    assert len(shown) < 1_500_000

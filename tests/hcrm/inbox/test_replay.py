@@ -48,3 +48,12 @@ def test_a_replayed_message_gets_the_lane_of_the_patient_it_names(hospital: Hosp
 
     after = hospital.application(1)
     assert (after.lane, after.state) == (before.lane, ApplicationState.APPLIED)
+
+
+def test_more_messages_than_one_statement_takes_are_replayed(hospital: Hospital):
+    hospital.send(adt("A01", c=1))
+    hospital.settle()
+    with open_work(hospital.database, actor=system_actor("test"), clock=hospital.clock) as work:
+        assert replay_messages(work, seqs=[1, *range(2, 70_000)]) == 1
+    hospital.settle()
+    assert hospital.application(1).state is ApplicationState.APPLIED

@@ -1,0 +1,125 @@
+"""Who is who, decided by a person on the patient's page: a number given to somebody else, a merge undone, a newborn."""
+
+import re
+
+import pytest
+
+from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
+from hcrm.archive.visit_models import Encounter
+from hcrm.inbox.models import ApplicationState
+from tests.support.adt import ABSENT, adt
+from tests.support.hospital import Hospital
+from tests.support.truth_table import NI, OTHER_NI, STAY, evening
+
+__all__ = ["evening"]
+
+STRANGER = adt("A01", c=9, v="V9", name="王^五", sex="F", dob="19551201", ni=OTHER_NI, m="16:00")
+WOMAN = {"name": "李^四", "dob": "19550102", "sex": "F"}
+
+
+@pytest.fixture
+def his(database, evening):
+    with Hospital(database, evening) as hospital:
+        yield hospital
+
+
+@pytest.fixture
+def service(browser_of, make_person):
+    make_person("liu", ["service_centre"])
+    return browser_of("liu")
+
+
+def decide(browser, patient_id: str, kind: str, key: str, reason: str = "HIS 建档时发重了号"):
+    act = f"/patients/{patient_id}/{'numbers' if kind == 'end' else 'merges'}/{key}/{kind}"
+    return browser.post(act, {f"reason-{key}": reason}, follow_redirects=True)
+
+
+def number_of(his: Hospital, value: str) -> PatientIdentifier:
+    (row,) = his.all(PatientIdentifier, PatientIdentifier.value == value)
+    return row
+
+
+def test_a_number_given_to_somebody_else_is_ended_and_the_parked_message_makes_an_archive(his, service):
+    his.receive(*STAY, adt("A08", c=2, ni=NI, m="12:30"), STRANGER)
+    patient = his.patient(100)
+    assert his.application().reason == "identity_conflict"
+    shown = service.get(f"/patients/{patient.id}").text
+    assert "已搁置" in shown
+    assert re.search(r"/interface/messages/\d+", shown)
+
+    answer = decide(service, patient.id, "end", number_of(his, "100").id)
+    assert "已停用此病案号" in answer.text
+    seq = his.messages()[-1].seq
+    service.get(f"/interface/messages/{seq}")
+    service.post(f"/interface/messages/{seq}/replay")
+    his.settle()
+
+    assert his.application().state is ApplicationState.APPLIED
+    assert {row.name for row in his.all(Patient)} == {"张三", "王五"}
+    assert his.visit("V1").patient_id == patient.id
+    assert his.visit("V9").patient_id != patient.id
+
+
+def test_a_merge_is_undone_on_the_page_with_its_reason(his, service):
+    his.receive(
+        *STAY,
+        adt("A01", c=2, p=200, v="V2", m="10:30", **WOMAN),
+        adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN),
+    )
+    survivor = his.patient(200)
+    (merge,) = his.all(PatientMerge)
+    assert "撤销与 张三 的合并" in service.get(f"/patients/{survivor.id}").text
+
+    answer = decide(service, survivor.id, "undo", merge.id, "两人同名，不是同一人")
+
+    assert "已撤销合并" in answer.text
+    assert his.patient(100).id == merge.merged_id
+    assert {row.patient_id for row in his.all(Encounter, Encounter.visit_no == "V1")} == {merge.merged_id}
+    assert "两人同名" in service.get(f"/patients/{survivor.id}").text
+
+    again = decide(service, survivor.id, "undo", merge.id)
+    assert "这次合并已撤销" in again.text
+
+
+def test_without_a_reason_nothing_is_decided(his, service):
+    his.receive(*STAY)
+    number = number_of(his, "100")
+
+    answer = decide(service, his.patient(100).id, "end", number.id, "  ")
+
+    assert 'role="alert"' in answer.text
+    assert number_of(his, "100").ended_at is None
+
+
+def test_a_physician_decides_nothing_of_the_kind(his, browser_of, make_person):
+    make_person("zhao", ["physician"])
+    his.receive(*STAY)
+
+    answer = decide(browser_of("zhao"), his.patient(100).id, "end", number_of(his, "100").id)
+
+    assert answer.status_code in (403, 404)
+    assert number_of(his, "100").ended_at is None
+
+
+def test_a_newborn_s_page_leads_to_the_mother_and_hers_to_the_child(his, service):
+    his.receive(
+        adt("A01", c=1, name="张^三", sex="F"),
+        adt(
+            "A01",
+            c=2,
+            p=300,
+            v="V3",
+            name="张三之子",
+            dob="20261122",
+            m="11:00",
+            PID_21="100^^^H1^MR",
+            PID_24="Y",
+        ),
+    )
+    child, mother = his.patient(300), his.patient(100)
+
+    assert (
+        f'<dt>母亲</dt><dd><a href="/patients/{mother.id}">张三</a>'
+        in service.get(f"/patients/{child.id}").text
+    )
+    assert f'<a href="/patients/{child.id}">张三之子</a>' in service.get(f"/patients/{mother.id}").text
