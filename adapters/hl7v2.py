@@ -9,7 +9,7 @@ Reading a message: `read_header(raw)`, `decode(raw, header, source)`, `read_mess
 
 import enum
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -37,8 +37,8 @@ from adapters.his.moments import (
 
 __all__ = [
     "NULL", "BadTime", "CharsetError", "Field", "Header", "ImpossibleDate", "Message", "Moment", "Null", "Segment",
-    "Separators", "birth_date", "decode", "is_zeros", "latest_date", "make_ack", "moment", "not_ahead", "read_header",
-    "read_message", "split_batch",
+    "Separators", "birth_date", "decode", "is_zeros", "latest_date", "make_ack", "moment", "not_ahead", "parse_place",
+    "read_header", "read_message", "split_batch",
 ]  # fmt: skip
 
 
@@ -168,6 +168,11 @@ class Message:
         for line in lines:
             by_name.setdefault(line[:3], []).append(line)
 
+    @property
+    def lines(self) -> Sequence[str]:
+        """The segments as text, in order."""
+        return self._lines
+
     def __iter__(self) -> Iterator[Segment]:
         return map(self._segment, self._lines)
 
@@ -202,7 +207,7 @@ class Message:
 
     def at(self, path: str) -> str:
         """The text at `PV1-3`, `PV1-3.4` or `PV1-3.4.2` (first segment, first repeat), as source files name places."""
-        name, field, component, sub = _path(path)
+        name, field, component, sub = parse_place(path)
         return self.segment(name).text(field, component, 1, sub)
 
 
@@ -243,7 +248,8 @@ def _joined(lines: list[str], begins: Callable[[str], object]) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _path(path: str) -> tuple[str, int, int, int]:
+def parse_place(path: str) -> tuple[str, int, int, int]:
+    """Segment, field, component and sub-component of a place as source files name it: `PV1-3.4`."""
     name, _, numbers = path.partition("-")
     field, component, sub = ([int(part) for part in numbers.split(".")] + [1, 1])[:3]
     return name, field, component, sub

@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from hcrm.core.local_habits import DECLARED, OWN
 from hcrm.core.sources import Source
 
 if TYPE_CHECKING:
@@ -38,20 +39,30 @@ def decode(raw: bytes, header: "Header", source: Source) -> tuple[str, tuple[str
     """The message as text, and words for what was remarkable about it.
 
     Whole and strictly under the declared charset, else under the source's, else CharsetError: 0.4 % of Chinese
-    names in GB18030 are valid UTF-8 as well, so trying one after the other would store rubbish unseen.
-    Flags: `charset_declared_wrong`; `nul_stripped` (PostgreSQL cannot hold it); `replacement_character` (U+FFFD,
-    broken before it came to us).
+    names in GB18030 are valid UTF-8 as well, so trying one after the other would store rubbish unseen. Another order,
+    or another charset after those, only where the source's file says so.
+    Flags: `charset_declared_wrong`; `charset_fallback` (read by a charset that only `charset_order` names);
+    `nul_stripped` (PostgreSQL cannot hold it); `replacement_character` (U+FFFD, broken before it came to us).
     """
     declared = "" if source.charset_forced else header.charset_word
     codec = charset_named(declared) if declared else None
-    text = _strictly(raw, codec) if codec else None
+    text = None
     flags: tuple[str, ...] = ()
-    if text is None:
-        text = _strictly(raw, charset_named(source.charset) or source.charset)
-        if text is None:
-            raise CharsetError(f"MSH-18 {declared or 'empty'}, source {source.charset}")
-        if declared:
-            flags = ("charset_declared_wrong",)
+    for word in source.charset_order:
+        if word == DECLARED:
+            text = _strictly(raw, codec) if codec else None
+        else:
+            own = source.charset if word == OWN else word
+            used = charset_named(own) or own
+            text = _strictly(raw, used)
+            if text is not None and declared and used != codec:
+                flags = ("charset_declared_wrong",)
+            if text is not None and word != OWN:
+                flags += ("charset_fallback",)
+        if text is not None:
+            break
+    else:
+        raise CharsetError(f"MSH-18 {declared or 'empty'}, source {source.charset}")
     if "\x00" in text:
         text = text.replace("\x00", "")
         flags += ("nul_stripped",)

@@ -40,12 +40,12 @@ class Reading:
 
     def moment(self, text: str, place: str) -> datetime | None:
         """The same of a text."""
-        return read_moment(text, self.source.zoneinfo, place, self.flags)
+        return read_moment(text, self.source, place, self.flags)
 
     def day(self, text: str, place: str) -> date | None:
         """The calendar day in the sender's zone."""
         try:
-            found = moment(text, self.source.zoneinfo)
+            found = moment(text, self.source.zoneinfo, self.source.dates)
         except BadTime:
             self.flags.append(f"bad_time:{place}")
             return None

@@ -91,7 +91,7 @@ class _Prober:
         self._received_at = received_at
         # Decoded already: from here on it is UTF-8, whatever it says of itself.
         plain = source.model_copy(
-            update={"code": "default", "sender": "", "charset": "utf-8", "charset_forced": True}
+            update={"code": "default", "sender": "", "charset": "utf-8", "charset_order": ("charset",)}
         )
         self._sources = Sources([plain])
         self._separators = read_message("\r".join(self._lines)).separators

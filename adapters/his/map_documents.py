@@ -1,5 +1,7 @@
 """MDM^T02, T08, T10, T11 to documents (HL7 2.9 chapter 9): TXA with OBX; an attached file is kept as it came. Pure."""
 
+from typing import Any
+
 from adapters.his.clinical_reading import (
     Reading,
     attachment,
@@ -29,9 +31,9 @@ def map_documents(reading: Reading) -> ClinicalRecord | Unmapped:
     files: list[tuple[bytes, str]] = []
     for obx in reading.message.segments("OBX"):
         if obx.text(2) == "ED":
-            content = attachment(obx)
-            if content is not None:
-                files.append(content)
+            found = attachment(obx)
+            if found is not None:
+                files.append(found)
             elif obx.text(5, 5):
                 reading.flags.append("bad_content:OBX-5")
         elif text := value_text(obx):
@@ -42,13 +44,13 @@ def map_documents(reading: Reading) -> ClinicalRecord | Unmapped:
     texts += [text for content, media in files[:1] if (text := narrative(content, media))]
     number = _number(txa, reading)
     written_at = reading.at(txa, 4) or reading.at(txa, 6)
-    common = {
+    common: dict[str, Any] = {
         "kind": txa.text(2), "status": _status(txa, reading), "written_at": written_at,
         "author": first(staff_name(txa, 9), staff_name(txa, 5), txa.text(5)),
     }  # fmt: skip
-    content, media = files[0] if files else (None, None)
     main = DocumentRecord(
-        number=number, title=_title(txa, reading), text="\n".join(texts) or None, content=content, media_type=media,
+        number=number, title=_title(txa, reading), text="\n".join(texts) or None,
+        content=files[0][0] if files else None, media_type=files[0][1] if files else None,
         replaces=txa.text(13) or None if reading.message.at("MSH-9.2") == "T10" else None, **common,
     )  # fmt: skip
     further = [

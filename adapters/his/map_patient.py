@@ -1,7 +1,7 @@
 """PID, NK1 and AL1 to a patient record. Pure: what cannot be read becomes a flag, an impossible birth date an error."""
 
 import re
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 
 from adapters.hl7v2 import (
     NULL,
@@ -40,14 +40,14 @@ def map_patient(
     """The patient of the message's first PID."""
     pid = message.segment("PID")
     birth = pid.value(7)
-    died_at = read_moment(pid.text(29), source.zoneinfo, "PID-29", flags)
+    died_at = read_moment(pid.text(29), source, "PID-29", flags)
     return r.PatientRecord(
         identifiers=map_identifiers(pid, source, authority, flags),
         name=person_name(pid.text(5, 1), pid.text(5, 2)) or None,
         sex=_sex(pid, source, flags),
         birth_date=r.NULL
         if birth is NULL
-        else _birth_date(pid, latest_date(received_at, source.zoneinfo), flags),
+        else _birth_date(pid, source, latest_date(received_at, source.zoneinfo), flags),
         marital_status=_marital(pid),
         deceased=_deceased(pid, died_at),
         deceased_at=died_at,
@@ -75,16 +75,18 @@ def map_identifiers(
 def read_identifiers(fields: list[Field], source: Source, authority: str) -> list[r.IdentifierRecord]:
     """CX repeats (HL7 2.9 section 2A.3.14); empty ones are skipped, types are the sender's own."""
     found = []
+    meanings = source.identifier_meanings
     for cx in fields:
         value = cx.text(1)
         if not value or cx.is_null:
             continue
         kind_text = cx.text(5)
-        if kind_text and kind_text in source.record_number_types:
+        meaning = meanings.get(kind_text)
+        if kind_text and meaning == "record":
             kind = IdentifierKind.RECORD
-        elif kind_text in source.id_number_types or is_id_number(clean_id_number(value)):
+        elif meaning == "citizen" or is_id_number(clean_id_number(value)):
             kind = IdentifierKind.CITIZEN  # sent without its type it must not lie in clear either
-        elif kind_text in source.record_number_types:
+        elif meaning == "record":
             kind = IdentifierKind.RECORD
         else:
             kind = IdentifierKind.OTHER
@@ -95,11 +97,14 @@ def read_identifiers(fields: list[Field], source: Source, authority: str) -> lis
 def ranked(
     found: list[r.IdentifierRecord], source: Source, flags: list[str]
 ) -> tuple[r.IdentifierRecord, ...]:
-    """Record numbers in the source's order; where no type is known as one, the first unknown serves and is flagged."""
-    order = {kind: rank for rank, kind in enumerate(source.record_number_types)}
+    """Record numbers in the source's order; where no type is known as one, the first unknown serves and is flagged.
+
+    A type the source's file knows as something else (a visit card) never does.
+    """
+    order = source.record_ranks
     if all(item.kind is not IdentifierKind.RECORD for item in found):
         for index, item in enumerate(found):
-            if item.kind is IdentifierKind.OTHER:
+            if item.kind is IdentifierKind.OTHER and item.type not in source.identifier_meanings:
                 found[index] = r.IdentifierRecord(
                     IdentifierKind.RECORD, item.authority, item.type, item.value
                 )
@@ -128,11 +133,11 @@ def person_name(family: str, given: str) -> str:
     return clean_name(f"{family} {given}")
 
 
-def read_moment(text: str, zone: tzinfo, place: str, flags: list[str]) -> datetime | None:
+def read_moment(text: str, source: Source, place: str, flags: list[str]) -> datetime | None:
     """A moment in UTC, None where there is none; nonsense is flagged with its place."""
     flag_zeros(text, place, flags)
     try:
-        found = moment(text, zone)
+        found = moment(text, source.zoneinfo, source.dates)
     except BadTime:
         flags.append(f"bad_time:{place}")
         return None
@@ -153,10 +158,10 @@ def clamp(found: Moment, received_at: datetime, place: str, flags: list[str]) ->
     return kept
 
 
-def _birth_date(pid: Segment, latest: date, flags: list[str]) -> date | None:
+def _birth_date(pid: Segment, source: Source, latest: date, flags: list[str]) -> date | None:
     flag_zeros(pid.text(7), "PID-7", flags)
     try:
-        born = birth_date(pid.text(7))
+        born = birth_date(pid.text(7), source.dates)
     except BadTime as error:
         raise ImpossibleDate("PID-7") from error
     if born and born > latest:

@@ -51,25 +51,28 @@ def map_row(raw: bytes, sources: Sources, received_at: datetime) -> Mapped:
         rows = None
     if source is None or rows is None:
         return Mapped(code, Unmapped("source_unknown", content["form"]))
-    event = event_of(rows, cells)
+    event = content.get("event") or event_of(rows, cells)
     if event not in _TRIGGERS:
         return Mapped(code, Unmapped("event_not_supported", _named("event", rows)))
-    message = _message(values_of(rows, cells), _TRIGGERS[event], rows, source, received_at)
+    told = loose_moment(content.get("told", ""), source.zoneinfo) or received_at.astimezone(
+        source.zoneinfo
+    ).strftime(_STAMP)
+    message = _message(values_of(rows, cells), _TRIGGERS[event], rows, source, told)
     reading = source.model_copy(update=_AS_WRITTEN | {"sender": "ROW"})
     result = map_message(message, Sources([reading]), received_at).result
     return Mapped(code, _in_words_of_the_row(result, rows))
 
 
 _AS_WRITTEN: Final = {
-    "charset": "utf-8", "charset_forced": False, "visit_number_from": ("PV1-19",), "department_from": ("PV1-3.4",),
+    "charset": "utf-8", "charset_forced": False, "charset_order": ("charset",), "fields": {}, "events": {},
+    "event_from": None, "location_from": ("PV1-3.1",), "attending_from": ("PV1-7",),
+    "visit_number_from": ("PV1-19",), "department_from": ("PV1-3.4",),
     "department_name_from": ("PV1-3.9",), "region_from": ("PID-11.9",),
 }  # fmt: skip
 """Where the message below keeps what a source may keep elsewhere."""
 
 
-def _message(
-    values: dict[RowField, str], trigger: str, rows: Rows, source: Source, received_at: datetime
-) -> bytes:
+def _message(values: dict[RowField, str], trigger: str, rows: Rows, source: Source, known_at: str) -> bytes:
     def text(field: RowField) -> str:
         return values.get(field, "").translate(_ESCAPES)
 
@@ -77,7 +80,7 @@ def _message(
         return loose_moment(values.get(field, ""), source.zoneinfo).translate(_ESCAPES)
 
     # Everything on the source's wall clock: an offset in MSH-7 would count for EVN as well.
-    told = moment("changed_at") or received_at.astimezone(source.zoneinfo).strftime(_STAMP)
+    told = moment("changed_at") or known_at
     happened = {"A03": moment("discharged_at"), "A01": moment("admitted_at"), "A04": moment("admitted_at")}
     kind = rows.patient_no_type or next(iter(source.record_number_types), "")
     numbers = f"{text('patient_no')}^^^^{kind}" if text("patient_no") else ""

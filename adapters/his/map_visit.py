@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from adapters.his.map_patient import clamp, flag_zeros, named_segments, person_name
-from adapters.hl7v2 import BadTime, ImpossibleDate, Message, Segment, moment
+from adapters.hl7v2 import BadTime, ImpossibleDate, Message, Segment, moment, parse_place
 from hcrm.archive import records as r
 from hcrm.archive.terms import DischargeWay, EncounterClass
 from hcrm.core.sources import Source
@@ -28,8 +28,8 @@ def map_encounter(
         encounter_class=encounter_class,
         class_text=class_text,
         department=_department(message, source),
-        attending=_attending(pv1),
-        location="-".join(part for part in (pv1.text(3, 1), pv1.text(3, 2), pv1.text(3, 3)) if part) or None,
+        attending=_attending(message, pv1, source),
+        location=_location(message, pv1, source),
         admitted_at=_decisive_moment(pv1, 44, source, received_at, flags),
         discharged_at=_decisive_moment(pv1, 45, source, received_at, flags),
         discharge_way=way,
@@ -60,7 +60,7 @@ def _decisive_moment(
     place, text = f"PV1-{field}", pv1.text(field)
     flag_zeros(text, place, flags)
     try:
-        found = moment(text, source.zoneinfo)
+        found = moment(text, source.zoneinfo, source.dates)
     except BadTime as error:
         raise ImpossibleDate(place) from error
     return clamp(found, received_at, place, flags).at if found else None
@@ -96,10 +96,26 @@ def _department(message: Message, source: Source) -> r.DepartmentRecord | None:
     return r.DepartmentRecord(source.departments.get(sent, sent), name)
 
 
-def _attending(pv1: Segment) -> r.PractitionerRecord | None:
-    """PV1-7 XCN: staff number, then the name in one or two parts."""
-    code = pv1.text(7)
-    return r.PractitionerRecord(code, person_name(pv1.text(7, 2), pv1.text(7, 3))) if code else None
+def _attending(message: Message, pv1: Segment, source: Source) -> r.PractitionerRecord | None:
+    """XCN of PV1-7 or where the source has it: staff number, then the name in one or two parts."""
+    for place in source.attending_from:
+        name, field, part, _ = parse_place(place)
+        segment = pv1 if name == "PV1" else message.segment(name)
+        if code := segment.text(field, part):
+            family, given = segment.text(field, part + 1), segment.text(field, part + 2)
+            return r.PractitionerRecord(code, person_name(family, given))
+    return None
+
+
+def _location(message: Message, pv1: Segment, source: Source) -> str | None:
+    """Ward, room and bed, as far as they are filled."""
+    parts = []
+    for place in source.location_from:
+        name, field, part, sub = parse_place(place)
+        segment = pv1 if name == "PV1" else message.segment(name)
+        if text := segment.text(field, part, 1, sub):
+            parts.append(text)
+    return "-".join(parts) or None
 
 
 def _diagnoses(message: Message) -> tuple[r.DiagnosisRecord, ...] | None:
@@ -139,7 +155,7 @@ def _procedures(message: Message, source: Source, flags: list[str]) -> tuple[r.P
     for pr1 in segments:
         flag_zeros(pr1.text(5), "PR1-5", flags)
         try:
-            when = moment(pr1.text(5), source.zoneinfo)
+            when = moment(pr1.text(5), source.zoneinfo, source.dates)
         except BadTime:
             flags.append("bad_time:PR1-5")
             when = None

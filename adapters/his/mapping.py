@@ -6,10 +6,12 @@ for admission and discharge; one that cannot be read is flagged and the next one
 decides something parks the message: admission, discharge, birth, or every clock there is.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
 
+from adapters.his.local import as_sent, kind_of, localise
 from adapters.his.map_acts import ACTS, PAIRS, map_acts
 from adapters.his.map_clinical import is_clinical, map_clinical
 from adapters.his.map_patient import clamp, flag_zeros, map_patient
@@ -27,7 +29,14 @@ from adapters.hl7v2 import (
     read_message,
 )
 from hcrm.archive import records as r
-from hcrm.archive.terms import ActKind, DeceasedState, DischargeWay, EncounterClass, VisitEventKind
+from hcrm.archive.terms import (
+    ActKind,
+    DeceasedState,
+    DischargeWay,
+    EncounterClass,
+    IdentifierKind,
+    VisitEventKind,
+)
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 
@@ -54,6 +63,7 @@ _CLASS_AFTER = {"A06": EncounterClass.INPATIENT, "A07": EncounterClass.OUTPATIEN
 PERSON_EVENTS = frozenset({"A28", "A31"})
 SWAP = "A17"
 """Two patients change places: both are moved, or neither."""
+_CODE_LENGTH = 8
 _BATCH_SEGMENTS = ("BHS", "FHS", "BTS", "FTS")
 
 
@@ -69,36 +79,46 @@ def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped
         return r.Mapped(source.code, r.Unmapped("charset", "MSH-18"))
     if header.type == "ACK":
         return r.Mapped(source.code, r.Unmapped("unexpected_ack", "MSH-9", ignored=True))
+    moved: Mapping[str, str] = {}
     try:
         message = read_message(text)
-        mapper = _map_clinical if is_clinical(*_kind(message, header)) else _map
-        change = mapper(message, header, source, received_at, list(flags))
+        kind = kind_of(message, header, source)
+        if source.fields or source.events:
+            message, moved = localise(message, kind, header, source)
+        mapper = _map_clinical if is_clinical(*kind) else _map
+        change = mapper(message, kind, header, source, received_at, list(flags))
     except ImpossibleDate as error:
-        return r.Mapped(source.code, r.Unmapped("impossible_date", error.place))
-    return r.Mapped(source.code, change)
-
-
-def _kind(message: Message, header: Header) -> tuple[str, str]:
-    return header.type, header.event or message.at("EVN-1")
+        change = r.Unmapped("impossible_date", error.place)
+    return r.Mapped(source.code, as_sent(change, moved) if moved else change)
 
 
 def _map_clinical(
-    message: Message, header: Header, source: Source, received_at: datetime, flags: list[str]
+    message: Message,
+    kind: tuple[str, str],
+    header: Header,
+    source: Source,
+    received_at: datetime,
+    flags: list[str],
 ) -> r.Change | r.Unmapped:
     if any(message.count(name) for name in _BATCH_SEGMENTS):
         return r.Unmapped("batch_cut", "BHS")
     clocks = _Clocks(message, source, received_at, flags)
     authority = source.default_authority or header.facility or "local"
     told = (clocks.as_of, clocks.told_at)
-    return map_clinical(message, _kind(message, header), source, authority, received_at, told, flags)
+    return map_clinical(message, kind, source, authority, received_at, told, flags)
 
 
 def _map(
-    message: Message, header: Header, source: Source, received_at: datetime, flags: list[str]
+    message: Message,
+    kind: tuple[str, str],
+    header: Header,
+    source: Source,
+    received_at: datetime,
+    flags: list[str],
 ) -> r.Change | r.Unmapped:
-    event = header.event or message.at("EVN-1")
-    if header.type != "ADT" or not _is_known(event):
-        return r.Unmapped("event_not_supported", _event_named(header, event))
+    type_, event = kind
+    if type_ != "ADT" or not _is_known(event):
+        return r.Unmapped("event_not_supported", _event_named(message, header, event, source))
     if any(message.count(name) for name in _BATCH_SEGMENTS):
         return r.Unmapped("batch_cut", "BHS")  # two messages in one: whose the segments are is anyone's guess
     if not message.segment("PID"):
@@ -133,7 +153,7 @@ class _Reader:
     def change(self, message: Message) -> r.Change | r.Unmapped:
         """The first patient and the first visit."""
         patient = map_patient(message, self.source, self.authority, self.received_at, self.flags)
-        if not any(item.value for item in patient.identifiers):
+        if all(item.kind is not IdentifierKind.RECORD for item in patient.identifiers):
             return r.Unmapped("no_patient_number", "PID-3")
         encounter = happened = None
         kind = VisitEventKind.TRANSFER if self.event == SWAP else EVENTS.get(self.event)
@@ -218,8 +238,11 @@ def _too_long(texts: list[tuple[str, str]]) -> str:
     return next((place for place, text in texts if len(text) > limits.MAX_KEY_LENGTH), "")
 
 
-def _event_named(header: Header, event: str) -> str:
+def _event_named(message: Message, header: Header, event: str, source: Source) -> str:
     """The place, with type and event only where they are codes: nothing a sender wrote freely goes into a list."""
+    if source.event_from and (code := message.at(source.event_from)):
+        is_code = code.isascii() and code.isalnum() and len(code) <= _CODE_LENGTH
+        return f"{source.event_from} {code}" if is_code else source.event_from
     known = all(part.isascii() and part.isalnum() and len(part) <= 3 for part in (header.type, event))
     return f"MSH-9 {header.type}^{event}" if known else "MSH-9"
 
@@ -232,6 +255,7 @@ class _Clocks:
         self._flags = flags
         self._impossible: set[str] = set()
         self._read_at: dict[str, Moment | None] = {}
+        self._dates = source.dates
         msh7 = self._read(message, "MSH-7", source.zoneinfo)
         zone: tzinfo = msh7.offset if msh7 and msh7.offset else source.zoneinfo
         for place in ("EVN-2", "EVN-6"):
@@ -258,7 +282,7 @@ class _Clocks:
         text = message.at(place)
         flag_zeros(text, place, self._flags)
         try:
-            found = moment(text, zone)
+            found = moment(text, zone, self._dates)
         except BadTime:
             self._flags.append(f"bad_time:{place}")
             self._impossible.add(place)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final, Literal
 
 from hcrm.core import limits
+from hcrm.core.date_forms import DateForms
 
 Precision = Literal["year", "month", "day", "hour", "minute", "second"]
 
@@ -49,13 +50,13 @@ class Moment:
     offset: tzinfo | None = None
 
 
-def moment(text: str, zone: tzinfo) -> Moment | None:
+def moment(text: str, zone: tzinfo, dates: DateForms | None = None) -> Moment | None:
     """The moment of an HL7 time; without an offset it is on the wall clock of `zone`. Empty is None, nonsense BadTime.
 
     What is not written is the first of its kind: `2026112209` is nine o'clock sharp with precision `hour`. 24:00 is
-    the next day's 00:00 (ISO 8601); a date of zeros is empty.
+    the next day's 00:00 (ISO 8601); a date of zeros is empty. `dates`: what else the sender writes, and means by it.
     """
-    text = text.strip()
+    text = dates.plain(text) if dates else text.strip()
     if not text or text == '""' or is_zeros(text):
         return None
     try:
@@ -82,12 +83,12 @@ def moment(text: str, zone: tzinfo) -> Moment | None:
         raise BadTime("not a time") from error
 
 
-def birth_date(text: str) -> date | None:
+def birth_date(text: str, dates: DateForms | None = None) -> date | None:
     """The calendar date written in the first eight digits, in no zone; None where only a year or month is given.
 
     A date of zeros is empty.
     """
-    text = text.strip()
+    text = dates.plain(text) if dates else text.strip()
     if not text or text == '""' or is_zeros(text):
         return None
     match = _TIME.fullmatch(text)

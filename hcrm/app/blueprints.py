@@ -12,6 +12,7 @@ from hcrm.desk.fhir_api import bp as fhir
 from hcrm.desk.views import bp as desk
 from hcrm.directory.views import bp as directory
 from hcrm.inbox.api import make_blueprint
+from hcrm.inbox.census_views import bp as census
 from hcrm.inbox.outbound_views import bp as outbound
 from hcrm.inbox.views import bp as inbox
 from hcrm.statistics.views import bp as statistics
@@ -19,6 +20,7 @@ from hcrm.statistics.views import bp as statistics
 BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts,
     audit,
+    census,
     desk,
     directory,
     fhir,
@@ -40,6 +42,11 @@ OFF_MENU: dict[str, str] = {
     "fhir.metadata": "for machine clients",
     "desk.download_document": "from the documents of a patient",
     "desk.list_recent_stays": "asked for by the workbench every few seconds",
+    "census.show_day": "a tab of the interface",
+    "census.list_lines": "from every number of a comparison",
+    "census.export_lines": "from the findings of a comparison",
+    "census.show_line": "from the findings of a comparison",
+    "census.ask_apply": "from a comparison that found something",
     "outbound.list_messages": "from the tabs of the interface",
     "outbound.show_message": "from the list of what was sent",
     "outbound.ask_resend_failed": "from the list of destinations",

@@ -4,6 +4,7 @@
 the code, where there is one, it says whether a message tells of something new or of something known.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -67,7 +68,7 @@ class MedicationRecord:
     text: str | None = None
     status: OrderStatus | None = None
     is_herbal: bool | None = None
-    components: tuple[dict[str, Any], ...] | None = None  # code, text, amount, unit
+    components: tuple[Mapping[str, Any], ...] | None = None  # code, text, amount, unit
     dose: str | None = None
     dose_unit: str | None = None
     route: str | None = None

@@ -10,7 +10,7 @@ from hcrm.archive.records import Change
 from hcrm.core.work import Work
 
 _KEYS_AT_ONCE = 5_000  # databases limit how many values one statement may hold
-_BLANK = (None, "", [])
+_BLANK: tuple[object, ...] = (None, "", [])
 Clock = tuple[bool, datetime, int]
 """Whether settled, the message's clock, its sequence number."""
 _NEVER: Clock = (False, datetime.min.replace(tzinfo=UTC), 0)

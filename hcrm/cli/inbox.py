@@ -15,7 +15,10 @@ from hcrm.inbox.queries import count_messages, is_idle
 _ACTOR = system_actor("cli")
 
 
-@click.group(cls=Bilingual, lazy={"replay": "hcrm.cli.replay:replay"}, help="接口消息 | received messages")
+_LAZY = {"reconcile": "hcrm.cli.reconcile:reconcile", "replay": "hcrm.cli.replay:replay"}
+
+
+@click.group(cls=Bilingual, lazy=_LAZY, help="接口消息 | received messages")
 def inbox() -> None:
     """Received messages."""
 

@@ -15,9 +15,9 @@ from adapters.his.client import MllpClient, is_positive
 from adapters.his.mapping import map_message
 from adapters.his.simulator import Simulator, bench_messages
 from hcrm.app.address import split_address
+from hcrm.archive.arrivals import Arrival
 from hcrm.archive.models import Patient
 from hcrm.archive.records import Change
-from hcrm.archive.arrivals import Arrival
 from hcrm.archive.service import absorb_records
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core.actor import system_actor

@@ -4,8 +4,9 @@ A row (of a view, a list or a flat XML payload) names its columns once, in the s
 """
 
 import re
+from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -91,19 +92,13 @@ def _plain_name(value: str) -> str:
     return value
 
 
-class View(Rows):
-    """A read-only view of the sender's database, polled by watermark."""
+class ReadOnlyView(_Part):
+    """A view of the sender's database, which we only read."""
 
     url: str = Field(description="SQLAlchemy address, without a password")
     password_env: str = Field(default="", description="environment variable that holds the password")
     password_file: Path | None = Field(default=None, description="or a file that does")
     name: Annotated[str, AfterValidator(_plain_name)]
-    watermark: str = Field(description="column that grows with every change: a time or a number")
-    key: tuple[str, ...] = Field(min_length=1, description="columns that tell rows with one watermark apart")
-    since: str = Field(default="", description="first watermark; empty: from the beginning")
-    every_seconds: float = Field(default=60.0, ge=1)
-    overlap: int = Field(default=300, ge=0, description="seconds (numbers: steps) read again for late rows")
-    batch: int = Field(default=500, ge=1, le=5_000)
     statement_seconds: float = Field(default=60.0, ge=1)
 
     @field_validator("url")
@@ -118,10 +113,99 @@ class View(Rows):
         return value
 
     @model_validator(mode="after")
-    def _one_password(self) -> "View":
+    def _one_password(self) -> Self:
         if self.password_env and self.password_file:
             raise ValueError("password_env 与 password_file 只写一个")
         return self
+
+
+class View(Rows, ReadOnlyView):
+    """A read-only view of the sender's database, polled by watermark."""
+
+    watermark: str = Field(description="column that grows with every change: a time or a number")
+    key: tuple[str, ...] = Field(min_length=1, description="columns that tell rows with one watermark apart")
+    since: str = Field(default="", description="first watermark; empty: from the beginning")
+    every_seconds: float = Field(default=60.0, ge=1)
+    overlap: int = Field(default=300, ge=0, description="seconds (numbers: steps) read again for late rows")
+    batch: int = Field(default=500, ge=1, le=5_000)
+
+
+class CensusView(ReadOnlyView):
+    """A view that holds the HIS's own list of the stays of a day."""
+
+    day: str = Field(default="", description="column that names the day; empty: the view is read whole")
+    day_format: str = Field(
+        default="", description="how a text column writes it, as %Y-%m-%d; empty: it is a date"
+    )
+
+
+class CensusFile(_Part):
+    """A file that holds it, read where it lies; `%Y%m%d` in its path stands for the day."""
+
+    path: str
+    names: Literal["day", "morning"] = Field(
+        default="day", description="which day the path names: the day listed, or the morning after it"
+    )
+    still_seconds: float = Field(
+        default=60.0, ge=0, description="a file written later than this is not whole"
+    )
+    charset: str = Field(default="", description="of CSV; empty: UTF-8, else GB 18030")
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    sheet: str = Field(default="", description="of XLSX; empty: the first")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        path = Path(value)
+        if not path.is_absolute() or path.suffix.lower() not in (".csv", ".xlsx", ".xls"):
+            raise ValueError("应为 CSV 或 XLSX 文件的绝对路径")
+        if not re.search("%[dj]", value):
+            raise ValueError("路径应含日期，如 %Y%m%d")
+        return value
+
+    def path_of(self, day: date) -> Path:
+        """The file of one day listed."""
+        named = day if self.names == "day" else day + timedelta(days=1)
+        return Path(named.strftime(self.path))
+
+
+class Census(Rows):
+    """The HIS's own list of yesterday's admissions, discharges and deaths, compared with the archive each morning."""
+
+    view: CensusView | None = None
+    file: CensusFile | None = None
+    at: time = Field(default=time(6, 30), description="first look for the list, on the hospital's clock")
+    due: time = Field(default=time(8), description="a list that has not come by then raises the alarm")
+    classes: tuple[str, ...] = Field(default=("inpatient",), description="classes of visits it lists")
+    campuses: dict[str, str] = Field(
+        default_factory=dict, description="department code of the directory to campus"
+    )
+    campus: str = Field(default="", description="campus of all other departments")
+    tolerance_seconds: int = Field(default=60, ge=0, description="times that differ by less are the same")
+    limit: int = Field(default=0, ge=0, description="findings of a day that raise no alarm")
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        if (self.view is None) == (self.file is None):
+            raise ValueError("view 与 file 写且只写一个")
+        if "visit_no" not in self.columns:
+            raise ValueError("columns 缺少 visit_no：名单按就诊流水号核对")
+        if not {"admitted_at", "discharged_at"} & self.columns.keys():
+            raise ValueError("columns 缺少 admitted_at 或 discharged_at")
+        if "changed_at" in self.columns:
+            raise ValueError("columns 不能有 changed_at：名单以取得的时间为准")
+        if self.due < self.at:
+            raise ValueError("due 早于 at")
+        return self
+
+    @property
+    def list_file(self) -> ListFile:
+        """How its file is read."""
+        assert self.file is not None
+        return ListFile(
+            columns=self.columns, event=self.event, events=self.events, charset=self.file.charset,
+            delimiter=self.file.delimiter, sheet=self.file.sheet,
+        )  # fmt: skip
 
 
 class Soap(_Part):

@@ -22,6 +22,18 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 """A list of the day in a drop folder, as it lies there and unpacked; HL7 files are limited as frames are."""
 MAX_LIST_ROWS = 200_000
 """Rows of such a list."""
+CENSUS_DAYS = 7
+"""Days back for which a comparison with a HIS's list that did not take place is made up for."""
+CENSUS_SHARE = 0.5
+"""A list with fewer stays than this share of the usual, or more than the usual divided by it, is not believed."""
+CENSUS_USUAL = 20
+"""Stays a usual day has before its share is judged; an empty list is never believed where we know of stays."""
+CENSUS_RECHECK_SECONDS = 60
+"""After the last row of a list was applied, the day is compared again."""
+CENSUS_ALARM_DAYS = 31
+"""A day's findings keep their incident open this long, unless they are healed or explained."""
+CENSUS_KEEP_DAYS = 400
+"""Comparisons are kept this long."""
 TURN_SECONDS = 300.0
 """Who collects from a folder or view and says nothing for this long has lost its turn to another process."""
 CONNECT_SECONDS = 10.0
@@ -50,6 +62,12 @@ APPLY_BATCH = 500
 """Messages a worker absorbs in one transaction."""
 BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of messages a worker takes up, or absorbs, in one transaction: SQLite has one writer, and pages wait for it."""
+READ_AHEAD_LEAST = 100
+"""Messages waiting before a second process reads the next batch while the worker writes."""
+READ_AHEAD_SECONDS = 60.0
+"""The worker's wait for that process; after it, the batch is read by the worker itself."""
+READ_AHEAD_IDLE_SECONDS = 60.0
+"""Quiet time after which that process is ended."""
 APPLY_ATTEMPTS = 5
 """Tries of one message before it is parked (A9)."""
 HOLD_SECONDS = 24 * 3600

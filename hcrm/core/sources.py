@@ -5,15 +5,17 @@ Pure data: adapters map with it, the inbox finds it by MSH-3 and MSH-4. Rules: a
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -23,9 +25,22 @@ from pydantic import (
     model_validator,
 )
 
-from hcrm.core.channels import Folder, ListFile, Soap, View
+from hcrm.core.channels import Census, Folder, ListFile, Soap, View
 from hcrm.core.clock import zone_named
+from hcrm.core.date_forms import DateForms, check_form, day_of
 from hcrm.core.errors import HcrmError
+from hcrm.core.local_habits import (
+    DECLARED,
+    DELETING,
+    OWN,
+    IdentifierMeaning,
+    KnownEvent,
+    LocalEvent,
+    LocalField,
+    Place,
+    check_charset_order,
+    fold_fields,
+)
 
 AckMode = Literal["auto", "original", "enhanced", "application"]
 Network = IPv4Network | IPv6Network
@@ -50,7 +65,10 @@ class Source(BaseModel):
     sender: str = Field(default="", description="MSH-3.1 it is known by; empty in default.yaml")
     facility: str = Field(default="", description="MSH-4.1; empty means any")
     charset: str = "utf-8"
-    charset_forced: bool = False
+    charset_forced: bool = Field(default=False, description="MSH-18 is not looked at")
+    charset_order: tuple[str, ...] = Field(
+        default=(DECLARED, OWN), min_length=1, description="what is tried in turn, each on the whole message"
+    )
     zone: str = "Asia/Shanghai"
     ack_mode: AckMode = "auto"
     processing_ids: tuple[str, ...] = Field(default=("P", "T", "D", ""), description="MSH-11 accepted")
@@ -59,14 +77,38 @@ class Source(BaseModel):
         default=("MR", "MRN", "PI", "PT", ""), description="PID-3.5 taken as record numbers, best first"
     )
     id_number_types: tuple[str, ...] = Field(default=("NI", "NNCHN", "IdentifyNO"), description="citizen ID")
+    identifier_types: dict[str, IdentifierMeaning] = Field(
+        default_factory=dict, description="what local types of PID-3.5 mean, beside the two lists above"
+    )
     authority_uris: dict[str, str] = Field(default_factory=dict, description="FHIR system of an authority")
-    visit_number_from: tuple[str, ...] = Field(
+    date_forms: tuple[Annotated[str, AfterValidator(check_form)], ...] = Field(
+        default=(), description="times beyond the standard's: yyyy/M/d H:mm, yyyy年M月d日"
+    )
+    empty_dates: tuple[date | str, ...] = Field(
+        default=(), description="days and words that mean none: 1900-01-01, 9999-12-31, 无"
+    )
+    events: dict[LocalEvent, KnownEvent] = Field(
+        default_factory=dict, description="local event or service code to one we map"
+    )
+    event_from: Place | None = Field(
+        default=None, description="where a service code names the event; it must then be listed in `events`"
+    )
+    fields: dict[LocalField, tuple[Place, ...]] = Field(
+        default_factory=dict, description="where a field stands instead of its standard position"
+    )
+    visit_number_from: tuple[Place, ...] = Field(
         default=("PV1-19", "PID-18"), description="visit number, else the account of the stay"
     )
-    department_from: tuple[str, ...] = Field(
+    department_from: tuple[Place, ...] = Field(
         default=("PV1-3.1",), description="first non-empty position wins"
     )
-    department_name_from: tuple[str, ...] = ()
+    department_name_from: tuple[Place, ...] = ()
+    location_from: tuple[Place, ...] = Field(
+        default=("PV1-3.1", "PV1-3.2", "PV1-3.3"), description="ward, room, bed; what is filled is joined"
+    )
+    attending_from: tuple[Place, ...] = Field(
+        default=("PV1-7",), description="staff number of the attending physician, the first that is filled"
+    )
     departments: dict[str, str] = Field(default_factory=dict, description="local code to directory code")
     classes: dict[str, str] = Field(
         default={
@@ -100,7 +142,7 @@ class Source(BaseModel):
         },
         description="OBX-8 to normal, low, high, abnormal, critical-low, critical-high, critical",
     )  # fmt: skip
-    herbal_doses_from: tuple[str, ...] = Field(
+    herbal_doses_from: tuple[Place, ...] = Field(
         default=("RXE-10",),
         description="doses (剂, 付) of a herbal prescription; RXE-10 where RXE-11 says so",
     )
@@ -109,7 +151,7 @@ class Source(BaseModel):
         default="", description="position of the cost class in FT1; empty: FT1-7 of totals"
     )
     cost_classes: dict[str, str] = Field(default_factory=dict, description="local cost class to its name")
-    region_from: tuple[str, ...] = Field(
+    region_from: tuple[Place, ...] = Field(
         default=("PID-11.9",), description="six-digit region code of the address"
     )
     certificate_subjects: tuple[str, ...] = Field(
@@ -121,6 +163,7 @@ class Source(BaseModel):
     list_file: ListFile | None = Field(default=None, description="CSV or XLSX in that folder")
     view: View | None = Field(default=None, description="database view that is polled")
     soap: Soap | None = Field(default=None, description="how its SOAP envelopes are read")
+    census: Census | None = Field(default=None, description="its own list of the day, compared each morning")
     merges_per_hour: int = Field(
         default=20, ge=0, description="merges beyond it wait for a person; 0: no limit"
     )
@@ -150,6 +193,37 @@ class Source(BaseModel):
             raise ValueError("证书主体应写作 CN=his.example,O=H1")
         return value
 
+    @field_validator("charset_order")
+    @classmethod
+    def _known_charsets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            if word not in (DECLARED, OWN):
+                "".encode(word)
+        return value
+
+    @field_validator("empty_dates")
+    @classmethod
+    def _days(cls, value: tuple[date | str, ...]) -> tuple[date | str, ...]:
+        return tuple(day_of(each) if isinstance(each, str) else each for each in value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folded(cls, data: Any) -> Any:
+        return fold_fields(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _order_is_reached(self) -> "Source":
+        check_charset_order([self.charset if word == OWN else word for word in self.charset_order])
+        return self
+
+    @model_validator(mode="after")
+    def _events_are_guarded(self) -> "Source":
+        if self.event_from and not DELETING.isdisjoint(self.events.values()):
+            raise ValueError("有 event_from 时，events 不能对应删除类事件 A23、A29：它们按消息类型限数")
+        if self.event_from and not self.events:
+            raise ValueError("event_from 需要对照表 events")
+        return self
+
     @model_validator(mode="after")
     def _lists_have_a_folder(self) -> "Source":
         if self.list_file is not None and self.folder is None:
@@ -160,6 +234,27 @@ class Source(BaseModel):
     def subjects(self) -> tuple[frozenset[str], ...]:
         """`certificate_subjects`, each as the set of what the certificate must name."""
         return tuple(subject_of(each) for each in self.certificate_subjects)
+
+    @cached_property
+    def dates(self) -> DateForms | None:
+        """Its own ways to write a time; None where it keeps to the standard's."""
+        return DateForms(self.date_forms, self.empty_dates) if self.date_forms or self.empty_dates else None
+
+    @cached_property
+    def identifier_meanings(self) -> dict[str, str]:
+        """What each known type of PID-3.5 is good for."""
+        lists = dict.fromkeys(self.id_number_types, "citizen") | dict.fromkeys(
+            self.record_number_types, "record"
+        )
+        return lists | self.identifier_types
+
+    @cached_property
+    def record_ranks(self) -> dict[str, int]:
+        """Types of record numbers, the best first."""
+        return {
+            kind: rank
+            for rank, kind in enumerate(dict.fromkeys([*self.record_number_types, *self.identifier_types]))
+        }
 
     @cached_property
     def zoneinfo(self) -> ZoneInfo:

@@ -196,8 +196,14 @@ def list_charges(work: Work, *, patient_id: str, key: str | None = None) -> Char
 def _bills(work: Work, patient_id: str) -> list[Bill]:
     """By stay and cost class; a stay whose sender tells totals is not summed with its lines."""
     amount = sa.func.sum(ChargeItem.amount_fen)
-    statement: sa.Select[Any] = (
-        sa.select(ChargeItem.encounter_id, ChargeItem.cost_class, ChargeItem.is_total, amount.label("fen"))
+    columns: list[Any] = [
+        ChargeItem.encounter_id,
+        ChargeItem.cost_class,
+        ChargeItem.is_total,
+        amount.label("fen"),
+    ]
+    statement = (
+        sa.select(*columns)
         .where(
             ChargeItem.patient_id == patient_id,
             ChargeItem.ended_at.is_(None),

@@ -42,7 +42,8 @@ def count_unverified(work: Work) -> Unverified:
 
 def list_staff(work: Work, *, only_unverified: bool = False, key: str | None = None) -> Page[Any]:
     """Practitioners with `department_name`: unverified ones first, then by staff number."""
-    statement: sa.Select[Any] = sa.select(Practitioner, Department.name.label("department_name")).outerjoin(
+    statement: sa.Select[Any] = sa.select(Practitioner)
+    statement = statement.add_columns(Department.name.label("department_name")).outerjoin(
         Department, Department.id == Practitioner.department_id
     )
     if only_unverified:

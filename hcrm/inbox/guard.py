@@ -50,8 +50,8 @@ def guard(
         for seq, reason in stopped.items()
         if seq not in released
     }
-    for reason, number in Counter(outcome.reason for outcome in outcomes.values()).items():
-        log.warning("inbox.guarded", reason=reason, messages=number)
+    for why, number in Counter(stopped[seq] for seq in outcomes).items():
+        log.warning("inbox.guarded", reason=why, messages=number)
     return outcomes
 
 

@@ -17,6 +17,7 @@ from hcrm.core.clock import day_bounds, local_date
 from hcrm.core.errors import HcrmError
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
+from hcrm.inbox.census import list_troubles
 from hcrm.inbox.cursor_models import SourceCursor
 from hcrm.inbox.holidays import load_holidays
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
@@ -46,6 +47,7 @@ def watch_interface(work: Work) -> int:
     }
     wanted = {
         **_silent(work, now, standing, load_holidays()), **_failing(work, now, standing), **_unknown(work),
+        **_census(work),
     }  # fmt: skip
     opened = [key for key in wanted if key not in standing]
     work.insert_new(
@@ -140,6 +142,14 @@ def _unknown(work: Work) -> dict[Key, dict[str, Any]]:
         key = (IncidentKind.UNSUPPORTED, row.source, subject)
         found[key] = {"parked": found.get(key, {}).get("parked", 0) + row.number}
     return found
+
+
+def _census(work: Work) -> dict[Key, dict[str, Any]]:
+    """Days on which a HIS's own list and the archive disagree, or that have no list; open until healed or explained."""
+    return {
+        (trouble.kind, trouble.source, trouble.day.isoformat()): trouble.detail
+        for trouble in list_troubles(work)
+    }
 
 
 # ── reading and acknowledging ───────────────────────────────────────────────

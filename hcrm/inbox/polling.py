@@ -17,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from hcrm.core import limits
-from hcrm.core.channels import View
+from hcrm.core.channels import ReadOnlyView, View
 from hcrm.core.db import Database
 from hcrm.core.errors import HcrmError
 from hcrm.core.sources import Source
@@ -49,7 +49,7 @@ def poll_view(database: Database, source: Source, turn: Turn) -> int:
         engine.dispose()
 
 
-def open_view(view: View) -> Engine:
+def open_view(view: ReadOnlyView) -> Engine:
     """An engine that can only read, and does not wait for ever."""
     url = make_url(view.url)
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
@@ -65,7 +65,7 @@ def open_view(view: View) -> Engine:
     return engine
 
 
-def password_of(view: View) -> str | None:
+def password_of(view: ReadOnlyView) -> str | None:
     """The password from where it is kept; None where the database asks for none."""
     if view.password_env:
         found = os.environ.get(view.password_env)
@@ -80,7 +80,7 @@ def password_of(view: View) -> str | None:
     return None
 
 
-def _connect_args(url: URL, view: View) -> dict[str, Any]:
+def _connect_args(url: URL, view: ReadOnlyView) -> dict[str, Any]:
     wait, statement = int(limits.CONNECT_SECONDS), int(view.statement_seconds)
     backend = url.get_backend_name()
     if backend == "postgresql":
@@ -94,11 +94,11 @@ def _connect_args(url: URL, view: View) -> dict[str, Any]:
     return {"tcp_connect_timeout": float(wait)} if backend == "oracle" else {}
 
 
-def _sqlite_set_up(_view: View) -> Callable[[Any, Any], None]:
+def _sqlite_set_up(_view: ReadOnlyView) -> Callable[[Any, Any], None]:
     return lambda connection, _record: connection.execute("PRAGMA query_only = ON")
 
 
-def _oracle_set_up(view: View) -> Callable[[Any, Any], None]:
+def _oracle_set_up(view: ReadOnlyView) -> Callable[[Any, Any], None]:
     def set_up(connection: Any, _record: Any) -> None:
         connection.call_timeout = int(view.statement_seconds * 1000)
 

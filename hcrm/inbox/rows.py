@@ -18,22 +18,30 @@ from hcrm.inbox.outline import Line, Readable
 from hcrm.inbox.records import Incoming
 
 FORMAT: Final = "row"
-Form = Literal["view", "list_file", "soap"]
+Form = Literal["view", "list_file", "soap", "census"]
 """Which block of the source's file says what the columns mean."""
 MAX_CELL: Final = 4_000
 
 
 def row_message(
-    source: Source, form: Form, row: Mapping[str, object], *, peer: str, at: datetime
-) -> Incoming:
-    """A row as it is stored. Empty cells say nothing, and are left out."""
+    source: Source, form: Form, row: Mapping[str, object], *, peer: str, at: datetime,
+    told: datetime | None = None, event: RowEvent | None = None,
+) -> Incoming:  # fmt: skip
+    """A row as it is stored. Empty cells say nothing, and are left out.
+
+    `told`: when the list it stands in was made; `event`: what it tells, where that is known better than by the row.
+    """
     cells = {name: text for name, value in row.items() if (text := cell_text(value, source.charset))}
-    content = {"source": source.code, "form": form, "row": cells}
+    content: dict[str, object] = {"source": source.code, "form": form, "row": cells}
+    if told is not None:
+        content["told"] = told.astimezone(source.zoneinfo).isoformat(" ", "seconds")
+    if event is not None:
+        content["event"] = event
     raw = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(raw).digest()
-    event = event_of(rows_of(source, form), cells)
+    kind = event or event_of(rows_of(source, form), cells)
     return Incoming(
-        source.sender or source.code, source.facility, f"R{digest[:12].hex()}", digest, f"ROW^{event.upper()}",
+        source.sender or source.code, source.facility, f"R{digest[:12].hex()}", digest, f"ROW^{kind.upper()}",
         FORMAT, raw, b"", peer, (), at,
     )  # fmt: skip
 
@@ -44,6 +52,7 @@ def rows_of(source: Source, form: Form) -> Rows:
         "view": source.view,
         "list_file": source.list_file,
         "soap": source.soap.rows if source.soap else None,
+        "census": source.census,
     }[form]
     if found is None:
         raise HcrmError("row.unknown", "来源配置没有说明这种行的列")

@@ -17,6 +17,7 @@ from hcrm.core.clock import Clock
 from hcrm.core.db import table_of
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
+from hcrm.inbox.ahead import ReadAhead, SealedMessage
 from hcrm.inbox.floor import FloorWatch, raise_floor, read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 
@@ -26,7 +27,7 @@ Mappers = Mapping[str, Mapper]
 
 NO_LANE = -1
 """Of a message to be replayed, until it is taken up again."""
-_TAKE_UP = 1_000
+_TAKE_UP = limits.APPLY_BATCH  # no more than is applied, or what was read would be read again
 _SMALL = 65_536  # bytes of a message that is kept read until it is applied
 _LOCK_TAKE_UP = 4_801  # an advisory lock of our own
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class Intake:
     read: dict[int, Mapped] = field(default_factory=dict)
     """What was read when it was taken up, until it is applied: each message is read once in a process."""
     watch: FloorWatch = field(default_factory=FloorWatch)
+    ahead: ReadAhead | None = None
 
 
 def take_up(work: Work, intake: Intake) -> int:
@@ -139,20 +141,56 @@ def read_message(work: Work, row: Any, intake: Intake) -> Mapped:
     known = intake.read.pop(row["seq"], None)
     if known is not None:
         return known
-    mapper = intake.mappers.get(row["format"])
-    if mapper is None:
-        return Mapped("", Unmapped("format_not_supported", row["format"]))
     try:
-        return mapper(work.keys.open(row["raw"]), intake.sources, row["received_at"])
-    except Exception as error:  # noqa: BLE001  a message nobody can read must not stop the ones behind it
+        raw = work.keys.open(row["raw"])
+    except Exception as error:  # noqa: BLE001  a row nobody can open must not stop the ones behind it
         log.warning("inbox.unreadable", seq=row["seq"], error=type(error).__name__)
         return Mapped("", Unmapped("unreadable", type(error).__name__))
+    return read_plain(intake.mappers, intake.sources, row["seq"], row["format"], raw, row["received_at"])
+
+
+def read_plain(
+    mappers: Mappers, sources: Sources, seq: int, message_format: str, raw: bytes, received_at: datetime
+) -> Mapped:
+    """The same of what is opened, without a database: for a process of its own too."""
+    mapper = mappers.get(message_format)
+    if mapper is None:
+        return Mapped("", Unmapped("format_not_supported", message_format))
+    try:
+        return mapper(raw, sources, received_at)
+    except Exception as error:  # noqa: BLE001  a message nobody can read must not stop the ones behind it
+        log.warning("inbox.unreadable", seq=seq, error=type(error).__name__)
+        return Mapped("", Unmapped("unreadable", type(error).__name__))
+
+
+def read_ahead(work: Work, intake: Intake) -> None:
+    """Have those read that will be taken up next, while the ones before them are applied."""
+    if intake.ahead is None or intake.ahead.is_busy:
+        return
+    message = table_of(InboxMessage)
+    new = untaken(read_floor(work.session))
+    found = work.execute(
+        sa.select(message.c.seq, sa.func.length(message.c.raw).label("size"))
+        .where(*new)
+        .order_by(message.c.seq)
+        .limit(_TAKE_UP)
+    )
+    small = [row.seq for row in found if row.size <= _SMALL]
+    if len(small) < limits.READ_AHEAD_LEAST:
+        intake.ahead.ask(())
+        return
+    rows = work.execute(
+        sa.select(message.c.seq, message.c.format, message.c.raw, message.c.received_at)
+        .where(*new, message.c.seq <= small[-1], sa.func.length(message.c.raw) <= _SMALL)
+        .order_by(message.c.seq)
+    )
+    intake.ahead.ask([SealedMessage(row.seq, row.format, row.raw, row.received_at) for row in rows])
 
 
 def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:
     mapped = read_message(work, row, intake)
     if isinstance(mapped.result, Change) and len(row["raw"]) <= _SMALL:
-        if len(intake.read) >= _TAKE_UP * 2:
+        if len(intake.read) >= _TAKE_UP * 4:
             intake.read.clear()  # other workers have applied them
         intake.read[row["seq"]] = mapped
     lane, others = _lanes(mapped.result, row["seq"])

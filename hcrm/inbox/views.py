@@ -50,7 +50,8 @@ TONES = {
 """How each state looks in a list."""
 TABS = (
     ("inbox.overview", "概况"), ("inbox.list_messages", "消息"), ("inbox.list_incidents", "事件"),
-    ("inbox.list_sources", "来源"), ("outbound.list_messages", "发出"), ("inbox.list_refused", "拒收"),
+    ("inbox.list_sources", "来源"), ("census.show_day", "对账"), ("outbound.list_messages", "发出"),
+    ("inbox.list_refused", "拒收"),
 )  # fmt: skip
 """Pages of the interface; one whose part is not there is left out."""
 

@@ -6,6 +6,7 @@ from functools import cache
 from hcrm.core.clock import local_time
 from hcrm.core.paths import config_path
 from hcrm.core.sources import load_sources
+from hcrm.inbox.census_models import RunState
 from hcrm.inbox.models import ApplicationState
 from hcrm.inbox.monitor_models import Incident, IncidentKind
 
@@ -194,7 +195,32 @@ def incident_words(incident: Incident) -> str:
         return f"{last} 之后没有消息，按往常应有约 {detail['expected']} 条"
     if incident.kind is IncidentKind.ERRORS:
         return f"一小时内 {detail['received']} 条中搁置 {detail['parked']} 条"
+    if incident.kind is IncidentKind.CENSUS:
+        return f"{incident.subject} 的名单与档案有 {detail['findings']} 人次不一致"
+    if incident.kind is IncidentKind.CENSUS_LIST:
+        usual = f"：名单 {detail['rows']} 人次，往常约 {detail['usual']}" if detail["usual"] else ""
+        return f"{incident.subject} {RunState(detail['state']).label}{usual}"
     return f"{event_words(incident.subject)}，搁置 {detail['parked']} 条"
+
+
+CENSUS_FIELDS = {
+    "admitted_at": "入院时间",
+    "discharged_at": "出院时间",
+    "department": "科室",
+    "discharge_way": "离院方式",
+    "patient_no": "病案号",
+}
+"""What of a stay differs between a HIS's list and the archive."""
+
+CENSUS_ERRORS = {
+    "columns": "表头缺少配置的列",
+    "oversize": "名单超过上限",
+    "charset": "字符集无法识别",
+    "unreadable": "文件无法读取",
+    "view.password": "视图的密码没有设置",
+    "view.driver": "没有安装数据库驱动",
+}
+"""Why a list cannot be read; other codes are classes of the database's errors."""
 
 
 def flag_words(flags: str) -> list[str]:

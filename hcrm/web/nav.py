@@ -43,7 +43,14 @@ _MESSAGES = MenuEntry(
     "接口",
     "arrow-left-right",
     "message.read",
-    ("outbound.list_messages", "outbound.show_message"),
+    (
+        "outbound.list_messages",
+        "outbound.show_message",
+        "census.show_day",
+        "census.list_lines",
+        "census.show_line",
+        "census.ask_apply",
+    ),
 )
 _DIRECTORY = MenuEntry(
     "directory.show_staff", "人员与科室", "hospital", "directory.read", ("directory.show_departments",)

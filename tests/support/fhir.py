@@ -13,10 +13,10 @@ from werkzeug.test import TestResponse
 
 from hcrm.accounts.service import create_token
 from hcrm.archive import records as r
-from hcrm.archive.terms import ActKind
-from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
 from hcrm.archive.arrivals import Arrival
+from hcrm.archive.models import DeceasedState, IdentifierKind, Sex
 from hcrm.archive.service import absorb_records
+from hcrm.archive.terms import ActKind
 from hcrm.archive.visit_models import DischargeWay, Encounter, EncounterClass, VisitEvent, VisitEventKind
 from hcrm.centre.models import Instruction
 from hcrm.core.actor import system_actor

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from hcrm.app.install import publish_shipped
 from hcrm.app.wiring import handlers, intake
+from hcrm.archive.absorb_visit import as_logged
 from hcrm.archive.models import (
     Address,
     Allergy,
@@ -22,7 +23,6 @@ from hcrm.archive.models import (
     PatientIdentifier,
     RelatedPerson,
 )
-from hcrm.archive.absorb_visit import as_logged
 from hcrm.archive.visit import Placement, placements
 from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure, VisitEvent
 from hcrm.centre.models import Instruction, InstructionState
@@ -191,7 +191,9 @@ class Hospital:
 
     def department(self, visit_no: str) -> str | None:
         """Code of the visit's department."""
-        codes = [row.code for row in self.all(Department, Department.id == self.visit(visit_no).department_id)]
+        codes = [
+            row.code for row in self.all(Department, Department.id == self.visit(visit_no).department_id)
+        ]
         return codes[0] if codes else None
 
     def diagnoses(self, visit_no: str) -> list[str]:

@@ -1,11 +1,9 @@
 """A real listener for tests: in a thread of the test, or as a program in a process that may be killed."""
 
 import asyncio
-import importlib
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,14 +14,15 @@ import sqlalchemy as sa
 
 from adapters.his.connection import MllpLimits
 from adapters.his.mllp import MllpServer, run_mllp, serve_mllp
-from hcrm.core import faults
-from hcrm.core.clock import Clock, SystemClock
+from hcrm.core.clock import Clock, FixedClock
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
 from hcrm.core.logs import set_up_logging
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.intake import Committer
 from hcrm.inbox.models import InboxMessage, RefusedMessage
+from tests.support.changes import EVENING
+from tests.support.forked import serve_each_line
 
 PATIENCE = 10.0
 
@@ -175,30 +174,17 @@ def make_keys(path: Path) -> KeyRing:
     return KeyRing(current="k1", data={"k1": data}, index=bytes(32))
 
 
-def serve(url: str, key_file: str, fault: str) -> None:
+def serve(url: str, key_file: str) -> None:
     """One listener until SIGTERM; its process id and port are printed once it listens."""
     set_up_logging()
-    os.environ["HCRM_FAULT"] = fault
-    importlib.reload(faults)
     database = Database(url, make_keys(Path(key_file)))
     asyncio.run(
-        run_mllp("127.0.0.1", 0, committer=Committer(database), sources=default_sources(), clock=SystemClock(),
+        run_mllp("127.0.0.1", 0, committer=Committer(database), sources=default_sources(), clock=FixedClock(EVENING),
                  allowed=MllpLimits(connections_per_address=200),
                  on_ready=lambda server: print(os.getpid(), server.address[1], flush=True))  # noqa: T201
     )  # fmt: skip
     database.dispose()
 
 
-def main() -> None:
-    """A listener for each line of standard input. Forked, because importing everything takes longer than serving."""
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            url, key_file, fault = line.rstrip("\n").split("\t")
-            serve(url, key_file, fault)
-            os._exit(0)
-        print(*os.waitpid(child, 0), flush=True)  # noqa: T201  how it ended
-
-
 if __name__ == "__main__":
-    main()
+    serve_each_line(serve)

@@ -16,13 +16,14 @@ from hcrm.archive.models import (
 )
 from hcrm.archive.terms import IdentifierKind
 from hcrm.archive.visit_models import Diagnosis, Encounter, VisitEvent
+from hcrm.centre.models import Instruction, InstructionState
 from hcrm.core.events import Event
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner
 
 
 def portrait_of(work: Work) -> dict[str, Any]:
-    """Everything that stands about people and stays."""
+    """Everything that stands about people and stays; what was withdrawn depends on when somebody looked."""
     names: dict[str, str] = {}  # a patient is named by the numbers that find them
     for row in work.all(PatientIdentifier, PatientIdentifier.kind == IdentifierKind.RECORD):
         names[row.patient_id] = "+".join(sorted([*names.get(row.patient_id, "").split("+"), str(row.value)]))
@@ -60,6 +61,10 @@ def portrait_of(work: Work) -> dict[str, Any]:
         ),
         "timeline": sorted((names[t.patient_id], t.kind, t.title, t.happened_at) for t in work.all(TimelineEntry)),
         "discharges": sorted(+discharges),
+        "instructions": sorted(
+            (visits[i.encounter_id], i.protocol_code, i.step_code, i.state, str(i.due_on))
+            for i in work.all(Instruction, Instruction.state != InstructionState.WITHDRAWN)
+        ),
     }  # fmt: skip
 
 

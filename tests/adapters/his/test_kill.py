@@ -1,89 +1,162 @@
-"""A listener that is killed: what it acknowledged is stored, every time (A1, T-KILL)."""
+"""Processes that are killed: what was acknowledged is stored and applied once, every time (A1, A5, T-KILL)."""
 
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from hcrm.app.wiring import handlers, intake
+from hcrm.archive.visit_models import VisitEvent
+from hcrm.core.clock import FixedClock
+from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
-from hcrm.inbox.models import InboxMessage
+from hcrm.core.definitions import Definition
+from hcrm.core.delivery import deliver_events
+from hcrm.core.paths import config_path
+from hcrm.core.settings import load_settings
+from hcrm.core.sources import load_sources
+from hcrm.core.work import open_work
+from hcrm.inbox.intake import store_now
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
+from hcrm.inbox.queries import is_idle
+from hcrm.inbox.records import Incoming
+from hcrm.inbox.service import process_messages
+from tests.support.adt import adt
+from tests.support.changes import EVENING
+from tests.support.forked import Forked
+from tests.support.hospital import ACTOR, shipped_definitions
 from tests.support.listener import Peer, make_keys
+from tests.support.portrait import portrait_of
 
-KILLS = {"small": 20, "large": 100}
+KILLS = {"small": 10, "large": 100}  # of each, listener and worker
 CLIENTS = 8
+START = datetime(2026, 11, 22, 0, tzinfo=UTC)
+PATIENCE = 60.0
+
+
+# ── those who send ──────────────────────────────────────────────────────────
 
 
 class Client(threading.Thread):
-    """Sends one message after the other and notes which were acknowledged, until the listener is gone."""
+    """A HIS: one message after the other, a lost connection opened again, what was not answered sent again."""
 
-    def __init__(self, port: int, name: str) -> None:
+    def __init__(self, name: int, port: Callable[[], int]) -> None:
         super().__init__(daemon=True)
-        self.port, self.prefix = port, name
+        self.name, self.number, self.port = f"client-{name}", name, port
         self.acknowledged: list[str] = []
+        self.problem: BaseException | None = None
+        self._peer: Peer | None = None
+        self._is_over = threading.Event()
 
     def run(self) -> None:
         try:
-            with Peer(("127.0.0.1", self.port)) as peer:
-                for n in range(100_000):
-                    control_id = f"{self.prefix}-{n}"
-                    ack = peer.ask(
-                        f"MSH|^~\\&|HIS|H1|||2026||ADT^A01|{control_id}|P|2.5\rPID|1||{n}\r".encode()
-                    )
-                    assert f"MSA|AA|{control_id}\r".encode() in ack
-                    self.acknowledged.append(control_id)
-        except (EOFError, OSError):
-            return
+            for control_id, raw in stays(self.number):
+                if not self._deliver(control_id, raw):
+                    return
+        except BaseException as error:  # noqa: BLE001  raised where the test waits for us
+            self.problem = error
+        finally:
+            self._hang_up()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self.join(PATIENCE)
+        if self.problem:
+            raise self.problem
+
+    def _deliver(self, control_id: str, raw: bytes) -> bool:
+        while not self._is_over.is_set():
+            try:
+                if self._peer is None:
+                    self._peer = Peer(("127.0.0.1", self.port()))
+                ack = self._peer.ask(raw)
+            except (EOFError, OSError):
+                self._hang_up()
+                time.sleep(0.01)
+                continue
+            assert f"MSA|CA|{control_id}\r".encode() in ack, ack
+            self.acknowledged.append(control_id)
+            return True
+        return False
+
+    def _hang_up(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
 
 
-class Listeners:
-    """One process after the other, each forked from a program that has everything imported."""
+def stays(client: int) -> Iterator[tuple[str, bytes]]:
+    """Patient after patient: admitted, moved, discharged, the discharge withdrawn, discharged again; some merged."""
+    for number in range(100_000):
+        patient = client * 100_000 + number
+        for n, event in enumerate(("A01", "A02", "A03", "A13", "A03")):
+            at = START + timedelta(minutes=n)
+            control_id = f"{patient}-{n}"
+            yield (
+                control_id,
+                adt(
+                    event,
+                    c=control_id,
+                    p=patient,
+                    v=f"V{patient}",
+                    loc=f"W{n}^1^1",
+                    m=f"{at:%Y%m%d%H%M%S}+0000",
+                ),
+            )
+        if number % 10 == 9:
+            at = START + timedelta(minutes=9)
+            control_id = f"{patient}-merge"
+            yield (
+                control_id,
+                adt("A40", c=control_id, p=patient, mrg=patient - 1, m=f"{at:%Y%m%d%H%M%S}+0000"),
+            )
 
-    def __init__(self) -> None:
-        self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.listener"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
 
-    def start(self, url: str, key_file: Path, fault: str = "") -> tuple[int, int]:
-        """Process id and port."""
-        assert self._program.stdin is not None
-        self._program.stdin.write(f"{url}\t{key_file}\t{fault}\n")
-        self._program.stdin.flush()
-        return self._line()
+# ── those who are killed ────────────────────────────────────────────────────
 
-    def ended(self) -> int:
-        """The exit status of the one started last, once it is gone."""
-        return os.waitstatus_to_exitcode(self._line()[1])
 
-    def close(self) -> None:
-        with self._program as program:
-            program.terminate()
+class Killed:
+    """A listener and workers, started again whenever they are killed."""
 
-    def _line(self) -> tuple[int, int]:
-        assert self._program.stdout is not None
-        first, second = self._program.stdout.readline().split()
-        return int(first), int(second)
+    def __init__(self, url: str, key_file: Path, listener: Forked, workers: Sequence[Forked]) -> None:
+        self.url, self.key_file, self.listener, self.workers = url, key_file, listener, workers
+        self.kills: Counter[str] = Counter()
+        _, self.port = listener.start(url, key_file)
+        for worker in workers:
+            worker.start(url, key_file)
+
+    def kill(self, one: Forked) -> None:
+        one.kill()
+        self.kills["listener" if one is self.listener else "worker"] += 1
+        _, port = one.start(self.url, self.key_file)
+        if one is self.listener:
+            self.port = port
+
+    def stop(self) -> None:
+        for one in (self.listener, *self.workers):
+            if one.process:
+                one.kill()
 
 
 @pytest.fixture(scope="module")
-def listeners() -> Iterator[Listeners]:
-    listeners = Listeners()
-    yield listeners
-    listeners.close()
+def listener() -> Iterator[Forked]:
+    with Forked("tests.support.listener") as program:
+        yield program
 
 
-def stored(database: Database) -> set[str]:
-    with database.inbox.connect() as connection:
-        return set(connection.scalars(sa.select(InboxMessage.control_id)))
+@pytest.fixture(scope="module")
+def workers() -> Iterator[list[Forked]]:
+    with Forked("tests.support.worker") as one, Forked("tests.support.worker") as other:
+        yield [one, other]
 
 
 @pytest.fixture
@@ -93,72 +166,174 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-def sending(port: int, prefix: str) -> list[Client]:
-    clients = [Client(port, f"{prefix}-{n}") for n in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    return clients
+@pytest.fixture
+def hospital_url(database_url: str, key_file: Path) -> str:
+    """A database that knows the shipped definitions, so that discharges issue instructions."""
+    publish(database_url, make_keys(key_file))
+    return database_url
 
 
-def answered(clients: list[Client]) -> set[str]:
-    for client in clients:
-        client.join(10)
-    return {control_id for client in clients for control_id in client.acknowledged}
-
-
-def kill_under_load(listeners: Listeners, url: str, key_file: Path, rounds: int) -> None:
-    chance = random.Random(20261122)
-    acknowledged: set[str] = set()
-    for number in range(rounds):
-        process, port = listeners.start(url, key_file)
-        clients = sending(port, str(number))
-        time.sleep(chance.uniform(0.05, 0.3))
-        os.kill(process, signal.SIGKILL)
-        assert listeners.ended() == -signal.SIGKILL
-        acknowledged |= answered(clients)
-    database = Database(url, make_keys(key_file))
-    assert acknowledged
-    assert acknowledged <= stored(database)
-    if database.is_sqlite:
-        with database.inbox.connect() as connection:
-            assert connection.exec_driver_sql("PRAGMA inbox.integrity_check").scalar() == "ok"
+def publish(url: str, keys: KeyRing) -> None:
+    database = Database(url, keys)
+    with open_work(database, actor=ACTOR) as work:
+        work.insert(Definition, shipped_definitions())
     database.dispose()
 
 
-def test_what_was_acknowledged_survives_every_kill(listeners, database_url, key_file):
-    kill_under_load(listeners, database_url, key_file, KILLS["small"])
+# ── the proof ───────────────────────────────────────────────────────────────
+
+
+def kill_under_load(killed: Killed, rounds: int) -> list[Client]:
+    """Each of them killed that often, in turn and at random moments, while eight clients send."""
+    chance = random.Random(20261122)
+    clients = [Client(n, lambda: killed.port) for n in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    for number in range(rounds):
+        for one in (killed.listener, killed.workers[number % len(killed.workers)]):
+            time.sleep(chance.uniform(0.05, 0.4))
+            killed.kill(one)
+    for client in clients:
+        client.stop()
+    return clients
+
+
+def wait_until_idle(database: Database) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with open_work(database, actor=ACTOR, write=False) as work:
+            if is_idle(work):
+                return
+        time.sleep(0.05)
+    raise AssertionError("the worker does not come to rest")
+
+
+def serial(source: Database, target_url: str) -> Database:
+    """The same messages as they were stored, applied one by one by one worker nobody kills."""
+    publish(target_url, source.keys)
+    target, clock = Database(target_url, source.keys), FixedClock(EVENING)
+    with open_work(source, actor=ACTOR, write=False) as work:
+        rows = sorted(work.all(InboxMessage), key=lambda row: row.seq)
+        items = [
+            Incoming(row.sender, row.facility, row.control_id, row.sha256, row.kind, row.format,
+                     source.keys.open(row.raw), b"", "", (), row.received_at)
+            for row in rows
+        ]  # fmt: skip
+    sources = load_sources(config_path("sources"))
+    reading, hearing = intake(sources, clock), handlers(load_settings(), sources)
+    for item in items:
+        store_now(target, [item])
+        while process_messages(target, reading):
+            pass
+    while deliver_events(target, hearing, clock, ACTOR):
+        pass
+    return target
+
+
+def assert_nothing_lost_and_all_applied_once(
+    database: Database, reference: Database, acknowledged: set[str]
+) -> None:
+    with open_work(database, actor=ACTOR, write=False) as work:
+        stored = list(work.scalars(sa.select(InboxMessage.control_id)))
+        states = Counter(row.state for row in work.all(InboxApplication))
+        seqs = [row.seq for row in work.all(VisitEvent)]
+        found = portrait_of(work)
+    assert acknowledged <= set(stored)
+    assert len(stored) == len(set(stored)), "resends are no new rows"
+    assert states == {ApplicationState.APPLIED: len(stored)}
+    assert len(seqs) == len(set(seqs)), "no event twice"
+    assert found["instructions"]
+    with open_work(reference, actor=ACTOR, write=False) as work:
+        assert found == portrait_of(work)
+    if database.is_sqlite:
+        with database.main.connect() as connection:
+            for schema in ("main", "inbox"):
+                assert connection.exec_driver_sql(f"PRAGMA {schema}.integrity_check").scalar() == "ok"
+
+
+def prove(
+    databases,
+    url: str,
+    key_file: Path,
+    listener: Forked,
+    workers: Sequence[Forked],
+    rounds: int,
+    folder: Path,
+) -> str:
+    killed = Killed(url, key_file, listener, workers)
+    database = Database(url, make_keys(key_file))
+    try:
+        clients = kill_under_load(killed, rounds)
+        wait_until_idle(database)
+    finally:
+        killed.stop()
+    acknowledged = {control_id for client in clients for control_id in client.acknowledged}
+    assert killed.kills == {"listener": rounds, "worker": rounds}
+    assert len(acknowledged) > 10 * rounds
+    folder.mkdir()
+    with databases.fresh(folder) as reference_url:
+        reference = serial(database, reference_url)
+        assert_nothing_lost_and_all_applied_once(database, reference, acknowledged)
+        reference.dispose()
+    database.dispose()
+    return f"{2 * rounds} kills, {len(acknowledged)} messages acknowledged, stored and applied once"
+
+
+def test_twenty_kills_lose_nothing_and_apply_nothing_twice(
+    databases, hospital_url, key_file, listener, workers, tmp_path
+):
+    prove(databases, hospital_url, key_file, listener, workers[:1], KILLS["small"], tmp_path / "serial")
 
 
 @pytest.mark.proof("kill")
-def test_what_was_acknowledged_survives_a_hundred_kills(listeners, database_url, key_file):
-    kill_under_load(listeners, database_url, key_file, KILLS["large"])
+@pytest.mark.parametrize("number", [1, 2], ids=["one-worker", "two-workers"])
+def test_a_hundred_kills_of_each_lose_nothing_and_apply_nothing_twice(
+    databases, hospital_url, key_file, listener, workers, tmp_path, capsys, number
+):
+    said = prove(
+        databases, hospital_url, key_file, listener, workers[:number], KILLS["large"], tmp_path / "serial"
+    )
+    with capsys.disabled():
+        print(f"\n{said}")  # noqa: T201  what the run is asked for
+
+
+# ── around one commit ───────────────────────────────────────────────────────
+
+
+def stored(database: Database) -> set[str]:
+    with database.inbox.connect() as connection:
+        return set(connection.scalars(sa.select(InboxMessage.control_id)))
 
 
 @pytest.mark.parametrize(
     ("point", "is_stored"), [("before_commit", False), ("after_commit_before_ack", True)]
 )
-def test_between_commit_and_answer_nothing_is_promised(listeners, database_url, key_file, point, is_stored):
+def test_between_commit_and_answer_nothing_is_promised(listener, database_url, key_file, point, is_stored):
     raw = b"MSH|^~\\&|HIS|H1|||2026||ADT^A01|%d|P|2.5\rPID|1||1\r"
-    _, port = listeners.start(database_url, key_file, f"{point}:2")
+    _, port = listener.start(database_url, key_file, f"{point}:2")
     with Peer(("127.0.0.1", port)) as peer:
         assert b"MSA|AA|1" in peer.ask(raw % 1)
         peer.frame(raw % 2)
         assert peer.is_closed()
-    assert listeners.ended() == -signal.SIGKILL
+    assert listener.ended() == -signal.SIGKILL
     database = Database(database_url, make_keys(key_file))
     assert stored(database) == ({"1", "2"} if is_stored else {"1"})
     database.dispose()
 
 
-def test_told_to_stop_it_answers_what_it_read_and_ends_well(listeners, database_url, key_file):
-    process, port = listeners.start(database_url, key_file)
-    clients = sending(port, "")
+def test_told_to_stop_it_answers_what_it_read_and_ends_well(listener, database_url, key_file):
+    process, port = listener.start(database_url, key_file)
+    clients = [Client(n, lambda: port) for n in range(CLIENTS)]
+    for client in clients:
+        client.start()
     time.sleep(0.5)
     told = time.monotonic()
     os.kill(process, signal.SIGTERM)
-    assert listeners.ended() == 0
+    assert listener.ended() == 0
     assert time.monotonic() - told < 15
-    acknowledged = answered(clients)
+    for client in clients:
+        client.stop()
+    acknowledged = {control_id for client in clients for control_id in client.acknowledged}
     database = Database(database_url, make_keys(key_file))
     assert acknowledged
     assert acknowledged <= stored(database)

@@ -1,23 +1,18 @@
 """ORU and OUL through the socket: reports, their results, flags and states, and the facts that follow."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
-from adapters.his.mapping import map_message
 from hcrm.archive.clinical_models import DiagnosticReport, DocumentReference, Observation
 from hcrm.archive.clinical_terms import AbnormalFlag, ObservationStatus, ReportCategory, ReportStatus
 from hcrm.archive.models import Patient, TimelineEntry
-from hcrm.archive.records import Change, Unmapped
 from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.core.paths import config_path
 from hcrm.core.sources import Source, Sources, load_sources
 from hcrm.inbox.models import ApplicationState
-from tests.support.adt import adt, moment, stamp
+from tests.support.adt import adt, moment
 from tests.support.clinical import clinical, obr, obx
 from tests.support.hospital import Hospital
-from tests.support.truth_table import EVENING, evening, hospital
+from tests.support.truth_table import evening, hospital
 
 __all__ = ["evening", "hospital"]
 
@@ -357,52 +352,3 @@ def test_old_demographics_of_a_laboratory_do_not_overwrite(hospital):
     hospital.receive(adt("A01", c=1, m="12:00", name="张^三丰"), clinical("ORU^R01", obr(), obx(), m="11:00"))
 
     assert hospital.patient(100).name == "张三丰"
-
-
-# ── size ────────────────────────────────────────────────────────────────────
-
-
-def mapped(raw: bytes) -> Change | Unmapped:
-    begun = time.perf_counter()
-    result = map_message(raw, load_sources(config_path("sources")), EVENING).result
-    assert time.perf_counter() - begun < 1.0
-    return result
-
-
-def test_five_thousand_results_are_read_within_a_second():
-    raw = clinical("ORU^R01", obr(), *(obx(number, f"C{number}^项目", flag="H") for number in range(5_000)))
-    result = mapped(raw)
-
-    assert isinstance(result, Change)
-    assert len(result.clinical.reports[0].observations) == 5_000
-
-
-def test_twenty_thousand_repeats_are_read_within_a_second():
-    result = mapped(clinical("ORU^R01", obr(), obx(value="~".join(["1^2&3"] * 20_000), kind="ST")))
-
-    assert isinstance(result, Change)
-
-
-def test_more_rows_than_anyone_sends_are_parked():
-    result = mapped(clinical("ORU^R01", obr(), *(obx(number) for number in range(10_001))))
-
-    assert result == Unmapped("budget", "OBX")
-
-
-def test_a_code_longer_than_any_is_parked():
-    assert mapped(clinical("ORU^R01", obr(), obx(code="C" * 300))) == Unmapped("budget", "OBX-3")
-
-
-@pytest.fixture
-def plain(database, evening) -> Iterator[Hospital]:
-    """Without everything said again at the end."""
-    with Hospital(database, evening) as hospital:
-        yield hospital
-
-
-def test_two_thousand_results_of_one_message_are_applied(plain):
-    lines = [obx(number, f"C{number}^项目", str(number)) for number in range(2_000)]
-    plain.receive(ADMITTED, clinical("ORU^R01", obr(), *lines))
-
-    assert plain.count(Observation) == 2_000
-    assert stamp("10:40").encode() in plain.sent[-1][0]

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive import records as r
+from hcrm.archive.arrivals import Arrival
 from hcrm.archive.models import (
     ContactPoint,
     Patient,
     PatientHistory,
     PatientIdentifier,
 )
-from hcrm.archive.arrivals import Arrival
 from hcrm.archive.service import absorb_records
 from hcrm.archive.terms import (
     DeceasedState,

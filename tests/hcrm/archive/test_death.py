@@ -1,10 +1,10 @@
 import pytest
 
+from hcrm.archive.arrivals import Arrival
 from hcrm.archive.death import report_death, revoke_death
 from hcrm.archive.events import DeathRevoked, PatientDied
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.records import Change
-from hcrm.archive.arrivals import Arrival
 from hcrm.archive.service import absorb_records
 from hcrm.archive.timeline import list_timeline
 from hcrm.audit.models import AuditEvent

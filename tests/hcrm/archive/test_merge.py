@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.arrivals import Arrival
 from hcrm.archive.merge import STAYS_BEHIND, merge_patients, patient_columns
 from hcrm.archive.models import (
     ContactPoint,
@@ -18,7 +19,6 @@ from hcrm.archive.models import (
     TimelineEntry,
 )
 from hcrm.archive.queries import surviving_patient
-from hcrm.archive.arrivals import Arrival
 from hcrm.archive.service import absorb_records
 from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.audit.queries import same_patient

@@ -1,0 +1,282 @@
+"""List against archive: which stays of a day are missing, extra or differ. By visit number, never by name. Pure.
+
+A day is the hospital's. What happened within the tolerance of midnight may stand on either side's next day and is no
+finding as long as the times agree.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from hcrm.archive.terms import DischargeWay, EncounterStatus
+from hcrm.core.channels import Census
+from hcrm.core.clock import day_bounds, local_date, local_time
+from hcrm.inbox.census_list import ListedStay, VisitKey
+from hcrm.inbox.census_models import Finding, Movement
+
+_HERE: Final = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE, EncounterStatus.FINISHED)
+
+
+@dataclass(frozen=True, slots=True)
+class OurStay:
+    """A stay as the archive has it; one that was merged away is its survivor."""
+
+    id: str
+    patient_id: str
+    authority: str
+    visit_no: str
+    numbers: frozenset[str]
+    department: str
+    status: EncounterStatus
+    admitted_at: datetime | None
+    discharged_at: datetime | None
+    way: DischargeWay
+    died_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One finding."""
+
+    movement: Movement
+    finding: Finding
+    department: str
+    listed: ListedStay | None
+    ours: OurStay | None
+    field: str = ""
+    theirs_text: str = ""
+    ours_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The whole of a day: counts by movement and department, and what disagrees."""
+
+    counts: "Counts"
+    found: tuple[Found, ...]
+    listed: int
+
+
+Counts = dict[tuple[Movement, str], Counter[str]]
+"""By movement and department: his, ours, missing, extra, differing."""
+
+
+def movements_of(census: Census) -> tuple[Movement, ...]:
+    """What the columns of the list can tell."""
+    columns = census.columns.keys()
+    told = {
+        Movement.ADMISSION: "admitted_at" in columns,
+        Movement.DISCHARGE: "discharged_at" in columns,
+        Movement.DEATH: bool({"died_at", "discharge_way"} & columns) and "discharged_at" in columns,
+    }
+    return tuple(movement for movement, is_told in told.items() if is_told)
+
+
+class Comparison:
+    """One day of one list."""
+
+    def __init__(
+        self, census: Census, day: date, stays: Mapping[VisitKey, ListedStay], ours: Iterable[OurStay],
+        resolved: Mapping[VisitKey, str],
+    ) -> None:  # fmt: skip
+        """`resolved`: visit numbers of the list to the id of our stay, merges followed."""
+        self._day = day
+        self._movements = movements_of(census)
+        self._tolerance = timedelta(seconds=census.tolerance_seconds)
+        self._begin, self._end = day_bounds(day)
+        self._ours = {stay.id: stay for stay in ours}
+        self._stays = stays
+        self._of = {key: self._ours.get(resolved.get(key, "")) for key in stays}
+        # A merged visit and its survivor may both be listed: the survivor's own row is the one to compare.
+        self._row_of: dict[str, ListedStay] = {}
+        for key, stay in stays.items():
+            mine = self._of[key]
+            if mine is not None and (mine.id not in self._row_of or key == (mine.authority, mine.visit_no)):
+                self._row_of[mine.id] = stay
+
+    def run(self) -> Compared:
+        """Counts and findings."""
+        counts: Counts = {}
+        found: list[Found] = []
+        touched: set[str] = set()
+        listed: set[VisitKey] = set()
+        for movement in self._movements:
+            met: set[str] = set()
+            for key, stay, mine in self._on_list(movement):
+                listed.add(key)
+                department = stay.department or (mine.department if mine else "")
+                _count(counts, movement, department, "his")
+                if mine is None or not self._we_have(movement, mine):
+                    found.append(self._missing(movement, stay, mine, department))
+                else:
+                    met.add(mine.id)
+                    _count(counts, movement, department, "ours")
+            touched |= met
+            for mine in self._not_listed(movement, met):
+                row = self._row_of.get(mine.id)
+                if row is not None and self._elsewhere(movement, row):
+                    touched.add(mine.id)
+                    continue
+                _count(counts, movement, mine.department, "ours")
+                text = _time_text(_moment_of(movement, mine))
+                found.append(Found(movement, Finding.EXTRA, mine.department, row, mine, ours_text=text))
+        for stay_id in touched:
+            found += self._differences(self._row_of[stay_id], self._ours[stay_id])
+        for each in {(one.movement, one.finding, one.department, _who(one)) for one in found}:
+            _count(counts, each[0], each[2], each[1].value)
+        return Compared(counts, tuple(found), len(listed))
+
+    def count_ours(self) -> int:
+        """Our stays with anything on the day."""
+        return sum(
+            any(self._ours_on_day(movement, stay) for movement in self._movements)
+            for stay in self._ours.values()
+        )
+
+    def count_listed(self) -> int:
+        """Stays of the list with anything on the day."""
+        return sum(
+            any(self._listed_on_day(movement, stay) for movement in self._movements)
+            for stay in self._stays.values()
+        )
+
+    def _on_list(self, movement: Movement) -> Iterator[tuple[VisitKey, ListedStay, OurStay | None]]:
+        for key, stay in self._stays.items():
+            mine = self._of[key]
+            is_own = mine is None or self._row_of[mine.id] is stay
+            if is_own and self._listed_on_day(movement, stay):
+                yield key, stay, mine
+
+    def _not_listed(self, movement: Movement, met: Set[str]) -> Iterator[OurStay]:
+        for mine in self._ours.values():
+            if mine.id in met or not self._ours_on_day(movement, mine):
+                continue
+            if mine.id in self._row_of or not self._is_near_midnight(_moment_of(movement, mine)):
+                yield mine
+
+    # ── what falls on the day ───────────────────────────────────────────────
+
+    def _listed_on_day(self, movement: Movement, stay: ListedStay) -> bool:
+        if movement is Movement.ADMISSION:
+            return self._is_on_day(stay.admitted_at)
+        if movement is Movement.DISCHARGE:
+            return self._is_on_day(stay.discharged_at)
+        if stay.way is DischargeWay.DIED:
+            return self._is_on_day(stay.discharged_at)
+        return self._is_on_day(stay.died_at)
+
+    def _ours_on_day(self, movement: Movement, stay: OurStay) -> bool:
+        if not self._we_have(movement, stay):
+            return False
+        return self._is_on_day(_moment_of(movement, stay))
+
+    def _we_have(self, movement: Movement, stay: OurStay) -> bool:
+        """Whether the archive knows of it at all, on whatever day."""
+        if movement is Movement.ADMISSION:
+            return stay.status in _HERE and stay.admitted_at is not None
+        if stay.status is not EncounterStatus.FINISHED:
+            return False
+        return movement is Movement.DISCHARGE or _died(stay)
+
+    def _elsewhere(self, movement: Movement, row: ListedStay) -> bool:
+        """Listed with this movement on another day: a matter of times, not of stays."""
+        if movement is Movement.ADMISSION:
+            return row.admitted_at is not None
+        if movement is Movement.DISCHARGE:
+            return row.discharged_at is not None
+        return row.way is DischargeWay.DIED or row.died_at is not None
+
+    def _is_on_day(self, moment: datetime | None) -> bool:
+        return moment is not None and local_date(moment) == self._day
+
+    def _is_near_midnight(self, moment: datetime | None) -> bool:
+        """So near that the list may have it on the day before or after, which we do not see here."""
+        return moment is not None and (
+            moment - self._begin < self._tolerance or self._end - moment <= self._tolerance
+        )
+
+    # ── findings ────────────────────────────────────────────────────────────
+
+    def _missing(self, movement: Movement, stay: ListedStay, mine: OurStay | None, department: str) -> Found:
+        ours = "" if mine is None else mine.status.label
+        if mine is not None and movement is Movement.DEATH and mine.status is EncounterStatus.FINISHED:
+            ours = mine.way.label
+        return Found(
+            movement, Finding.MISSING, department, stay, mine, theirs_text=_listed_text(movement, stay), ours_text=ours
+        )  # fmt: skip
+
+    def _differences(self, row: ListedStay, mine: OurStay) -> Iterator[Found]:
+        admitted = self._is_on_day(row.admitted_at) or self._is_on_day(mine.admitted_at)
+        discharged = self._is_on_day(row.discharged_at) or (
+            mine.status is EncounterStatus.FINISHED and self._is_on_day(mine.discharged_at)
+        )
+        main = (
+            Movement.DISCHARGE if discharged and Movement.DISCHARGE in self._movements else Movement.ADMISSION
+        )
+        department = row.department or mine.department
+
+        def differing(movement: Movement, field: str, theirs: str, ours: str) -> Found:
+            return Found(movement, Finding.DIFFERING, department, row, mine, field, theirs, ours)
+
+        if admitted and self._differ("admitted_at", row, row.admitted_at, mine.admitted_at):
+            yield differing(
+                Movement.ADMISSION, "admitted_at", _time_text(row.admitted_at), _time_text(mine.admitted_at)
+            )
+        if discharged and self._differ("discharged_at", row, row.discharged_at, mine.discharged_at):
+            yield differing(
+                Movement.DISCHARGE, "discharged_at", _time_text(row.discharged_at), _time_text(mine.discharged_at)
+            )  # fmt: skip
+        if row.department and mine.department and row.department != mine.department:
+            yield differing(main, "department", row.department, mine.department)
+        is_told = row.way not in (None, DischargeWay.UNKNOWN)
+        if discharged and is_told and row.way is not mine.way and mine.status is EncounterStatus.FINISHED:
+            assert row.way is not None
+            yield differing(Movement.DISCHARGE, "discharge_way", row.way.label, mine.way.label)
+        if row.numbers and not mine.numbers & set(row.numbers):
+            yield differing(main, "patient_no", row.numbers[0], "、".join(sorted(mine.numbers)))
+
+    def _differ(self, field: str, row: ListedStay, theirs: datetime | None, ours: datetime | None) -> bool:
+        if theirs is None or ours is None:
+            return False  # said by one of the two only: missing or extra, or not of this day
+        if field in row.by_day:
+            return local_date(theirs) != local_date(ours)
+        return abs(theirs - ours) > self._tolerance
+
+
+def _count(counts: Counts, movement: Movement, department: str, name: str) -> None:
+    counts.setdefault((movement, department), Counter())[name] += 1
+
+
+def _who(found: Found) -> str:
+    """Counts are of stays: several differing fields of one are one."""
+    if found.ours is not None:
+        return found.ours.id
+    assert found.listed is not None
+    return "\x00".join(found.listed.key)
+
+
+def _died(stay: OurStay) -> bool:
+    return stay.way is DischargeWay.DIED or (
+        stay.died_at is not None
+        and stay.discharged_at is not None
+        and local_date(stay.died_at) == local_date(stay.discharged_at)
+    )
+
+
+def _moment_of(movement: Movement, stay: OurStay) -> datetime | None:
+    return stay.admitted_at if movement is Movement.ADMISSION else stay.discharged_at
+
+
+def _listed_text(movement: Movement, stay: ListedStay) -> str:
+    moments: dict[Movement, Callable[[], datetime | None]] = {
+        Movement.ADMISSION: lambda: stay.admitted_at,
+        Movement.DISCHARGE: lambda: stay.discharged_at,
+        Movement.DEATH: lambda: stay.died_at or stay.discharged_at,
+    }
+    return _time_text(moments[movement]())
+
+
+def _time_text(moment: datetime | None) -> str:
+    return local_time(moment).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
