@@ -40,9 +40,9 @@ def kind_of(message: Message, header: Header, source: Source) -> tuple[str, str]
     if not source.events:
         return header.type, event
     code = message.at(source.event_from) if source.event_from else ""
-    known = source.events.get(code or f"{header.type}^{event}") or (
-        None if code else source.events.get(event)
-    )
+    known = source.events.get(code or f"{header.type}^{event}")
+    if known is None and not code and header.type == "ADT":
+        known = source.events.get(event)
     if known:
         type_, _, event = known.partition("^")
         return type_, event

@@ -16,7 +16,8 @@ from hcrm.archive.matching import record_numbers
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier, PatientMerge
 from hcrm.archive.records import AbsorbOutcome, Change, OutcomeState
 from hcrm.archive.terms import ActKind, VisitEventKind
-from hcrm.core.sources import Sources
+from hcrm.core.local_habits import DELETING
+from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Work
 from hcrm.inbox.models import ApplicationState, InboxApplication
 
@@ -24,7 +25,6 @@ RELEASED = "released"
 """Flag of a message that a person has let through."""
 REASONS = frozenset({"merge_flood", "delete_flood", "vip_merge"})
 _HOUR, _MINUTE = timedelta(hours=1), timedelta(minutes=1)
-_DELETING = ("ADT^A29", "ADT^A23")
 log = structlog.get_logger(__name__)
 
 
@@ -39,12 +39,12 @@ def guard(
     released = {seq for seq in (*merging, *deleting) if RELEASED in flags[seq].split()}
     stopped = dict.fromkeys(_merging_vips(work, merging), "vip_merge")
     limits = {source.code: source for source in (*sources.by_code.values(), sources.default)}
-    for found, count, reason, most in (
-        (merging, _merges_of_an_hour, "merge_flood", lambda code: limits[code].merges_per_hour),
-        (deleting, _deletions_of_a_minute, "delete_flood", lambda code: limits[code].deletions_per_minute),
-    ):
-        if found:
-            _stop_floods(found, count(work), most, reason, stopped)
+    if merging:
+        done = _merges_of_an_hour(work)
+        _stop_floods(merging, done, lambda code: limits[code].merges_per_hour, "merge_flood", stopped)
+    if deleting:
+        done = _deletions_of_a_minute(work, _kinds_that_delete(limits.values()))
+        _stop_floods(deleting, done, lambda code: limits[code].deletions_per_minute, "delete_flood", stopped)
     outcomes = {
         seq: AbsorbOutcome(OutcomeState.PARKED, reason=reason, detail="MSH-9", flags=changes[seq].flags)
         for seq, reason in stopped.items()
@@ -88,13 +88,24 @@ def _merges_of_an_hour(work: Work) -> Counter[str]:
     return Counter({row.source: row.number for row in rows})
 
 
-def _deletions_of_a_minute(work: Work) -> Counter[str]:
+def _kinds_that_delete(sources: Iterable[Source]) -> frozenset[str]:
+    """Kinds of messages that delete, as they stand in the inbox: the standard's and what senders call so."""
+    local = {
+        event if "^" in event else f"ADT^{event}"
+        for source in sources
+        for event, known in source.events.items()
+        if known in DELETING
+    }
+    return DELETING | local
+
+
+def _deletions_of_a_minute(work: Work, kinds: Iterable[str]) -> Counter[str]:
     since = work.clock.now() - _MINUTE
     rows = work.execute(
         sa.select(InboxApplication.source, sa.func.count().label("number"))
         .where(
             InboxApplication.taken_up_at > since,  # the index; nothing is applied before it is taken up
-            InboxApplication.kind.in_(_DELETING),
+            InboxApplication.kind.in_(sorted(kinds)),
             InboxApplication.state == ApplicationState.APPLIED,
         )
         .group_by(InboxApplication.source)

@@ -19,6 +19,7 @@ from hcrm.core.sources import Sources
 from hcrm.core.work import Work
 from hcrm.inbox.census import list_troubles
 from hcrm.inbox.cursor_models import SourceCursor
+from hcrm.inbox.guard import REASONS as GUARDED
 from hcrm.inbox.holidays import load_holidays
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.monitor_models import Incident, IncidentKind, MessageTraffic
@@ -47,7 +48,7 @@ def watch_interface(work: Work) -> int:
     }
     wanted = {
         **_silent(work, now, standing, load_holidays()), **_failing(work, now, standing), **_unknown(work),
-        **_census(work),
+        **_guarded(work), **_census(work),
     }  # fmt: skip
     opened = [key for key in wanted if key not in standing]
     work.insert_new(
@@ -142,6 +143,19 @@ def _unknown(work: Work) -> dict[Key, dict[str, Any]]:
         key = (IncidentKind.UNSUPPORTED, row.source, subject)
         found[key] = {"parked": found.get(key, {}).get("parked", 0) + row.number}
     return found
+
+
+def _guarded(work: Work) -> dict[Key, dict[str, Any]]:
+    """Merges and deletions that wait for a person, by why: masses of them, or an important patient (C23, C24)."""
+    rows = work.execute(
+        sa.select(InboxApplication.source, InboxApplication.reason, sa.func.count().label("number"))
+        .where(_PARKED, InboxApplication.reason.in_(sorted(GUARDED)))
+        .group_by(InboxApplication.source, InboxApplication.reason)
+    )
+    return {
+        (IncidentKind.GUARDED, row.source, row.reason): {"parked": row.number, "reason": row.reason}
+        for row in rows
+    }
 
 
 def _census(work: Work) -> dict[Key, dict[str, Any]]:

@@ -26,6 +26,7 @@ class IncidentKind(LabelledEnum):
     SILENCE = "silence", "长时间没有消息"
     ERRORS = "errors", "搁置比例过高"
     UNSUPPORTED = "unsupported", "暂不支持的事件"
+    GUARDED = "guarded", "等待人工放行"
     CENSUS = "census", "对账有差异"
     CENSUS_LIST = "census_list", "对账名单有问题"
 

@@ -12,6 +12,7 @@ from hcrm.core.work import Work
 from hcrm.inbox import monitor, queries, words
 from hcrm.inbox.console_models import ReplayRun
 from hcrm.inbox.correction import check_copy, draft_copy, record_correction
+from hcrm.inbox.habits import list_habits
 from hcrm.inbox.inputs import (
     CorrectionInput,
     IncidentAddress,
@@ -290,4 +291,7 @@ def list_sources() -> ResponseReturnValue:
     with console_work() as work:
         lines = monitor.list_sources(work, console_parts().sources)
         cursors = monitor.list_cursors(work)
-    return render_template("inbox/sources.html", lines=lines, cursors=cursors, words=words)
+    sources = console_parts().sources
+    known = {source.code: source for source in (sources.default, *sources.by_code.values())}.values()
+    habits = [(source.title, found) for source in known if (found := list_habits(source))]
+    return render_template("inbox/sources.html", lines=lines, cursors=cursors, words=words, habits=habits)

@@ -59,6 +59,7 @@ REASONS = {
 FLAGS = {
     "control_id_reused": "消息控制号重复使用",
     "charset_declared_wrong": "声明的字符集不符",
+    "charset_fallback": "按备用字符集读取",
     "identifier_conflict": "标识指向不同患者",
     "late_under_merged_id": "使用已合并的病历号",
     "already_merged": "此前已合并",
@@ -162,11 +163,29 @@ _CLINICAL = {
 """Other messages by type, or type and event (HL7 v2.9, chapters 4, 6 to 10)."""
 
 
+ROWS = {
+    "STAY": "住院记录",
+    "ADMIT": "入院",
+    "REGISTER": "挂号",
+    "DISCHARGE": "出院",
+    "UPDATE": "信息更新",
+    "PERSON": "档案",
+    "CANCEL_ADMIT": "取消入院",
+    "CANCEL_DISCHARGE": "取消出院",
+}
+"""What a row of a view or list tells (`hcrm.core.channels.RowEvent`): its word."""
+
+_BY_TYPE = {"ADT": EVENTS, "ROW": ROWS}
+
+
 def event_words(kind: str) -> str:
-    """The kind of a message with what it means: ADT^A03 出院."""
+    """The kind of a message with what it means: ADT^A03 出院, ROW^ADMIT 入院."""
     type_, _, event = kind.partition("^")
     event = event.partition("^")[0]
-    word = EVENTS.get(event) if type_ == "ADT" else _CLINICAL.get(f"{type_}^{event}") or _CLINICAL.get(type_)
+    if type_ in _BY_TYPE:
+        word = _BY_TYPE[type_].get(event)
+    else:
+        word = _CLINICAL.get(f"{type_}^{event}") or _CLINICAL.get(type_)
     return f"{kind} {word}" if word else kind
 
 
@@ -195,6 +214,8 @@ def incident_words(incident: Incident) -> str:
         return f"{last} 之后没有消息，按往常应有约 {detail['expected']} 条"
     if incident.kind is IncidentKind.ERRORS:
         return f"一小时内 {detail['received']} 条中搁置 {detail['parked']} 条"
+    if incident.kind is IncidentKind.GUARDED:
+        return f"{REASONS[incident.subject][0]}，{detail['parked']} 条等待放行"
     if incident.kind is IncidentKind.CENSUS:
         return f"{incident.subject} 的名单与档案有 {detail['findings']} 人次不一致"
     if incident.kind is IncidentKind.CENSUS_LIST:

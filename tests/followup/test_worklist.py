@@ -86,6 +86,15 @@ def test_what_expired_is_offered_for_a_late_record_where_asked_for(work: Work, s
     assert count_due(work)[Section.MISSED] == 1
 
 
+def test_what_was_told_too_late_stands_in_nobody_s_list(work: Work, station):
+    due(station, -10, state=InstructionState.MISSED)
+    due(station, -10, state=InstructionState.MISSED, assignee=None)
+
+    for section in (None, *Section):
+        assert list_due(work, section=section, mine=False).items == []
+    assert sum(count_due(work).values()) == 0
+
+
 def test_one_section_alone_pages_by_key(work: Work, station):
     first, second, third = (due(station, days) for days in (-3, -2, -1))
     due(station, 0)

@@ -6,6 +6,8 @@ from hcrm.archive.models import Patient, PatientMerge
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState
+from hcrm.inbox.monitor import watch_interface
+from hcrm.inbox.monitor_models import Incident, IncidentKind
 from hcrm.inbox.service import replay_messages
 from tests.support.adt import adt
 from tests.support.hospital import ACTOR, Hospital
@@ -59,6 +61,20 @@ def test_more_merges_than_an_hour_may_have_wait_for_a_person(hospital):
     assert hospital.count(PatientMerge) == 4
     assert hospital.application(19).flags == "released"
     assert hospital.application(20).reason == "merge_flood"
+
+
+def test_what_waits_for_a_person_is_an_incident_until_it_is_let_through(hospital):
+    hospital.receive(admit(300), admit(400, PV1_16="VIP"), merge(300))
+    assert open_incidents(hospital) == [(IncidentKind.GUARDED, "vip_merge")]
+
+    release(hospital, 3)
+    assert open_incidents(hospital) == []
+
+
+def open_incidents(hospital: Hospital) -> list[tuple[IncidentKind, str]]:
+    with open_work(hospital.database, actor=ACTOR, clock=hospital.clock) as work:
+        watch_interface(work)
+    return [(row.kind, row.subject) for row in hospital.all(Incident, Incident.closed_at.is_(None))]
 
 
 def test_a_merge_of_a_vip_waits_for_a_person(hospital):

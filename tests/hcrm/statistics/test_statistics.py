@@ -108,6 +108,17 @@ def test_done_in_window_is_from_the_first_day_to_the_last(work: Work, days, in_w
     assert number(work, DONE_IN_WINDOW) == (in_window, 1)
 
 
+def test_what_was_missed_counts_as_not_done_and_never_as_overdue(work: Work):
+    today = local_date(work.clock.now())
+    make_instruction(work, due_on=today - timedelta(days=1), closes_after=0, state=InstructionState.MISSED)
+    make_instruction(
+        work, due_on=today, state=InstructionState.COMPLETED, done_on=today, done_at=work.clock.now()
+    )
+
+    assert number(work, DONE_IN_WINDOW) == (1, 2)
+    assert number(work, OVERDUE) == (0, 0)
+
+
 def test_what_was_withdrawn_or_is_not_due_yet_is_not_asked_for(work: Work):
     today = local_date(work.clock.now())
     make_instruction(work, due_on=today)
