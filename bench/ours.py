@@ -1,39 +1,46 @@
 """HCRM under test, through its commands only: `hcrm init`, `serve`, `inbox wait`, `simulate --load`."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.places import DATABASE, Place, Postgresql, sqlite_place
 from bench.processes import Server, free_port
 from bench.setting import SEED, Setting
-from bench.variants import ROOT, Variant, count_rows
+from bench.variants import ROOT, Variant
 
 HCRM = Path(sys.executable).with_name("hcrm")
-DATABASE = "bench.db"
 ENV = {"HCRM_MLLP__CONNECTIONS_PER_ADDRESS": "64"}  # all load comes from one address
 COMMAND_SECONDS = 120
 LOAD_SECONDS = {100_000: 300, 1_000_000: 2400}
 NAME = "HCRM"
+NAME_POSTGRESQL = "HCRM, PostgreSQL"
 DOES = (
     "group commit: whatever frames wait go into one durable transaction, sealed (AES-256-GCM), unique by sender, "
     "facility, control id and hash; then their ACKs"
 )
 
 
-def url(folder: Path) -> str:
-    """The database inside a folder."""
-    return f"sqlite:///{folder / DATABASE}"
-
-
-def run_hcrm(*arguments: str, seconds: float = COMMAND_SECONDS, may_fail: bool = False) -> str:
+def run_hcrm(
+    *arguments: str, env: Mapping[str, str], seconds: float = COMMAND_SECONDS, may_fail: bool = False
+) -> str:
     """Run one command to its end; what it printed."""
     done = subprocess.run(
-        [str(HCRM), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
+        [str(HCRM), *arguments],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     if done.returncode != 0 and not may_fail:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
@@ -47,9 +54,15 @@ def prepare_template(setting: Setting) -> Path:
     if not folder.exists():
         making = setting.folder / "template-making"
         making.mkdir()
-        run_hcrm("init", "--db", url(making))
+        run_hcrm("init", "--db", sqlite_place(making).url, env={})
         making.rename(folder)
     return folder
+
+
+def prepare_postgresql(postgresql: Postgresql) -> None:
+    """The same on PostgreSQL."""
+    place = postgresql.template()
+    run_hcrm("init", "--db", place.url, "--make-key", env=place.env)
 
 
 def schema_revision(folder: Path) -> str:
@@ -69,30 +82,30 @@ def prepare_archive(setting: Setting) -> Path:
         return folder
     for stale in setting.home.glob(f"{name}-*"):
         shutil.rmtree(stale)
-    making = setting.folder / "archive-making"
-    shutil.copytree(template, making)
+    place = sqlite_place(setting.folder / "archive-making", template)
     started = time.monotonic()
-    load = ("simulate", "--load", str(setting.size), "--seed", str(SEED), "--db", url(making))
-    run_hcrm(*load, seconds=LOAD_SECONDS[setting.size])
+    load = ("simulate", "--load", str(setting.size), "--seed", str(SEED), "--db", place.url)
+    run_hcrm(*load, env={}, seconds=LOAD_SECONDS[setting.size])
     setting.say(f"archive of {setting.size:,} patients loaded in {time.monotonic() - started:.0f} s")
-    making.rename(folder)
+    place.folder.rename(folder)
     return folder
 
 
-def serve(folder: Path, roles: str) -> Server:
-    """`hcrm serve` with some of its roles over the database in a folder."""
-    port = free_port()
-    command = [str(HCRM), "serve", "--db", url(folder), "--only", roles]
-    command += ["--mllp", f"127.0.0.1:{port}", "--http", f"127.0.0.1:{free_port()}"]
-    return Server(command, port=port, log=folder / "server.log", cwd=ROOT, env=ENV)
+def serve(place: Place, roles: str, env: Mapping[str, str] | None = None) -> Server:
+    """`hcrm serve` with some of its roles; ready when it listens, or without a listener when its role is at work."""
+    port = free_port() if "listener" in roles else 0
+    command = [str(HCRM), "serve", "--db", place.url, "--only", roles]
+    command += ["--mllp", f"127.0.0.1:{port}"] if port else []
+    log = place.folder / f"{roles.replace(',', '-')}.log"
+    return Server(command, port=port, log=log, cwd=ROOT, env={**ENV, **place.env, **(env or {})})
 
 
-def profiled_listener(folder: Path) -> Server:
+def profiled_listener(place: Place) -> Server:
     """The listener alone, in a process that prints its profile to its log when it is stopped."""
     port = free_port()
     command = [sys.executable, "-m", "bench.profiled_listener", f"127.0.0.1:{port}"]
-    env = ENV | {"HCRM_DB__URL": url(folder)}
-    return Server(command, port=port, log=folder / "profile.log", cwd=ROOT, env=env)
+    env = {**ENV, **place.env, "HCRM_DB__URL": place.url}
+    return Server(command, port=port, log=place.folder / "profile.log", cwd=ROOT, env=env)
 
 
 @dataclass(frozen=True)
@@ -109,12 +122,11 @@ class Waited:
     seconds: float  # it took, its own start included
 
 
-def wait_for_inbox(folder: Path, seconds: int) -> Waited:
+def wait_for_inbox(place: Place, seconds: float) -> Waited:
     """Wait until no message waits and every event is delivered; a time-out shows in the counts."""
     started = time.monotonic()
-    printed = run_hcrm(
-        "inbox", "wait", "--db", url(folder), "--timeout", str(seconds), seconds=seconds + 60, may_fail=True
-    )
+    command = ("inbox", "wait", "--db", place.url, "--timeout", f"{seconds:.0f}")
+    printed = run_hcrm(*command, env=place.env, seconds=seconds + 60, may_fail=True)
     ended = time.monotonic()
     try:
         counts = json.loads(printed.strip().splitlines()[-1])
@@ -123,19 +135,26 @@ def wait_for_inbox(folder: Path, seconds: int) -> Waited:
     return Waited(**counts, ended=ended, seconds=ended - started)
 
 
-def count_instructions(folder: Path) -> int:
-    """Instructions issued so far."""
-    return count_rows(folder / DATABASE, "instruction")
+@contextmanager
+def empty_place(setting: Setting, folder: Path, *, on_postgresql: bool = False) -> Iterator[Place]:
+    """An initialised database without a patient."""
+    if not on_postgresql:
+        yield sqlite_place(folder, prepare_template(setting))
+        return
+    if setting.postgresql is None:
+        raise RuntimeError("there is no PostgreSQL")
+    with setting.postgresql.place(folder) as place:
+        yield place
 
 
-def listener(setting: Setting) -> Variant:
+def listener(setting: Setting, *, on_postgresql: bool = False) -> Variant:
     """Our listener alone, as a row beside the peers."""
 
-    def start(folder: Path) -> Server:
-        shutil.copytree(prepare_template(setting), folder, dirs_exist_ok=True)
-        return serve(folder, "listener")
+    @contextmanager
+    def start(folder: Path) -> Iterator[tuple[Server, Place]]:
+        with empty_place(setting, folder, on_postgresql=on_postgresql) as place:
+            with serve(place, "listener") as server:
+                yield server, place
 
-    def stored(folder: Path) -> int:
-        return count_rows(folder / f"{DATABASE}-inbox", "inbox_message")
-
-    return Variant(NAME, DOES, start, stored)
+    name, place = (NAME_POSTGRESQL, "PostgreSQL") if on_postgresql else (NAME, "SQLite")
+    return Variant(name, f"{DOES}; on {place}", start)

@@ -5,8 +5,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 READY_SECONDS = 60
 STOP_SECONDS = 15
@@ -43,6 +44,43 @@ def resident_peak_mb(pid: int) -> float | None:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), None)
 
 
+class Memory(NamedTuple):
+    """What some processes hold, in KB of 1,024 bytes: all of it, and what no file backs."""
+
+    resident: int
+    anonymous: int
+
+
+def memory_of(pids: list[int]) -> Memory:
+    """What these processes hold together; one that has ended holds nothing."""
+    found = {"VmRSS:": 0, "RssAnon:": 0}
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, value = line.partition("\t")
+            if name in found:
+                found[name] += int(value.split()[0])
+    return Memory(found["VmRSS:"], found["RssAnon:"])
+
+
+def command_of(pid: int) -> list[str]:
+    """The words a process was started with."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def _is_connected(pid: int) -> bool:
+    try:
+        return any(str(entry.readlink()).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def _listening_inodes(port: int) -> set[str]:
     found = set()
     for table in ("tcp", "tcp6"):
@@ -65,9 +103,14 @@ def _holds(pid: int, inodes: set[str]) -> bool:
 
 
 class Server:
-    """One server under test, ready when its port accepts; ended on leaving, and whatever it started with it."""
+    """One server under test, ready when its port accepts; ended on leaving, and whatever it started with it.
 
-    def __init__(self, command: list[str], *, port: int, log: Path, cwd: Path, env: dict[str, str]) -> None:
+    Without a port (0) it is ready when a process it started has a connection, which is one to its database.
+    """
+
+    def __init__(
+        self, command: list[str], *, port: int, log: Path, cwd: Path, env: Mapping[str, str]
+    ) -> None:
         self.command, self.port, self.log, self.cwd, self.env = command, port, log, cwd, env
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -97,12 +140,29 @@ class Server:
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 break
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            if self._is_ready():
                 return
-            except OSError:
-                time.sleep(0.05)
+            time.sleep(0.05)
         raise RuntimeError(f"{Path(self.command[0]).name} does not listen; end of its log:\n{self.log_end()}")
+
+    def _is_ready(self) -> bool:
+        assert self.process
+        if not self.port:
+            return any(map(_is_connected, children_of(self.process.pid)[1:]))
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def family_of(self, *words: str) -> list[int]:
+        """The process it started with these words in its command, and those that one started."""
+        assert self.process
+        for pid in children_of(self.process.pid)[1:]:
+            command = command_of(pid)
+            if all(word in command for word in words):
+                return children_of(pid)
+        return []
 
     def log_end(self) -> str:
         """The last lines it wrote."""

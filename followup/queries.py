@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from followup.alerts import count_open
 from followup.models import Alert, Review
+from hcrm.archive.links import mothers_of
 from hcrm.archive.models import Allergy, ContactPoint, RelatedPerson
 from hcrm.archive.visit_models import Diagnosis, Procedure
 from hcrm.centre.models import Instruction
@@ -76,16 +77,18 @@ def load_facts(work: Work, instruction: Instruction) -> CallFacts:
 
 
 def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
-    """The patient's own numbers, the verified first, then those of relatives."""
-    own = work.scalars(
+    """The patient's own numbers, the verified first, then those of relatives; of a newborn the mother's first (B45)."""
+    mothers = mothers_of(work, patient_id)
+    rows = work.scalars(
         sa.select(ContactPoint)
         .where(
-            ContactPoint.patient_id == patient_id,
+            ContactPoint.patient_id.in_([patient_id, *mothers]),
             ContactPoint.system == "phone",
             ContactPoint.ended_at.is_(None),
         )
         .order_by(ContactPoint.is_verified.desc(), ContactPoint.rank, ContactPoint.id)
     )
+    numbers = sorted(rows, key=lambda row: row.patient_id == patient_id)
     related = work.scalars(
         sa.select(RelatedPerson)
         .where(
@@ -97,8 +100,15 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
     )
     return [
         *(
-            Phone(one.id, "contact", _USES.get(one.use, "电话"), _masked(work, one.value_sealed))
-            for one in own
+            Phone(
+                one.id,
+                "contact",
+                f"母亲 {mothers[one.patient_id]}"
+                if one.patient_id in mothers
+                else _USES.get(one.use, "电话"),
+                _masked(work, one.value_sealed),
+            )
+            for one in numbers
         ),
         *(
             Phone(

@@ -44,11 +44,12 @@ def decode(raw: bytes, header: "Header", source: Source) -> tuple[str, tuple[str
     Flags: `charset_declared_wrong`; `charset_fallback` (read by a charset that only `charset_order` names);
     `nul_stripped` (PostgreSQL cannot hold it); `replacement_character` (U+FFFD, broken before it came to us).
     """
-    declared = "" if source.charset_forced else header.charset_word
+    order = source.charset_order
+    declared = header.charset_word if DECLARED in order and not source.charset_forced else ""
     codec = charset_named(declared) if declared else None
     text = None
     flags: tuple[str, ...] = ()
-    for word in source.charset_order:
+    for word in order:
         if word == DECLARED:
             text = _strictly(raw, codec) if codec else None
         else:

@@ -24,7 +24,8 @@ def run(role: Role) -> None:
     """Go round until told to stop; look again soon when nothing waits, later when the database is away."""
     clock = SystemClock()
     sources = open_sources(role.settings)
-    ahead = ReadAhead(reader.read, reader.start) if (os.cpu_count() or 1) > 1 else None
+    may_read_ahead = role.settings.worker.read_ahead and (os.cpu_count() or 1) > 1
+    ahead = ReadAhead(reader.read, reader.start) if may_read_ahead else None
     intake = wiring.intake(sources, clock, ahead)
     handlers = wiring.handlers(role.settings, sources, open_destinations())
     actor = system_actor("worker")

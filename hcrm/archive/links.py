@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from hcrm.archive.models import LinkKind, PatientLink
+from hcrm.archive.models import LinkKind, Patient, PatientLink
 from hcrm.core.work import Work
 
 _PAIRED = (LinkKind.SAME_PERSON, LinkKind.APART)
@@ -35,6 +35,20 @@ def told_apart_since(work: Work, patient_id: str, other_id: str, told_at: dateti
     """Whether somebody said after that moment that the two are not the same person."""
     standing = _latest(work, patient_id, other_id)
     return standing is not None and standing.kind is LinkKind.APART and standing.as_of > told_at
+
+
+def mothers_of(work: Work, patient_id: str) -> dict[str, str]:
+    """Whom to turn to for a newborn: id and name of the mother, mostly of nobody."""
+    rows = work.execute(
+        sa.select(Patient.id, Patient.name)
+        .join(PatientLink, PatientLink.other_id == Patient.id)
+        .where(
+            PatientLink.patient_id == patient_id,
+            PatientLink.kind == LinkKind.MOTHER,
+            PatientLink.ended_at.is_(None),
+        )
+    )
+    return {row.id: row.name for row in rows}
 
 
 def _latest(work: Work, one: str, other: str) -> PatientLink | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.links import mothers_of
 from hcrm.archive.models import Address, ContactPoint, Patient, PatientIdentifier, RelatedPerson
 from hcrm.archive.scope import patient_condition
 from hcrm.audit.service import record_audit
@@ -78,8 +79,8 @@ def reveal_contact(work: Work, *, patient_id: str, contact_id: str) -> str:
     """One phone number in full; the act is noted with the field (W6). The route asks for `patient.reveal`."""
     patient = patient_in_scope(work, patient_id, "patient.reveal")
     contact = work.get(ContactPoint, contact_id)
-    if contact.patient_id != patient.id:
-        raise NotFoundError
+    if contact.patient_id != patient.id and contact.patient_id not in mothers_of(work, patient.id):
+        raise NotFoundError  # a newborn's contact is the mother
     _note_reveal(work, patient, "contact_point", contact_id)
     return work.keys.open_text(contact.value_sealed)
 

@@ -93,6 +93,14 @@ class Inbox(_Part):
     )
 
 
+class Worker(_Part):
+    """What applies the messages."""
+
+    read_ahead: bool = Field(
+        default=True, description="a second process reads the next messages while many wait; needs a second core"
+    )
+
+
 class Settings(BaseSettings):
     """Every setting with its default; `hcrm doctor` prints the effective value and where it comes from."""
 
@@ -103,6 +111,7 @@ class Settings(BaseSettings):
     http: Http = Http()
     mllp: Mllp = Mllp()
     inbox: Inbox = Inbox()
+    worker: Worker = Worker()
     key_file: Path | None = None
 
     @classmethod

@@ -13,7 +13,7 @@ HEADS = (
 
 
 def write_sheet(run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool) -> bytes:
-    """An XLSX: a title, the heads, a line per finding. `is_clear`: with whole record numbers."""
+    """An XLSX: a title, the heads, a line per finding. `is_clear`: with whole numbers."""
     # A writer that takes a tenth of a second to import is not paid by every process.
     from openpyxl import Workbook  # noqa: PLC0415
     from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
@@ -32,7 +32,7 @@ def write_sheet(run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool) 
         sheet.append([
             text(value)
             for value in (
-                line.movement.label, line.finding.label, line.visit_no,
+                line.movement.label, line.finding.label, masked_number(line.visit_no, is_clear=is_clear),
                 masked_number(line.patient_no, is_clear=is_clear), line.campus, line.department_code,
                 CENSUS_FIELDS.get(line.field, ""), *_values(line, is_clear=is_clear), line.state.label, line.note or "",
             )

@@ -18,6 +18,7 @@ from hcrm.inbox.models import InboxApplication
 from hcrm.web.paging import Page, keyset_page
 
 _MESSAGES = 20
+_SHORT = 5  # characters: the end of such a number is nearly all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +182,6 @@ def get_run_of(work: Work, line_id: str) -> str:
 def masked_number(value: str, *, is_clear: bool) -> str:
     """A number for those who may not read messages: only its end."""
     plain = half_width(value)
-    return value if is_clear or not plain else f"***{plain[-3:]}"
+    if is_clear or not plain:
+        return value
+    return f"***{plain[-3:]}" if len(plain) > _SHORT else "***"

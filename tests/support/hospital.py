@@ -72,6 +72,12 @@ class Hospital:
         self._listener.__enter__()
         return self
 
+    def restart_worker(self, sources: Sources) -> None:
+        """The worker goes on with other source files; the listener as it was."""
+        self.sources = sources
+        self.intake = intake(sources, self.clock)
+        self._handlers = handlers(load_settings(), sources)
+
     def __exit__(self, *_: object) -> None:
         self.hang_up()
         patience = time.monotonic() + 5

@@ -12,6 +12,7 @@ from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database, is_away
 from hcrm.core.delivery import deliver_events
+from hcrm.core.logs import set_up_logging
 from hcrm.core.paths import config_path
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import load_sources
@@ -23,6 +24,7 @@ from tests.support.listener import make_keys
 
 def serve(url: str, key_file: str) -> None:
     """Round and round; its process id is printed once it begins. The clock stands, as in the tests it works for."""
+    set_up_logging()
     database, clock, actor = (
         Database(url, make_keys(Path(key_file))),
         FixedClock(EVENING),

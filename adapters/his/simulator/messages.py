@@ -17,6 +17,7 @@ from adapters.his.simulator.stays import Stay, Step
 
 STRUCTURES = {
     "A01": "ADT_A01",
+    "A02": "ADT_A02",
     "A03": "ADT_A03",
     "A04": "ADT_A01",
     "A08": "ADT_A01",
@@ -80,7 +81,7 @@ class Writer:
             parts += [self._pid(stay, stay.person.number), f"MRG|{stay.number}^^^{self._authority}^MR\r"]
             return self._encode(parts)
         parts.append(self._pid(stay, stay.number))
-        if event not in ("A03", "A11", "A13"):
+        if event not in ("A02", "A03", "A11", "A13"):
             parts.append(self._nk1(stay.person))
         # v2.4 wants a PV1 in A28 and A31 too; N: not applicable (table 0004).
         parts.append("PV1|1|N\r" if event in ("A28", "A31") else self._pv1(stay))

@@ -31,6 +31,8 @@ class WardState:
         stay, event = step.stay, step.event
         if event == "A01":
             self.open[stay.visit] = stay
+        elif event == "A02":
+            stay.location = step.location or stay.location
         elif event == "A08":
             stay.shown = min(stay.shown + 1, len(stay.diagnoses)) if stay.kind == "I" else len(stay.diagnoses)
             stay.location = step.location or stay.location

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.death import report_death, revoke_death
 from hcrm.archive.models import TimelineEntry
 from hcrm.archive.visit_models import EncounterStatus
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.instructions import TOLD_TOO_LATE
-from hcrm.centre.models import Instruction, InstructionState, Withdrawal
 from hcrm.centre.measures import FOLLOWUP_RATIO
+from hcrm.centre.models import Instruction, InstructionState, Withdrawal
 from hcrm.core.clock import FixedClock
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
-from hcrm.desk.today import find_today
 from tests.support.adt import adt
 from tests.support.hospital import ACTOR, Hospital
 
@@ -50,7 +50,9 @@ def at(day: int, hour: int = 10, month: int = 11) -> str:
     return f"2026{month:02}{day:02}{hour:02}0000+0800"
 
 
-def stay(day: int, *, told: str = "", month: int = 11, v: str = "V1", p: int = 100, **more: str) -> list[bytes]:
+def stay(
+    day: int, *, told: str = "", month: int = 11, v: str = "V1", p: int = 100, **more: str
+) -> list[bytes]:
     """An admission a day before and the discharge; `told`: when both were sent, if later."""
     left, came = at(day, month=month), at(day, 8, month=month)
     return [
@@ -62,7 +64,9 @@ def stay(day: int, *, told: str = "", month: int = 11, v: str = "V1", p: int = 1
 # ── before the source went live ─────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("told", ["", at(22, 9)], ids=["told at once", "discharged before and reported after"])
+@pytest.mark.parametrize(
+    "told", ["", at(22, 9)], ids=["told at once", "discharged before and reported after"]
+)
 def test_a_stay_before_the_cut_over_builds_the_archive_and_nobody_is_called(live, told):
     live.receive(*stay(19, told=told))
 
@@ -72,7 +76,10 @@ def test_a_stay_before_the_cut_over_builds_the_archive_and_nobody_is_called(live
     assert live.events("InstructionIssued") == []
     with live.look() as work:
         population = FOLLOWUP_RATIO.rows(clock_day(work))
-        assert work.scalar(sa.select(sa.func.count()).select_from(population.source).where(*population.where)) == 1
+        assert (
+            work.scalar(sa.select(sa.func.count()).select_from(population.source).where(*population.where))
+            == 1
+        )
 
 
 def clock_day(work):
@@ -113,25 +120,44 @@ def test_a_discharge_cancelled_and_told_again_stays_history(live):
     assert live.all(Instruction) == []
 
 
+def note_death(hospital: Hospital) -> None:
+    """A relative says so on the phone."""
+    with open_work(hospital.database, actor=ACTOR, clock=hospital.clock) as work:
+        report_death(work, patient_id=hospital.patient(100).id)
+    hospital.settle()
+
+
+def take_death_back(hospital: Hospital) -> None:
+    with open_work(hospital.database, actor=ACTOR, clock=hospital.clock) as work:
+        revoke_death(work, patient_id=hospital.patient(100).id, reason="同名误记")
+    hospital.settle()
+
+
 def test_a_death_taken_back_brings_nothing_of_history(live):
-    live.receive(*stay(19))
-    live.receive(adt("A08", c=3, m=at(22, 9), PID_30="Y"))
-    live.receive(adt("A08", c=4, m=at(22, 10), PID_30="N"))
-    live.replay()
+    live.receive(*stay(19, told=at(22, 9)))
+    note_death(live)
+    take_death_back(live)
 
     assert live.all(Instruction) == []
 
 
-def test_what_was_issued_before_the_cut_over_was_set_later_is_not_restored(database, clock, hospital):
-    """Going back: the cut-over is moved, then the patient turns out to live."""
-    from hcrm.archive.death import report_death, revoke_death  # noqa: PLC0415
-
+def test_what_was_issued_before_the_cut_over_was_set_is_not_restored(hospital):
+    """Going back: the cut-over is set later, then the patient turns out to live."""
     hospital.receive(*stay(19))
-    patient_id = hospital.patient(100).id
-    with open_work(database, actor=ACTOR, clock=clock) as work:
-        report_death(work, patient_id=patient_id, subject_type="instruction", subject_id="x")
-    hospital.settle()
+    note_death(hospital)
     assert set(hospital.instructions("V1")) == {WITHDRAWN}
+    hospital.restart_worker(source(follow_up_from=LIVE))
+    take_death_back(hospital)
+
+    assert set(hospital.instructions("V1")) == {WITHDRAWN}
+
+
+def test_a_death_taken_back_after_it_restores_all(live):
+    live.receive(*stay(20))
+    note_death(live)
+    take_death_back(live)
+
+    assert set(live.instructions("V1")) == {ISSUED}
 
 
 def test_a_cut_over_counts_for_its_source_only(database, clock):
@@ -185,13 +211,12 @@ def test_what_was_missed_goes_with_its_discharge(hospital):
 
 def test_what_comes_back_after_its_window_has_closed_is_missed(hospital, clock):
     hospital.receive(*stay(20))
-    hospital.receive(adt("A08", c=3, m=at(22, 9), PID_30="Y"))
-    assert set(hospital.instructions("V1")) == {WITHDRAWN}
-    clock.moment = datetime(2027, 6, 1, tzinfo=UTC)
-    hospital.receive(adt("A08", c=4, m="20270601070000+0800", PID_30="N"))
+    note_death(hospital)
+    clock.moment = datetime(2027, 12, 1, tzinfo=UTC)
+    take_death_back(hospital)
 
-    states = set(hospital.instructions("V1"))
-    assert ISSUED not in states
+    assert set(hospital.instructions("V1")) == {MISSED}
+    assert {row.reason for row in hospital.all(Instruction)} == {TOLD_TOO_LATE}
 
 
 def test_a_year_s_history_sent_without_a_cut_over_calls_nobody(hospital):

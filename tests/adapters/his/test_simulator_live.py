@@ -1,11 +1,12 @@
 """What goes on after the simulated days, and the messages of load tests."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
-from adapters.his.simulator import Simulator, bench_messages, live_messages
+from adapters.his.simulator import Simulator, bench_messages, bench_results, bench_stays, live_messages
 from tests.support.simulated import START, segments
 
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
@@ -82,3 +83,54 @@ def test_bench_messages_go_on_after_those_already_sent() -> None:
     whole = list(bench_messages(9, 300))
 
     assert list(bench_messages(9, 100, already=200)) == whole[200:]
+
+
+@pytest.mark.parametrize("feed", [bench_messages, bench_stays, bench_results])
+def test_a_load_feed_gives_the_same_bytes_each_time_however_many_are_asked_for(feed) -> None:
+    whole = list(feed(9, 900, already=50))
+
+    assert list(feed(9, 650, already=50)) == whole[:650]
+    assert len({segments(message, "MSH")[0][9] for message in whole}) == 900
+    assert len({message.raw for message in feed(10, 900, already=50)} & {each.raw for each in whole}) == 0
+
+
+def test_bench_stays_tell_each_stay_whole_and_in_order_200_messages_apart() -> None:
+    places: dict[str, list[int]] = {}
+    messages = list(bench_stays(9, 3000))
+    for place, message in enumerate(messages):
+        places.setdefault(message.visit, []).append(place)
+    events = {visit: [messages[place].event for place in found] for visit, found in places.items()}
+    whole = [visit for visit, told in events.items() if len(told) == 5]
+
+    assert len({message.patient for message in messages}) == len(events)
+    assert all(told == ["A01", "A08", "A08", "A02", "A03"][: len(told)] for told in events.values())
+    assert len(whole) > 400
+    for visit in whole:
+        if places[visit][0] >= 400:  # before, the first stays lead up to the mixture
+            assert all(195 <= later - sooner <= 205 for sooner, later in pairwise(places[visit]))
+    steady = Counter(message.event for message in messages[400:2400])
+    assert steady == {"A01": 400, "A08": 800, "A02": 400, "A03": 400}
+
+
+def test_bench_stays_move_the_patient_to_another_bed_and_end_before_they_are_told() -> None:
+    messages = [message for message in bench_stays(9, 1200) if message.visit == "B0000000001"]
+    beds = [segments(message, "PV1")[0][3] for message in messages]
+    happened = [segments(message, "EVN")[0][6] for message in messages]
+
+    assert beds[0] == beds[1] == beds[2] != beds[3] == beds[4]
+    assert happened == sorted(set(happened))
+    assert happened[-1] < segments(messages[0], "MSH")[0][6]
+
+
+def test_bench_results_are_fifteen_reports_of_20_results_for_each_new_patient() -> None:
+    messages = list(bench_results(9, 1200, already=7))
+    reports = Counter(message.patient for message in messages)
+
+    assert {message.event for message in messages} == {"R01"}
+    assert set(reports.values()) == {15}
+    assert len(reports) == 80
+    assert all(len(segments(message, "OBX")) == 20 for message in messages)
+    assert len({segments(message, "OBR")[0][3] for message in messages}) == 1200
+    for message in messages[:40]:
+        measured = segments(message, "OBR")[0][7]
+        assert segments(message, "PV1")[0][44] < measured < segments(message, "MSH")[0][6]

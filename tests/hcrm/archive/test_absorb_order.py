@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hcrm.archive.arrivals import Arrival
+from hcrm.archive.arrivals import Arrival, visits_told
+from hcrm.archive.records import VisitNumber
 from hcrm.archive.service import absorb_records
 from hcrm.archive.visit import CANCELS
 from hcrm.core.actor import system_actor
@@ -133,14 +134,14 @@ def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data
 def one_by_one(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
     """Each in a batch of its own; what may have come before its visit goes with what opens it, as the inbox does it."""
     batches: list[list[Arrival]] = []
-    early: dict[str, list[Arrival]] = {}
+    early: dict[VisitNumber, list[Arrival]] = {}
     for arrival in arrivals:
-        visit, event = arrival.change.encounter, arrival.change.event
-        if visit is None or visit.visit_no is None:
-            batches.append([arrival])
-        elif event is not None and event.kind not in CANCELS:
-            batches.append([*early.get(visit.visit_no, ()), arrival])
-        else:
-            batches.append([arrival])
-            early.setdefault(visit.visit_no, []).append(arrival)
+        told, event = visits_told(arrival.change), arrival.change.event
+        if event is not None and event.kind not in CANCELS:
+            waiting = {one.seq: one for number in told for one in early.get(number, ())}
+            batches.append([*(waiting[seq] for seq in sorted(waiting)), arrival])
+            continue
+        batches.append([arrival])
+        for number in told:
+            early.setdefault(number, []).append(arrival)
     return batches

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from followup.queries import list_phones
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
 from hcrm.archive.visit_models import Encounter
 from hcrm.inbox.models import ApplicationState
@@ -111,12 +112,19 @@ def test_a_newborn_s_page_leads_to_the_mother_and_hers_to_the_child(his, service
             v="V3",
             name="张三之子",
             dob="20261122",
+            phone=ABSENT,
             m="11:00",
             PID_21="100^^^H1^MR",
             PID_24="Y",
         ),
     )
     child, mother = his.patient(300), his.patient(100)
+    with his.look() as work:
+        (phone,) = list_phones(work, patient_id=child.id)
+        assert phone.whose == "母亲 张三"
+    service.get(f"/patients/{child.id}")
+    shown = service.post(f"/patients/{child.id}/reveal/contact/{phone.id}")
+    assert "139 1234 5678" in shown.text or "13912345678" in shown.text
 
     assert (
         f'<dt>母亲</dt><dd><a href="/patients/{mother.id}">张三</a>'

@@ -1,0 +1,232 @@
+"""接口 › 对账: the matrix, what each number opens, the keys, the sheet; who may press and see what."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import openpyxl
+import pytest
+
+from hcrm.audit.models import AuditEvent
+from hcrm.core.clock import FixedClock
+from hcrm.core.work import open_work
+from hcrm.inbox.census_models import CensusRun, LineState, RunState
+from hcrm.inbox.monitor import watch_interface
+from hcrm.inbox.views import PARTS
+from tests.support.adt import adt
+from tests.support.census import ACTOR, ListFolder, Reconciling, listed, source_of
+from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
+from tests.support.hospital import Hospital
+
+__all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings"]
+DAY = date(2026, 11, 21)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(datetime(2026, 11, 22, 2, tzinfo=UTC))
+
+
+@pytest.fixture
+def folder(tmp_path) -> ListFolder:
+    return ListFolder(tmp_path)
+
+
+@pytest.fixture
+def office(database, clock, app, folder) -> Reconciling:
+    """A source with a list, known to the console."""
+    office = Reconciling(database, clock, source_of(folder.census(campus="本部")))
+    app.extensions[PARTS] = replace(app.extensions[PARTS], sources=office.sources)
+    return office
+
+
+@pytest.fixture
+def hospital(database, clock, office, folder):
+    """V1 unknown to us, V2 with another time, V3 nobody's."""
+    with Hospital(database, clock, sources=office.sources) as hospital:
+        for number, event, when in ((2, "A01", "18100000"), (2, "A03", "21150000"), (3, "A01", "21080000")):
+            at = f"202611{when}+0800"
+            hospital.receive(
+                adt(event, c=f"{event}{number}", v=f"V{number}", p=f"00012340{number}", o=at, m=at, r=at)
+            )
+        folder.put(DAY, [
+            listed("V1", "21 07:00", "21 18:00", patient="000123401", xm="=1+1"),
+            listed("V2", "18 10:00", "21 15:30", patient="000123402"),
+        ])  # fmt: skip
+        office.run()
+        yield hospital
+
+
+@pytest.fixture
+def wang(make_person, browser_of):
+    make_person("wang")
+    return browser_of("wang")
+
+
+@pytest.fixture
+def admin(make_person, browser_of):
+    make_person("admin", ("sysadmin",))
+    return browser_of("admin")
+
+
+def run_of(hospital) -> CensusRun:
+    return max(hospital.all(CensusRun), key=lambda run: (run.day, run.number))
+
+
+def line_of(office, hospital, visit_no: str):
+    return next(line for line in office.lines(run_of(hospital)) if line.visit_no == visit_no)
+
+
+def test_before_anything_is_configured_the_page_says_what_to_do(wang):
+    assert "没有来源配置了名单" in wang.get("/interface/census").text
+
+
+def test_a_source_that_was_never_compared_says_so(wang, office):
+    assert "还没有对过账" in wang.get("/interface/census").text
+
+
+def test_the_matrix_counts_by_campus_and_department_and_its_numbers_open_their_lines(wang, hospital):
+    page = wang.get("/interface/census").text
+    run = run_of(hospital)
+
+    assert "2026-11-21" in page
+    assert "本部" in page
+    assert (
+        f'href="/interface/census/{run.id}/lines?finding=missing&amp;movement=discharge&amp;run_id'
+        not in page
+    )
+    lines = wang.get(
+        f"/interface/census/{run.id}/lines?movement=admission&department=W1&finding=missing"
+    ).text
+    assert ">V1<" in lines
+    assert ">V3<" not in lines
+    extra = wang.get(f"/interface/census/{run.id}/lines?finding=extra").text
+    assert ">V3<" in extra
+
+
+def test_a_finding_opens_patient_and_messages(wang, hospital, office):
+    line = line_of(office, hospital, "V2")
+    page = wang.get(f"/interface/census/lines/{line.id}").text
+
+    assert f"/patients/{line.patient_id}" in page
+    assert "/interface/messages/2" in page
+    assert "2026-11-21 15:30:00" in page
+    assert "000123402" in page
+
+
+def test_record_numbers_and_rows_are_hidden_from_who_may_not_read_messages(admin, hospital, office):
+    run, line = run_of(hospital), line_of(office, hospital, "V2")
+
+    pages = [
+        admin.get(f"/interface/census/{run.id}/lines").text,
+        admin.get(f"/interface/census/lines/{line.id}").text,
+    ]
+
+    for page in pages:
+        assert "***402" in page
+        assert "000123402" not in page
+        assert ">V2<" not in page
+        assert f"/patients/{line.patient_id}" not in page
+    assert "名单中的内容" not in pages[1]
+
+
+@pytest.mark.parametrize(("who", "shown"), [("wang", "000123401"), ("admin", "***401")])
+def test_the_sheet_is_masked_by_role_and_holds_no_formula(who, shown, request, hospital):
+    browser = request.getfixturevalue(who)
+    answer = browser.get(f"/interface/census/{run_of(hospital).id}/lines.xlsx")
+
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.data)).active
+    rows = list(sheet.iter_rows(values_only=True))
+    assert rows[1][:4] == ("类别", "差异", "就诊流水号", "病案号")
+    assert {row[3] for row in rows[2:] if row[3].endswith("401")} == {shown}
+    assert ("V1" in {row[2] for row in rows}) is (who == "wang")
+    assert all(cell.data_type == "s" for row in sheet.iter_rows() for cell in row if cell.value is not None)
+    assert any(row.action == "census.export" for row in hospital.all(AuditEvent))
+
+
+def test_one_key_applies_all_after_the_count_was_shown(wang, hospital, office):
+    run = run_of(hospital)
+    assert "补录 2 人次" in wang.get(f"/interface/census/{run.id}/apply").text
+
+    answer = wang.post(f"/interface/census/{run.id}/apply")
+
+    assert answer.status_code == 303
+    hospital.settle()
+    assert office.run().findings == 1  # the extra one
+    assert hospital.visit("V1").discharged_at is not None
+    assert wang.post(f"/interface/census/{run.id}/apply").status_code == 409
+
+
+def test_one_finding_is_applied_asked_for_and_explained(wang, hospital, office):
+    unknown, other = line_of(office, hospital, "V1"), line_of(office, hospital, "V3")
+
+    assert wang.post(f"/interface/census/lines/{unknown.id}/apply").status_code == 303
+    assert wang.post(f"/interface/census/lines/{other.id}/request").status_code == 303
+    assert line_of(office, hospital, "V3").state is LineState.REQUESTED
+    assert wang.post(f"/interface/census/lines/{other.id}/explain", {"note": "HIS 已核实"}).status_code == 303
+
+    assert {line.state for line in office.lines(run_of(hospital)) if line.visit_no == "V1"} == {
+        LineState.APPLIED
+    }
+    explained = line_of(office, hospital, "V3")
+    assert (explained.state, explained.note) == (LineState.EXPLAINED, "HIS 已核实")
+    assert explained.acted_by_name
+
+
+def test_a_suspect_list_is_said_and_believed_by_a_key(
+    make_person, browser_of, hospital, office, folder, clock
+):
+    clock.move(days=1)  # another day: nothing is compared yet
+    folder.put(date(2026, 11, 22), [])
+    at = "20261122090000+0800"
+    hospital.receive(adt("A01", c="x", v="V9", p=9, o=at, m=at, r=at))
+    office.run()
+    make_person("wang")
+    wang = browser_of("wang")
+    page = wang.get("/interface/census").text
+    assert "名单可疑" in page
+    run = run_of(hospital)
+
+    assert wang.post(f"/interface/census/{run.id}/believe").status_code == 303
+    office.tick()
+
+    assert run_of(hospital).state is RunState.COMPLETE
+    assert run_of(hospital).findings == 1
+
+
+def test_an_incident_leads_to_its_day(wang, hospital, database, clock):
+    with open_work(database, actor=ACTOR, clock=clock) as work:
+        watch_interface(work)
+    page = wang.get("/interface/incidents").text
+
+    assert "对账有差异" in page
+    assert "2026-11-21 的名单与档案有 3 人次不一致" in page
+    assert "/interface/census?source=his&amp;day=2026-11-21" in page
+
+
+def test_who_may_only_look_presses_nothing(make_person, browser_of, hospital, office):
+    make_person("li", ("physician",))
+    run, line = run_of(hospital), line_of(office, hospital, "V1")
+    physician = browser_of("li")
+
+    for path in (
+        "/interface/census",
+        f"/interface/census/{run.id}/lines",
+        f"/interface/census/lines/{line.id}",
+    ):
+        assert physician.get(path).status_code in (403, 404)
+    assert physician.post(f"/interface/census/{run.id}/apply").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("query", ["movement=nonsense", "finding=x", "state=x"])
+def test_an_address_nobody_made_is_refused(wang, hospital, query):
+    assert wang.get(f"/interface/census/{run_of(hospital).id}/lines?{query}").status_code == 422
+
+
+def test_pages_of_what_is_not_there_are_not_found(wang, office):
+    for path in (
+        "/interface/census/none/lines",
+        "/interface/census/lines/none",
+        "/interface/census/none/apply",
+    ):
+        assert wang.get(path).status_code == 404
