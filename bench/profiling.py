@@ -1,6 +1,5 @@
 """Section `profile`: where the time goes, of the listener while it stores and of the worker while it applies."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +15,14 @@ COUNT = 3000
 def measure_profile(setting: Setting, frames: Path) -> Section:
     """Fill an inbox through a listener under cProfile, stop it, and let a worker under cProfile drain it."""
     section = Section("profile")
-    with setting.room("profile") as folder:
-        shutil.copytree(ours.prepare_template(setting), folder, dirs_exist_ok=True)
-        with ours.profiled_listener(folder) as server:
+    with setting.room("profile") as folder, ours.empty_place(setting, folder) as place:
+        with ours.profiled_listener(place) as server:
             sent = setting.client.send(
                 port=server.port, frames=frames, connections=32, count=COUNT, seconds=60
             )
             server.stop()
             listening = server.log.read_text(errors="replace")
-        command = [sys.executable, "-m", "bench.profiled_worker", ours.url(folder)]
+        command = [sys.executable, "-m", "bench.profiled_worker", place.url]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             raise RuntimeError("\n".join(done.stderr.strip().splitlines()[-3:]))

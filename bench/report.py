@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Aim:
-    """A figure that issue 2 sets, and what was measured."""
+    """A figure that an issue sets, and what was measured."""
 
+    issue: int
     what: str
     measured: float | None
     at_least: float | None = None
@@ -30,7 +31,7 @@ class Aim:
         """Its line of the table."""
         aim = f">= {self.at_least:,g}" if self.at_least is not None else f"< {self.below:,g}"
         measured = "-" if self.measured is None else f"{figure(self.measured)}{self.unit}"
-        return [self.what, measured, f"{aim}{self.unit}", self.verdict]
+        return [f"{self.issue}  {self.what}", measured, f"{aim}{self.unit}", self.verdict]
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.client import LoadClient
+from bench.places import Postgresql
 
 SEED = 20260801
 
@@ -22,6 +23,8 @@ class Setting:
     size: int  # patients in the full archive
     deadline: float  # monotonic; a section shortens itself rather than pass it
     rounds: int = 3
+    postgresql: Postgresql | None = None
+    reserved: float = 0.0  # seconds that the sections to come need
     notes: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> None:
@@ -34,8 +37,8 @@ class Setting:
         self.say(f"  note: {line}")
 
     def seconds_left(self) -> float:
-        """Until the run must be over."""
-        return self.deadline - time.monotonic()
+        """Until this section must be over, so that those to come get their time."""
+        return self.deadline - self.reserved - time.monotonic()
 
     @contextmanager
     def room(self, name: str) -> Iterator[Path]:

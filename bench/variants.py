@@ -6,7 +6,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +20,27 @@ NPM_SECONDS = 300
 
 
 @dataclass(frozen=True)
+class House:
+    """A server that is not started yet, and where it will store."""
+
+    server: Server
+    count_rows: Callable[[], int]  # stored rows, read after the server has ended
+
+
+@dataclass(frozen=True)
 class Variant:
     """One row of the table."""
 
     name: str
     does: str  # exactly what it does between a message and its ACK
-    start: Callable[[Path], Server]  # in a folder of its own
-    count_rows: Callable[[Path], int]  # stored rows in that folder, read after the server has ended
+    house: Callable[[Path], AbstractContextManager[House]]  # in a folder of its own
     new_connection: bool = False
     levels: tuple[int, ...] = LEVELS
 
 
 def count_rows(database: Path, table: str) -> int:
     """Rows of a table of an SQLite file."""
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
@@ -48,15 +56,14 @@ def _peer(
 ) -> Variant:
     """A peer that takes PORT and DATABASE after its command, and `after` behind them."""
 
-    def start(folder: Path) -> Server:
-        port = free_port()
-        line = [*command, str(port), str(folder / "peer.sqlite"), *after]
-        return Server(line, port=port, log=folder / "server.log", cwd=cwd, env={})
+    @contextmanager
+    def house(folder: Path) -> Iterator[House]:
+        port, store = free_port(), folder / "peer.sqlite"
+        line = [*command, str(port), str(store), *after]
+        server = Server(line, port=port, log=folder / "server.log", cwd=cwd, env={})
+        yield House(server, lambda: count_rows(store, "message"))
 
-    def stored(folder: Path) -> int:
-        return count_rows(folder / "peer.sqlite", "message")
-
-    return Variant(name, does, start, stored, new_connection, levels)
+    return Variant(name, does, house, new_connection, levels)
 
 
 def python_hl7() -> Variant:
@@ -93,7 +100,7 @@ def hl7apy_parsed() -> Variant:
 
 
 def simple_hl7(home: Path) -> Variant:
-    """simple-hl7 from npm; its packages lie in `home` (see `install_node_peer`)."""
+    """simple-hl7 from npm; its packages lie in `home` (see `install_node_peers`)."""
     return _peer(
         "simple-hl7",
         "parses, makes its ACK, INSERT and COMMIT of one row in the event loop, res.end()",
@@ -102,7 +109,19 @@ def simple_hl7(home: Path) -> Variant:
     )
 
 
-def install_node_peer(home: Path) -> str | None:
+def node_hl7_server(home: Path) -> Variant:
+    """node-hl7-server from npm, which answers only the first message of a connection rightly."""
+    return _peer(
+        "node-hl7-server",
+        "connection per message (it keeps what it has read); parses, INSERT and COMMIT of one row in the event loop, "
+        "sendResponse (makes its ACK)",
+        [shutil.which("node") or "node", str(NODE_PEER / "node_hl7_server.js")],
+        cwd=home,
+        new_connection=True,
+    )
+
+
+def install_node_peers(home: Path) -> str | None:
     """Install the locked npm packages once under var/bench; the reason when it cannot be done.
 
     better-sqlite3 is compiled from its source, since a prebuilt binary would come from outside the registry;

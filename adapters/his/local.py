@@ -61,7 +61,7 @@ def localise(message: Message, kind: tuple[str, str], header: Header, source: So
     moved: dict[str, str] = {}
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(lines)], strict=True)):
         first = 0 if number == 0 else start  # what stands before the first PID is of the first patient
-        scope = Message(lines[first:end], separators)
+        scope = message if len(starts) == 1 else Message(lines[first:end], separators)
         for field, places in source.fields.items():
             _move(lines, range(first, end), scope, field, places, source, moved)
     return Localised(Message(lines, separators), moved)

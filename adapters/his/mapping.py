@@ -84,6 +84,8 @@ def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped
         message = read_message(text)
         kind = kind_of(message, header, source)
         if source.fields or source.events:
+            if message.count("PID") > limits.MAX_KEYS:
+                return r.Mapped(source.code, r.Unmapped("budget", "PID"))
             message, moved = localise(message, kind, header, source)
         mapper = _map_clinical if is_clinical(*kind) else _map
         change = mapper(message, kind, header, source, received_at, list(flags))

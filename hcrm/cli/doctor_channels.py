@@ -4,19 +4,21 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography import x509
 
 from hcrm.app.role_listener import tls_of
 from hcrm.core.actor import system_actor
-from hcrm.core.channels import View
-from hcrm.core.clock import local_time
+from hcrm.core.channels import ReadOnlyView, View
+from hcrm.core.clock import local_date, local_time
 from hcrm.core.errors import HcrmError
 from hcrm.core.runtime import open_database, open_sources
 from hcrm.core.settings import Mllp, Settings
 from hcrm.core.sources import Source
 from hcrm.core.work import open_work
+from hcrm.inbox.census_list import census_statement
 from hcrm.inbox.polling import first_mark, open_view, page_of
 from hcrm.inbox.turns import list_turns
 
@@ -69,17 +71,28 @@ def _faults(source: Source) -> Iterator[str]:
         yield f"来源 {source.code} 的文件夹不存在或不可写"
     if source.view is not None and (fault := _view_fault(source.view)):
         yield f"来源 {source.code} 的视图：{fault}"
+    census = source.census
+    if census is not None and census.file is not None:
+        folder = census.file.path_of(local_date(datetime.now(UTC))).parent
+        if not os.access(folder, os.R_OK | os.X_OK):
+            yield f"来源 {source.code} 的对账名单所在的文件夹不存在或不可读"
+    if census is not None and census.view is not None:
+        statement = census_statement(census, census.view, local_date(datetime.now(UTC))).limit(1)
+        if fault := _unreadable(census.view, statement):
+            yield f"来源 {source.code} 的对账名单：{fault}"
 
 
 def _view_fault(view: View) -> str:
+    return _unreadable(view, page_of(view.model_copy(update={"batch": 1}), first_mark(view), None))
+
+
+def _unreadable(view: ReadOnlyView, statement: sa.Select[Any]) -> str:
     """Empty where a page can be read; never the text of an error, which may hold anything."""
     try:
         engine = open_view(view)
         try:
             with engine.connect() as connection:
-                connection.execute(
-                    page_of(view.model_copy(update={"batch": 1}), first_mark(view), None)
-                ).first()
+                connection.execute(statement).first()
         finally:
             engine.dispose()
     except HcrmError as error:

@@ -39,17 +39,24 @@ def reconcile_due(
 ) -> int:
     """Compare every source's days that are due, and those asked for again; how many comparisons were made."""
     made = 0
+    fault: Exception | None = None
     for source in sources.by_code.values():
         if source.census is None:
             continue
-        for day in _due_days(database, actor, clock, source):
-            made += (
-                reconcile_day(database, actor=actor, clock=clock, source=source, day=day, parts=parts)
-                is not None
-            )
+        try:
+            for day in _due_days(database, actor, clock, source):
+                made += (
+                    reconcile_day(database, actor=actor, clock=clock, source=source, day=day, parts=parts)
+                    is not None
+                )
+        except Exception as error:  # noqa: BLE001  one hospital system's list must not keep the others from theirs
+            log.error("census.failed", source=source.code, error=type(error).__name__)
+            fault = error
     if made:
         with open_work(database, actor=actor, clock=clock) as work:
             _prune(work)
+    if fault is not None:
+        raise fault  # the job's row says that it failed
     return made
 
 
@@ -109,6 +116,15 @@ def reconcile_day(
 ) -> CensusRun | None:
     """Read the list and compare; the run, or None where there is nothing new to say."""
     delivered = read_census(source, day, clock.now(), parts)
+    try:
+        return _compare_and_note(database, actor, clock, source, day, delivered)
+    except sa.exc.IntegrityError:
+        return None  # another process has just written this day's next run
+
+
+def _compare_and_note(
+    database: Database, actor: Actor, clock: Clock, source: Source, day: date, delivered: Delivered | None
+) -> CensusRun | None:
     with open_work(database, actor=actor, clock=clock) as work:
         before = _latest(work, source.code, day)
         run = _compare(work, source, day, delivered, before)

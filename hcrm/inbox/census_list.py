@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -78,9 +79,12 @@ def read_census(source: Source, day: date, now: datetime, parts: CensusParts) ->
             assert census.file is not None
             path = census.file.path_of(day)
             try:
-                written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                status = path.stat()
             except FileNotFoundError:
                 return None
+            if not S_ISREG(status.st_mode):  # a pipe would keep us waiting for ever
+                return Delivered(now, error="unreadable")
+            written = datetime.fromtimestamp(status.st_mtime, UTC)
             if 0 <= (now - written).total_seconds() < census.file.still_seconds:
                 return None
             made_at = min(now, written)

@@ -50,8 +50,8 @@ def list_habits(source: Source) -> list[Habit]:
 
 
 def _words(value: Any) -> str:
-    if value is True:
-        return "是"
+    if isinstance(value, bool):
+        return "是" if value else "否"
     if isinstance(value, BaseModel):
         return "已配置"
     if isinstance(value, datetime):
@@ -60,7 +60,7 @@ def _words(value: Any) -> str:
         return _listed([f"{name or '（空）'} → {_words(meaning)}" for name, meaning in value.items()])
     if isinstance(value, tuple | list):
         return _listed([_words(each) or "（空）" for each in value])
-    return "（无）" if value in (None, "", False) else str(value)
+    return "（无）" if value in (None, "") else str(value)
 
 
 def _listed(parts: list[str]) -> str:

@@ -38,7 +38,7 @@ REASONS = {
     "format_not_supported": ("不支持的格式", "请接口工程师核对"),
     "source_unknown": (
         "来源配置中没有这种行的列对照",
-        "恢复来源配置中的 view、list_file 或 soap，然后重新处理",
+        "恢复来源配置中的 view、list_file、soap 或 census，然后重新处理",
     ),
     "unexpected_ack": ("收到的是应答消息", "无需处理"),
     "event_not_known_yet": ("撤销先于原事件到达", "等待原事件，24 小时后转为搁置"),

@@ -81,7 +81,7 @@ class ListView:
     def run(self, *statements: str) -> None:
         with psycopg.connect(self._plain, autocommit=True) as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[call-overload]
+                connection.execute(statement)
 
     def census(self, **more: object) -> dict[str, object]:
         return {"view": {"url": self.url, "name": "v_mdrb", "day": "tjrq"}, **more}
@@ -90,7 +90,7 @@ class ListView:
         with psycopg.connect(self._plain, autocommit=True) as connection, connection.cursor() as cursor:
             cursor.execute("DELETE FROM mdrb WHERE tjrq = %s", (day,))
             cursor.executemany(
-                f"INSERT INTO mdrb (tjrq, {', '.join(NAMES)}) VALUES (%s{', %s' * len(NAMES)})",  # type: ignore[arg-type]
+                f"INSERT INTO mdrb (tjrq, {', '.join(NAMES)}) VALUES (%s{', %s' * len(NAMES)})",
                 [(day, *(row.get(name) for name in NAMES)) for row in rows],
             )
 

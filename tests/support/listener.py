@@ -64,8 +64,9 @@ def eventually(found: Callable[[], object], expected: object) -> None:
 class Peer:
     """A sender on a blocking socket."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, timeout=PATIENCE)
+    def __init__(self, address: tuple[str, int], source: str = "") -> None:
+        here = (source, 0) if source else None
+        self.socket = socket.create_connection(address, timeout=PATIENCE, source_address=here)
         self._rest = b""
 
     def __enter__(self) -> Self:

@@ -59,7 +59,10 @@ def portrait_of(work: Work) -> dict[str, Any]:
             (visits[e.encounter_id], e.kind, e.happened_at, e.told_at, e.reversed_by_id is not None)
             for e in work.all(VisitEvent)
         ),
-        "timeline": sorted((names[t.patient_id], t.kind, t.title, t.happened_at) for t in work.all(TimelineEntry)),
+        "timeline": sorted(
+            (names[t.patient_id], t.kind, t.title, t.happened_at)
+            for t in work.all(TimelineEntry, TimelineEntry.kind != "instruction")
+        ),
         "discharges": sorted(+discharges),
         "instructions": sorted(
             (visits[i.encounter_id], i.protocol_code, i.step_code, i.state, str(i.due_on))

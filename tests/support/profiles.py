@@ -20,6 +20,9 @@ def example_files() -> dict[str, str]:
 def example_sources(*more: str) -> Sources:
     """All of them as one installation; `more` are further files."""
     with TemporaryDirectory() as folder:
-        for name, text in {**example_files(), **{f"more{number}": text for number, text in enumerate(more)}}.items():
+        for name, text in {
+            **example_files(),
+            **{f"more{number}": text for number, text in enumerate(more)},
+        }.items():
             (Path(folder) / f"{name}.yaml").write_text(text, encoding="utf-8")
         return load_sources(Path(folder))

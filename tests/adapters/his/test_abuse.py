@@ -158,6 +158,19 @@ def test_c21_numbers_are_normalised_and_nonsense_is_kept_as_digits(hospital):
     assert hospital.count(ContactPoint) == 4
 
 
+def test_c21_of_forty_numbers_five_are_kept(hospital):
+    hospital.receive(adt("A28", c=1, phone="~".join(f"138000000{n:02}" for n in range(40))))
+
+    assert hospital.phones(100) == [f"+861380000000{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("broken", [b"\xed\xa0\x80", b"\xff", b"\xc3"], ids=["surrogate", "byte", "half"])
+def test_c22_bytes_that_are_no_characters_park_the_message_and_the_next_is_applied(hospital, broken):
+    hospital.receive(adt("A28", c=1, name="@").replace(b"@", broken), adt("A28", c=2))
+
+    assert hospital.outcomes() == [(ApplicationState.PARKED, "charset"), (ApplicationState.APPLIED, None)]
+
+
 def test_c22_a_nul_is_dropped_and_flagged(hospital):
     hospital.receive(adt("A28", c=1, name="张\x00三"))
 

@@ -17,7 +17,10 @@ from hcrm.core.clock import FixedClock
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
 from tests.support.adt import adt
+from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
 from tests.support.hospital import ACTOR, Hospital
+
+__all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings"]
 
 MISSED, ISSUED, WITHDRAWN = InstructionState.MISSED, InstructionState.ISSUED, InstructionState.WITHDRAWN
 LIVE = "2026-11-20T00:00:00+08:00"
@@ -224,3 +227,21 @@ def test_a_year_s_history_sent_without_a_cut_over_calls_nobody(hospital):
 
     assert set(hospital.instructions("V1")) == {MISSED}
     assert hospital.events("InstructionIssued") == []
+
+
+def test_what_was_missed_is_shown_on_the_stay_s_page_and_offered_to_nobody(hospital, make_person, browser_of):
+    hospital.receive(*stay(22, month=3))
+    make_person("wang")
+    wang = browser_of("wang")
+    patient, step = hospital.patient(100).id, hospital.all(Instruction)[0].id
+
+    shown = wang.get(f"/patients/{patient}?tab=followups").text
+    page = wang.get(f"/instructions/{step}").text
+    exceptions = wang.get("/instructions?exception=1").text
+
+    assert "已错过" in shown
+    assert TOLD_TOO_LATE in shown
+    assert "得知出院时时间窗已过，没有下达" in page
+    assert "开始随访" not in page
+    assert "补录随访" not in page
+    assert f"/instructions/{step}" not in exceptions

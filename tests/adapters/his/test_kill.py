@@ -4,11 +4,9 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
 from hcrm.core.definitions import Definition
 from hcrm.core.delivery import deliver_events
+from hcrm.core.events import Event
 from hcrm.core.paths import config_path
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import load_sources
@@ -30,96 +29,15 @@ from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import is_idle
 from hcrm.inbox.records import Incoming
 from hcrm.inbox.service import process_messages
-from tests.support.adt import adt
 from tests.support.changes import EVENING
 from tests.support.forked import Forked
 from tests.support.hospital import ACTOR, shipped_definitions
 from tests.support.listener import Peer, make_keys
 from tests.support.portrait import portrait_of
+from tests.support.senders import CLIENTS, Client
 
 KILLS = {"small": 10, "large": 100}  # of each, listener and worker
-CLIENTS = 8
-START = datetime(2026, 11, 22, 0, tzinfo=UTC)
 PATIENCE = 60.0
-
-
-# ── those who send ──────────────────────────────────────────────────────────
-
-
-class Client(threading.Thread):
-    """A HIS: one message after the other, a lost connection opened again, what was not answered sent again."""
-
-    def __init__(self, name: int, port: Callable[[], int]) -> None:
-        super().__init__(daemon=True)
-        self.name, self.number, self.port = f"client-{name}", name, port
-        self.acknowledged: list[str] = []
-        self.problem: BaseException | None = None
-        self._peer: Peer | None = None
-        self._is_over = threading.Event()
-
-    def run(self) -> None:
-        try:
-            for control_id, raw in stays(self.number):
-                if not self._deliver(control_id, raw):
-                    return
-        except BaseException as error:  # noqa: BLE001  raised where the test waits for us
-            self.problem = error
-        finally:
-            self._hang_up()
-
-    def stop(self) -> None:
-        self._is_over.set()
-        self.join(PATIENCE)
-        if self.problem:
-            raise self.problem
-
-    def _deliver(self, control_id: str, raw: bytes) -> bool:
-        while not self._is_over.is_set():
-            try:
-                if self._peer is None:
-                    self._peer = Peer(("127.0.0.1", self.port()))
-                ack = self._peer.ask(raw)
-            except (EOFError, OSError):
-                self._hang_up()
-                time.sleep(0.01)
-                continue
-            assert f"MSA|CA|{control_id}\r".encode() in ack, ack
-            self.acknowledged.append(control_id)
-            self._is_over.wait(0.03)  # the proof is in the kills, not in the number of messages
-            return True
-        return False
-
-    def _hang_up(self) -> None:
-        if self._peer is not None:
-            self._peer.close()
-            self._peer = None
-
-
-def stays(client: int) -> Iterator[tuple[str, bytes]]:
-    """Patient after patient: admitted, moved, discharged, the discharge withdrawn, discharged again; some merged."""
-    for number in range(100_000):
-        patient = client * 100_000 + number
-        for n, event in enumerate(("A01", "A02", "A03", "A13", "A03")):
-            at = START + timedelta(minutes=n)
-            control_id = f"{patient}-{n}"
-            yield (
-                control_id,
-                adt(
-                    event,
-                    c=control_id,
-                    p=patient,
-                    v=f"V{patient}",
-                    loc=f"W{n}^1^1",
-                    m=f"{at:%Y%m%d%H%M%S}+0000",
-                ),
-            )
-        if number == 9:  # one a client: twenty an hour are a flood (C23)
-            at = START + timedelta(minutes=9)
-            control_id = f"{patient}-merge"
-            yield (
-                control_id,
-                adt("A40", c=control_id, p=patient, mrg=patient - 1, m=f"{at:%Y%m%d%H%M%S}+0000"),
-            )
 
 
 # ── those who are killed ────────────────────────────────────────────────────
@@ -200,11 +118,21 @@ def kill_under_load(killed: Killed, rounds: int) -> list[Client]:
 
 
 def wait_until_idle(database: Database) -> None:
-    deadline = time.monotonic() + PATIENCE
+    """However much waits: only a worker that does nothing for a minute has come to a stop."""
+    done, deadline = -1, time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with open_work(database, actor=ACTOR, write=False) as work:
             if is_idle(work):
                 return
+            now = work.scalar(
+                sa.select(sa.func.count()).select_from(Event).where(Event.is_delivered)
+            ) + work.scalar(
+                sa.select(sa.func.count())
+                .select_from(InboxApplication)
+                .where(InboxApplication.state != ApplicationState.WAITING)
+            )
+        if now > done:
+            done, deadline = now, time.monotonic() + PATIENCE
         time.sleep(0.05)
     raise AssertionError("the worker does not come to rest")
 
@@ -279,6 +207,15 @@ def prove(
     return f"{2 * rounds} kills, {len(acknowledged)} messages acknowledged, stored and applied once"
 
 
+@pytest.mark.parametrize(
+    "databases",
+    [
+        pytest.param("sqlite", marks=pytest.mark.sqlite),
+        # a minute and more where the machine is busy: with the long proofs
+        pytest.param("postgresql", marks=[pytest.mark.postgresql, pytest.mark.proof("kill")]),
+    ],
+    indirect=True,
+)
 def test_twenty_kills_lose_nothing_and_apply_nothing_twice(
     databases, hospital_url, key_file, listener, workers, tmp_path
 ):

@@ -1,6 +1,10 @@
-"""A message put into standard positions: pairs apart, escapes and repeats as sent, places named as the sender knows them."""
+"""A message put into standard positions: pairs apart, escapes and repeats as sent, places as the sender knows them."""
+
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.his.explain import explain_message
 from adapters.his.local import localise
@@ -92,13 +96,37 @@ def test_faults_are_named_where_the_sender_wrote_them():
     assert result == Unmapped("impossible_date", "ZPV-4")
 
 
+def test_more_patients_than_any_message_names_are_parked_at_once():
+    raw = adt("A40", mrg=1, segments=["PID"] * 200_000)
+    began = time.process_time()
+
+    result = map_message(raw, sources(fields={"patient.name": "ZPI-2"}), EVENING).result
+
+    assert result == Unmapped("budget", "PID")
+    assert time.process_time() - began < 1
+
+
+@given(st.text('PIDZV|^~&\\\r12-"', max_size=200))
+def test_whatever_is_sent_the_mapper_answers(tail):
+    fields = {
+        "patient.name": "ZPI-2.1.2",
+        "encounter.discharge_way": "ZPV-3",
+        "patient.record_number": "PID-2",
+    }
+    settings = {"fields": fields, "events": {"A01": "A04"}, "event_from": "ZPI-9", "date_forms": ["yyyy/M/d"]}
+
+    assert map_message(adt("A01") + tail.encode(), sources(**settings), EVENING) is not None
+
+
 def test_nothing_is_touched_without_such_settings():
     raw = adt("A03", segments=["ZPV|1|x|5"])
     header, message = read_header(raw), read_message(raw.decode())
     assert header is not None
     kind = (header.type, header.event)
 
-    assert list(localise(message, kind, header, Source(code="x", title="x")).message.lines) == list(message.lines)
+    assert list(localise(message, kind, header, Source(code="x", title="x")).message.lines) == list(
+        message.lines
+    )
 
 
 def test_the_check_shows_moved_fields_and_what_stays_unmapped():

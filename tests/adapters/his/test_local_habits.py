@@ -1,4 +1,4 @@
-"""Local habits through the socket: the example profiles of docs/howto/connect-a-his.md, and what a wrong file would do."""
+"""Local habits through the socket: the example profiles of docs/howto/connect-a-his.md, and what must not happen."""
 
 from datetime import UTC, date, datetime
 
@@ -80,11 +80,16 @@ def gbk(event: str, control_id: str, pv1: str, z: str = "", *, pid3: str = "", n
     return ("\r".join(lines) + "\r").encode("gbk")
 
 
-STAY = "PV1|1|{cls}|W3^^12^0312^心血管内科||||{seven}||{nine}||||||||{seventeen}||V88|||||||||||||||||{way}||||||||{admitted}|{left}"
+STAY = (
+    "PV1|1|{cls}|W3^^12^0312^心血管内科||||{seven}||{nine}||||||||{seventeen}||V88"
+    "|||||||||||||||||{way}||||||||{admitted}|{left}"
+)
 
 
 def stay(cls="I", seven="", nine="", seventeen="", way="", admitted="20261120090000", left="") -> str:
-    return STAY.format(cls=cls, seven=seven, nine=nine, seventeen=seventeen, way=way, admitted=admitted, left=left)
+    return STAY.format(
+        cls=cls, seven=seven, nine=nine, seventeen=seventeen, way=way, admitted=admitted, left=left
+    )
 
 
 def test_the_gbk_system_ends_in_the_archive(hospital):
@@ -199,7 +204,11 @@ def test_a_result_under_a_service_code_is_a_result(hospital):
 
 @pytest.mark.parametrize(
     ("kind", "service", "detail"),
-    [("ADT^ZP1", "BS099", "MSH-21 BS099"), ("ADT^ZQ7", "", "MSH-9 ADT^ZQ7"), ("ADT^A01", "张三 110", "MSH-21")],
+    [
+        ("ADT^ZP1", "BS099", "MSH-21 BS099"),
+        ("ADT^ZQ7", "", "MSH-9 ADT^ZQ7"),
+        ("ADT^A01", "张三 110", "MSH-21"),
+    ],
 )
 def test_an_unknown_event_is_stored_answered_parked_and_opens_an_incident(hospital, kind, service, detail):
     """Also where MSH-9 says A01: a service nobody listed is not taken for something else."""
@@ -214,7 +223,9 @@ def test_an_unknown_event_is_stored_answered_parked_and_opens_an_incident(hospit
 # ── numbers for types, dates of all kinds ───────────────────────────────────
 
 
-def op(event: str, control_id: str, when: str, birth: str = "1961-02-03", left: str = "9999-12-31 00:00:00") -> bytes:
+def op(
+    event: str, control_id: str, when: str, birth: str = "1961-02-03", left: str = "9999-12-31 00:00:00"
+) -> bytes:
     lines = [
         f"MSH|^~\\&|OPHIS|H1|HCRM|H1|{when}||ADT^{event}|{control_id}|P|2.4||||||UNICODE UTF-8",
         f"EVN||{when}",
@@ -302,6 +313,13 @@ def test_a_local_merge_is_a_merge_by_numbers_from_elsewhere(hospital):
 
     assert hospital.application(3).state is ApplicationState.APPLIED
     assert len(hospital.all(Patient, Patient.merged_into_id.is_(None))) == 1
+
+
+def test_a_number_that_stands_in_both_places_is_one_number(hospital):
+    hospital.receive(local("A31", "1", "500").replace(b"^^^^MR", b"500^^^H1^MR"))
+
+    assert numbers(hospital, "500") == {"MR": IdentifierKind.RECORD}
+    assert hospital.count(PatientIdentifier) == 1
 
 
 def test_local_deletions_are_counted_like_those_of_the_standard(hospital):

@@ -144,35 +144,6 @@ def test_a_second_in_which_something_goes_wrong_is_not_the_last_that_is_watched(
     assert refusals(database) == ["timeout"]
 
 
-def test_many_senders_of_single_bytes_do_not_keep_an_honest_one_from_its_answers(listen, database):
-    """Slow loris: each holds a connection and a frame that never ends."""
-    listener = listen(connections_per_address=100)
-    slow = [listener.connect() for _ in range(60)]
-    trickle, is_over = b"\x0b" + adt("slow", body="x" * 1000), threading.Event()
-
-    def drip() -> None:
-        for byte in trickle:
-            for peer in slow:
-                peer.send(bytes([byte]))
-            if is_over.wait(0.1):
-                return
-
-    dripping = threading.Thread(target=drip, daemon=True)
-    dripping.start()
-    began = time.monotonic()
-    with listener.connect() as honest:
-        for n in range(50):
-            assert f"MSA|AA|{n}\r".encode() in honest.ask(adt(str(n)))
-    took = time.monotonic() - began
-    is_over.set()
-    dripping.join(PATIENCE)
-    for peer in slow:
-        peer.close()
-
-    assert took < PATIENCE
-    assert [control_id for control_id, _ in stored(database)] == [str(n) for n in range(50)]
-
-
 # ── failures ────────────────────────────────────────────────────────────────
 
 

@@ -69,7 +69,7 @@ def rows(ward, database, clock) -> dict[str, Any]:
                 seq=1,
                 confirmed_at=work.clock.now(),
                 encounter_id=work.get(Instruction, ward.first).encounter_id,
-            )  # fmt: skip
+            )
         )
         return {
             "patient_id": patient_id,
@@ -81,6 +81,11 @@ def rows(ward, database, clock) -> dict[str, Any]:
             "review_id": work.one(Review).id,
             "account_id": work.one(Account, Account.username == "wang").id,
             "event_id": "0" * 32,  # of the system, not of a patient: no role here may ask
+            "incident_id": "0" * 32,  # nor of the interface's
+            "merge_id": "0" * 32,  # of a patient; a physician may undo none (tests/hcrm/desk/test_identity)
+            "identifier_id": "0" * 32,  # nor end a number
+            "run_id": "0" * 32,
+            "line_id": "0" * 32,
             "seq": 1,
         }
 

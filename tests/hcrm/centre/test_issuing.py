@@ -172,7 +172,7 @@ def test_stays_before_the_source_went_live_are_history(work: Work):
     live = datetime(2026, 11, 20, tzinfo=UTC)
     before = make_encounter(work, source="his", discharged_at=datetime(2026, 11, 19, 23, 59, tzinfo=UTC))
     after = make_encounter(work, source="his", discharged_at=live)
-    elsewhere = make_encounter(work, source="other", discharged_at=datetime(2026, 11, 1, tzinfo=UTC))
+    elsewhere = make_encounter(work, source="other", discharged_at=datetime(2026, 11, 15, tzinfo=UTC))
 
     assert issue(work, before, after, elsewhere, cut_overs={"his": live}) == 2
 

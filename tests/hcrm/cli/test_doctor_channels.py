@@ -81,6 +81,21 @@ def test_what_cannot_be_fetched_is_named_without_a_password(settings_with, tmp_p
     assert "Secret" not in told.value.message
 
 
+def test_a_list_for_the_comparison_that_cannot_be_reached_is_named(settings_with, tmp_path):
+    columns = {"patient_no": "p", "visit_no": "v", "discharged_at": "d"}
+    (tmp_path / "lists").mkdir()
+    check_channels(
+        settings_with(census={"file": {"path": str(tmp_path / "lists/%Y%m%d.csv")}, "columns": columns})
+    )
+    with pytest.raises(HcrmError, match="对账名单所在的文件夹不存在"):
+        check_channels(
+            settings_with(census={"file": {"path": str(tmp_path / "none/%Y%m%d.csv")}, "columns": columns})
+        )
+    view = {"url": "postgresql://u@127.0.0.1:1/his", "name": "v_list", "day": "day"}
+    with pytest.raises(HcrmError, match="对账名单：读不了（OperationalError）"):
+        check_channels(settings_with(census={"view": view, "columns": columns}))
+
+
 def test_the_fault_of_the_last_turn_is_named(settings_with, tmp_path, database, clock):
     (tmp_path / "drop").mkdir()
     turn = take_turn(database, clock, source="his", channel="folder", owner="one")

@@ -33,7 +33,9 @@ def check(home: Path, raw: bytes, *options: str) -> tuple[int, str]:
 
 
 def test_the_check_shows_what_a_file_maps_and_what_it_leaves(home):
-    raw = adt("A03", p="88001^^^^PatientNO", MSH_3="ZYHIS", PV1_36="1", segments=["ZPV|1|x|05|rest", "ZZZ|1|free"])
+    raw = adt(
+        "A03", p="88001^^^^PatientNO", MSH_3="ZYHIS", PV1_36="1", segments=["ZPV|1|x|05|rest", "ZZZ|1|free"]
+    )
     code, output = check(home, raw.decode().encode("gbk"))
 
     assert code == 0, output
@@ -57,7 +59,9 @@ def test_a_code_in_a_z_segment_that_no_table_knows_is_named_there(home):
 
 def test_a_wrong_file_is_named_with_the_fields_there_are(home):
     path = home / "config" / "sources" / "bus.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("patient.phone", "patient.tel"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("patient.phone", "patient.tel"), encoding="utf-8"
+    )
 
     code, output = check(home, adt("A01"))
 

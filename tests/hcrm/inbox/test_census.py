@@ -1,96 +1,33 @@
-"""The daily comparison with a HIS's own list: what is missing, extra or differs is named, applied, and then gone."""
+"""The daily comparison with a HIS's own list: what is missing, extra or differs, and which lists are believed."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
-import sqlalchemy as sa
 
-from hcrm.archive.visit_models import Encounter
-from hcrm.core.clock import FixedClock
-from hcrm.core.errors import ConflictError
 from hcrm.core.sources import Sources
 from hcrm.core.work import open_work
 from hcrm.inbox import census_acts as acts
-from hcrm.inbox.census_models import CensusLine, CensusRun, LineState, RunState
-from hcrm.inbox.models import ApplicationState, InboxMessage
-from hcrm.inbox.monitor import watch_interface
-from hcrm.inbox.monitor_models import Incident, IncidentKind
+from hcrm.inbox.census import reconcile_due
+from hcrm.inbox.census_list import CensusParts
+from hcrm.inbox.census_models import CensusRun, RunState
+from hcrm.inbox.monitor_models import IncidentKind
+from hcrm.scheduler.table import CENSUS
 from tests.support.adt import adt
-from tests.support.census import ACTOR, ListFolder, ListView, Reconciling, listed, source_of
-from tests.support.hospital import Hospital
+from tests.support.census import ACTOR, Reconciling, listed, source_of
+from tests.support.census_house import (
+    DAY,
+    clock,
+    folder,
+    house_of,
+    incidents,
+    lists,
+    message,
+    view,
+)
+from tests.support.messages import side_by_side
 
-DAY = date(2026, 11, 21)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    """Sunday 10:00 in Shanghai; yesterday is over."""
-    return FixedClock(datetime(2026, 11, 22, 2, tzinfo=UTC))
-
-
-@pytest.fixture(params=["xlsx", "view"])
-def lists(request, tmp_path) -> Iterator[ListFolder | ListView]:
-    if request.param == "xlsx":
-        yield ListFolder(tmp_path)
-        return
-    databases = request.getfixturevalue("postgresql_databases")
-    with databases.blank(tmp_path) as url:
-        yield ListView(url)
-
-
-@pytest.fixture
-def folder(tmp_path) -> ListFolder:
-    return ListFolder(tmp_path)
-
-
-class House(Hospital):
-    """A hospital whose HIS keeps a list."""
-
-    def __init__(self, database, clock, source) -> None:
-        super().__init__(database, clock, sources=Sources([source]))
-        self.office = Reconciling(database, clock, source)
-
-    def stay(self, visit_no: str, admitted: str, discharged: str | None = None, **more: str) -> None:
-        """Its messages; times as the list writes them."""
-        number = visit_no.removeprefix("V")
-        for event, when in (("A01", admitted), ("A03", discharged)):
-            if when:
-                self.receive(message(event, visit_no, when, p=more.get("p", number), **_fields(event, more)))
-
-
-def _fields(event: str, more: dict[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in more.items() if name != "p"}
-    return kept if event == "A03" else {name: value for name, value in kept.items() if name != "PV1_36"}
-
-
-def message(event: str, visit_no: str, when: str, **more: str) -> bytes:
-    at = f"202611{when.replace(' ', '').replace(':', '')}00+0800"
-    fields = {"PV1_36": "1"} | more if event == "A03" else more
-    return adt(event, c=f"{event}-{visit_no}-{when}", v=visit_no, o=at, m=at, r=at, **fields)
-
-
-@pytest.fixture
-def house_of(database, clock):
-    """A hospital by its source's list."""
-    opened: list[House] = []
-
-    def build(lists, **more) -> House:
-        house = House(database, clock, source_of(lists.census(**more)))
-        opened.append(house)
-        house.__enter__()
-        return house
-
-    yield build
-    for house in opened:
-        house.__exit__()
-
-
-def incidents(house: House) -> list[tuple[IncidentKind, str, bool]]:
-    with open_work(house.database, actor=ACTOR, clock=house.clock) as work:
-        watch_interface(work)
-    rows = house.all(Incident)
-    return sorted((row.kind, row.subject, row.closed_at is None) for row in rows)
+__all__ = ["clock", "folder", "house_of", "lists", "view"]
 
 
 # ── what is found ───────────────────────────────────────────────────────────
@@ -339,11 +276,9 @@ def test_a_list_nobody_can_read_is_said_once_and_named(house_of, folder, content
     assert house.office.run() is None
 
 
-def test_a_view_that_is_away_is_unreadable_and_nothing_of_it_is_logged(house_of, lists, capsys):
-    if isinstance(lists, ListFolder):
-        pytest.skip("a file has no server")
-    house = house_of(lists)
-    lists.run("DROP VIEW v_mdrb")
+def test_a_view_that_is_away_is_unreadable_and_nothing_of_it_is_logged(house_of, view, capsys):
+    house = house_of(view)
+    view.run("DROP VIEW v_mdrb")
 
     run = house.office.run()
 
@@ -351,201 +286,56 @@ def test_a_view_that_is_away_is_unreadable_and_nothing_of_it_is_logged(house_of,
     assert "v_mdrb" not in capsys.readouterr().out
 
 
-# ── what people do ──────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def troubled(house_of, folder) -> House:
-    """V1 unknown, V2 without its discharge, V3 with another time, V4 extra."""
-    house: House = house_of(folder)
-    house.stay("V2", "18 10:00")
-    house.stay("V3", "18 10:00", "21 15:00")
-    house.stay("V4", "21 08:00")
-    folder.put(DAY, [
-        listed("V1", "21 07:00", "21 18:00"), listed("V2", "18 10:00", "21 16:00"),
-        listed("V3", "18 10:00", "21 15:30"),
-    ])  # fmt: skip
-    house.office.run()
-    return house
-
-
-def the_run(house: House) -> CensusRun:
-    return max(house.all(CensusRun), key=lambda run: run.number)
-
-
-def test_applying_all_makes_messages_of_the_rows_and_the_next_run_is_healed(troubled, clock):
-    run = the_run(troubled)
-    before = troubled.count(InboxMessage)
-
-    assert troubled.office.apply(run) == 3
-    assert troubled.count(InboxMessage) == before + 3
-    with pytest.raises(ConflictError):
-        troubled.office.apply(run)  # pressed twice
-    troubled.settle()
-    clock.move(minutes=5)
-    assert troubled.office.tick() == 1  # of itself
-
-    assert troubled.office.said(the_run(troubled)) == [("V4", "admission", "extra", "")]
-    assert {line.state for line in troubled.office.lines(run)} == {LineState.APPLIED, LineState.OPEN}
-    assert troubled.visit("V3").discharged_at == datetime(2026, 11, 21, 7, 30, tzinfo=UTC)
-    assert troubled.visit("V2").discharged_at == datetime(2026, 11, 21, 8, tzinfo=UTC)
-    assert troubled.count(Encounter) == 4
-    assert {row[0] for row in troubled.outcomes()} == {ApplicationState.APPLIED}
-
-
-def test_one_finding_is_applied_alone_with_its_whole_stay(troubled):
-    run = the_run(troubled)
-    line = next(line for line in troubled.office.lines(run) if line.visit_no == "V1")
-
-    assert troubled.office.apply(run, line.id) == 1
-
-    states = {(each.visit_no, each.state) for each in troubled.office.lines(run)}
-    assert states == {
-        ("V1", LineState.APPLIED), ("V2", LineState.OPEN), ("V3", LineState.OPEN), ("V4", LineState.OPEN),
-    }  # fmt: skip
-
-
-def test_a_crash_between_store_and_note_applies_the_same_messages_again_once(troubled, monkeypatch):
-    run = the_run(troubled)
-
-    def crash(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(acts, "_mark", crash)
-    with pytest.raises(KeyboardInterrupt):
-        troubled.office.apply(run)
-    monkeypatch.undo()
-    stored = troubled.count(InboxMessage)
-    assert troubled.office.apply(run) == 3
-
-    assert troubled.count(InboxMessage) == stored
-    troubled.settle()
-    assert troubled.count(Encounter) == 4
-
-
-def test_a_message_told_after_the_list_was_made_keeps_its_word(troubled, clock):
-    run = the_run(troubled)
-    clock.move(hours=1)
-    at = "20261122103000+0800"
-    troubled.receive(adt("A08", c="later", v="V3", p=3, m=at, r=at, PV1_45="20261121170000+0800"))
-    clock.move(hours=1)
-
-    troubled.office.apply(run)
-    troubled.settle()
-
-    assert troubled.visit("V3").discharged_at == datetime(2026, 11, 21, 9, tzinfo=UTC)
-
-
-def test_what_was_explained_raises_no_alarm_and_stays_explained(troubled):
-    run = the_run(troubled)
-    troubled.office.apply(run)
-    troubled.settle()
-    (extra,) = troubled.office.lines(troubled.office.run())
-    assert incidents(troubled) == [(IncidentKind.CENSUS, "2026-11-21", True)]
-
-    troubled.office.write(lambda work: acts.explain_line(work, line_id=extra.id, note="自费体检，HIS 不统计"))
-
-    assert incidents(troubled) == [(IncidentKind.CENSUS, "2026-11-21", False)]
-    (again,) = troubled.office.lines(troubled.office.run())
-    assert (again.state, again.note) == (LineState.EXPLAINED, "自费体检，HIS 不统计")
-    assert incidents(troubled) == [(IncidentKind.CENSUS, "2026-11-21", False)]
-
-
-def test_what_was_requested_waits_and_an_older_run_is_not_worked_on(troubled):
-    run = the_run(troubled)
-    asked = troubled.office.write(lambda work: acts.request_lines(work, run_id=run.id))
-    assert asked == len(troubled.office.lines(run))
-
-    again = troubled.office.run()
-
-    assert {line.state for line in troubled.office.lines(again)} == {LineState.REQUESTED}
-    assert incidents(troubled) == [(IncidentKind.CENSUS, "2026-11-21", True)]
-    with pytest.raises(ConflictError, match="此后又对过账"):
-        troubled.office.apply(run)
-    assert troubled.office.apply(again) == 3  # asked for, and then applied all the same
-
-
-def test_findings_within_the_limit_raise_no_alarm(house_of, folder):
-    house = house_of(folder, limit=1)
-    folder.put(DAY, [listed("V1", "21 07:00"), listed("V2", "18 10:00")])
-    house.stay("V3", "21 07:00")
-    house.stay("V1", "21 07:00")
-
-    assert house.office.run().findings == 1
-    assert incidents(house) == []
-
-
-def test_days_nobody_compared_are_made_up_for(house_of, folder, clock):
+def test_a_pipe_in_a_list_s_place_keeps_nobody_waiting(house_of, folder):
     house = house_of(folder)
-    for day in range(15, 21):
-        folder.put(date(2026, 11, day), [])
-    clock.moment = datetime(2026, 11, 16, 2, tzinfo=UTC)
-    assert house.office.tick() == 1  # the first: no history is asked for
-    clock.moment = datetime(2026, 11, 20, 2, tzinfo=UTC)
-    assert house.office.tick() == 4
-
-    assert [run.day.day for run in house.all(CensusRun)] == [15, 16, 17, 18, 19]
-
-
-def test_old_comparisons_go(house_of, folder, clock):
-    house = house_of(folder)
-    house.stay("V1", "21 07:00")
-    folder.put(DAY, [listed("V2", "21 07:00")])
-    house.office.tick()
-    clock.move(days=402)
-    folder.put(house.office.yesterday, [])
-    house.office.tick()
-
-    assert [run.day for run in house.all(CensusRun)] == [house.office.yesterday]
-    assert house.all(CensusLine) == []
-
-
-# ── the proof ───────────────────────────────────────────────────────────────
-
-
-def test_three_percent_lost_and_one_percent_altered_are_named_exactly_and_healed(house_of, lists, database):
-    """Some thousand stays on the socket; which messages never arrive, and which arrive wrong, the list finds out."""
-    if isinstance(lists, ListFolder) == database.is_sqlite:
-        pytest.skip("each engine with one form of list: a minute is enough")
-    house = house_of(lists)
-    rows, lost, altered = [], set(), set()
-    for number in range(1_500):
-        visit_no, patient = f"V{number}", str(number)
-        is_discharge = number % 2 == 1
-        hour = f"{7 + number % 12:02}:{number % 60:02}"
-        admitted, discharged = ("18 10:00", f"21 {hour}") if is_discharge else (f"21 {hour}", None)
-        rows.append(listed(visit_no, admitted, discharged, ks=f"W{number % 20}"))
-        last = "A03" if is_discharge else "A01"
-        if is_discharge:
-            house.send(message("A01", visit_no, admitted, p=patient, loc=f"W{number % 20}^1^1"))
-        if number % 33 == 5:
-            lost.add(visit_no)
-            continue
-        when, ward = discharged or admitted, f"W{number % 20}^1^1"
-        if number % 100 == 7:
-            altered.add(visit_no)
-            when, ward = (
-                (f"21 {hour[:3]}{(int(hour[3:]) + 20) % 60:02}", ward)
-                if number % 200 == 7
-                else (when, "W77^1^1")
-            )
-        house.send(message(last, visit_no, when, p=patient, loc=ward))
-    house.settle()
-    lists.put(DAY, rows)
+    os.mkfifo(folder.folder / "cy-20261121.xlsx")
 
     run = house.office.run()
 
-    found = house.office.lines(run)
-    assert {line.visit_no for line in found if line.finding.value == "missing"} == lost
-    assert {line.visit_no for line in found if line.finding.value == "differing"} == altered - lost
-    assert not [line for line in found if line.finding.value == "extra"]
-    assert len(lost) == 46
-    assert len(altered) == 15
-    assert run.findings == len(lost | altered)
-    stays = house.count(Encounter)
-    house.office.apply(run)
-    house.settle()
-    assert house.office.run().findings == 0
-    assert house.count(Encounter) == stays + len([one for one in lost if int(one[1:]) % 2 == 0])
-    patients = house.count(Encounter, Encounter.status == sa.literal("finished"))
-    assert patients >= 749
+    assert (run.state, run.error) == (RunState.UNREADABLE, "unreadable")
+
+
+def test_rows_nobody_can_read_are_counted_and_a_list_of_them_is_not_believed(house_of, folder):
+    house = house_of(folder)
+    house.stay("V1", "21 09:30")
+    bad = listed("V2", "21 09:30") | {"ryrq": "2026-02-30 09:30:00"}
+    folder.put(DAY, [listed("V1", "21 09:30"), bad])
+    assert (house.office.run().state, house.office.run().unreadable) == (RunState.COMPLETE, 1)
+    folder.put(DAY, [bad, bad | {"zyh": "V3"}, bad | {"zyh": ""}])
+
+    assert house.office.run() is None  # what was compared stands
+
+
+def test_one_source_s_fault_does_not_keep_the_others_from_their_list(house_of, folder, database, clock):
+    house = house_of(folder)
+    house.stay("V1", "21 09:30")
+    folder.put(DAY, [listed("V1", "21 09:30")])
+    broken = source_of(folder.census()).model_copy(update={"code": "a_broken"})
+
+    calls: list[int] = []
+
+    def fail_first(path, form):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("of a driver")
+        return CENSUS.read_file(path, form)
+
+    with pytest.raises(RuntimeError):
+        reconcile_due(
+            database, actor=ACTOR, clock=clock, sources=Sources([broken, house.office.source]),
+            parts=CensusParts(CENSUS.mapper, fail_first),
+        )  # fmt: skip
+
+    assert [(run.source, run.state) for run in house.all(CensusRun)] == [("his", RunState.COMPLETE)]
+
+
+def test_two_who_compare_at_once_write_two_runs_or_one_and_never_fail(house_of, folder):
+    house = house_of(folder)
+    house.stay("V1", "21 09:30")
+    folder.put(DAY, [listed("V1", "21 09:30"), listed("V2", "21 09:30")])
+
+    side_by_side(*[house.office.run] * 4)
+
+    numbers = sorted(run.number for run in house.all(CensusRun))
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert {run.findings for run in house.all(CensusRun)} == {1}

@@ -1,10 +1,14 @@
 """The page of sources says what a file says differently from the default, in words and without secrets."""
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 
 from hcrm.core.channels import RowEvent
 from hcrm.core.sources import Source
 from hcrm.inbox.habits import SETTINGS, list_habits
+from hcrm.inbox.views import PARTS
 from hcrm.inbox.words import ROWS, event_words
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
 from tests.support.profiles import example_sources
@@ -49,14 +53,13 @@ def test_every_setting_has_a_name():
 
 
 def test_every_kind_of_row_has_a_word():
-    assert {kind.upper() for kind in RowEvent.__args__} == set(ROWS)
+    assert {kind.upper() for kind in get_args(RowEvent)} == set(ROWS)
     assert event_words("ROW^DISCHARGE") == "ROW^DISCHARGE 出院"
     assert event_words("ROW^OTHER") == "ROW^OTHER"
 
 
 def test_the_page_shows_the_habits_of_each_source(database, app, browser_of, make_person):
-    parts = app.extensions["hcrm.inbox.console"]
-    app.extensions["hcrm.inbox.console"] = parts.__class__(parts.readers, example_sources(), parts.led_to)
+    app.extensions[PARTS] = replace(app.extensions[PARTS], sources=example_sources())
     make_person("wang")
 
     shown = browser_of("wang").get("/interface/sources").text
