@@ -97,7 +97,8 @@ class Worker(_Part):
     """What applies the messages."""
 
     read_ahead: bool = Field(
-        default=True, description="a second process reads the next messages while many wait; needs a second core"
+        default=True,
+        description="a second process reads the next messages while many wait; needs a second core",
     )
 
 

@@ -311,7 +311,6 @@ def test_b18_a_leave_is_no_discharge(hospital):
     assert hospital.instructions("V1") == []
 
 
-
 # ── what the rows have in common ────────────────────────────────────────────
 
 

@@ -34,4 +34,6 @@ def test_a_row_is_shown_column_by_column_with_its_fault(database, clock, browser
     assert "CYSJ: 2026-11-20 09:00:00" in applied
     assert "日期或时间不可能存在（discharged_at（CYSJ））" in parked
     assert "&lt;b&gt;李四&lt;/b&gt;" in parked
-    assert browser.get("/interface/messages/2/correct").status_code == 409  # a row is corrected where it came from
+    assert (
+        browser.get("/interface/messages/2/correct").status_code == 409
+    )  # a row is corrected where it came from
