@@ -14,8 +14,8 @@ from bench.places import Place
 from bench.setting import Setting
 
 CONNECTIONS = 32
-WARM_UP = 1500  # more than the start of `adt`, and long enough to tell how many messages fit a time
-LEAST = 1500
+WARM_UP = 800  # more than the start of `adt`, and enough to tell how many messages fit a time
+LEAST = 1000
 PATIENCE = 120  # seconds until a run counts as stuck
 SEND_SECONDS = 120
 ASK_SECONDS = 0.05

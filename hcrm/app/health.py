@@ -20,6 +20,7 @@ from hcrm.core.events import Event
 from hcrm.core.runtime import Runtime
 from hcrm.core.work import open_work
 from hcrm.inbox.models import InboxApplication
+from hcrm.inbox.pressure import count_pending
 from hcrm.inbox.queries import oldest_waiting
 from hcrm.web.shell import current_shell, exempt
 
@@ -79,16 +80,21 @@ def _is_from_this_machine() -> bool:
 
 
 def check_readiness(runtime: Runtime) -> dict[str, bool]:
-    """Each check by its name; the database comes first, without it the others are not asked."""
+    """Each check by its name; the database comes first, without it the others are not asked.
+
+    `room`: messages may go on arriving; without it the listener has stopped reading (A8).
+    """
     try:
         writable = _is_writable(runtime.database)
         age = _lag_seconds(runtime) if writable else 0.0
+        pending = count_pending(runtime.database) if writable else 0
     except sa.exc.SQLAlchemyError:
-        writable, age = False, 0.0
+        writable, age, pending = False, 0.0, 0
     return {
         "database": writable,
         "disk": _free_bytes(runtime.database) >= limits.READY_FREE_BYTES,
         "lag": age <= limits.READY_LAG_SECONDS,
+        "room": pending <= limits.PENDING_LIMIT,
     }
 
 

@@ -51,7 +51,7 @@ def test_readyz_is_green_on_an_idle_database(browser_of):
     answer = browser_of().get("/readyz")
 
     assert answer.status_code == 200
-    assert answer.json == {"ready": True, "database": True, "disk": True, "lag": True}
+    assert answer.json == {"ready": True, "database": True, "disk": True, "lag": True, "room": True}
 
 
 def test_readyz_tries_a_write_and_leaves_nothing(browser_of, database, monkeypatch):
@@ -87,6 +87,20 @@ def test_readyz_turns_red_before_the_disk_is_full(browser_of, monkeypatch):
     monkeypatch.setattr(health, "_free_bytes", lambda _database: limits.READY_FREE_BYTES - 1)
 
     assert browser_of().get("/readyz").json["disk"] is False
+
+
+def test_readyz_turns_red_once_the_listener_stops_reading_and_green_when_it_goes_on(
+    browser_of, receive, monkeypatch
+):
+    monkeypatch.setattr(limits, "PENDING_LIMIT", 2)
+    receive(3, ApplicationState.WAITING)
+    receive(2, ApplicationState.WAITING)
+    assert browser_of().get("/readyz").json["room"]
+
+    receive(1, None)
+
+    answer = browser_of().get("/readyz")
+    assert (answer.status_code, answer.json["room"]) == (503, False)
 
 
 def test_metrics_count_messages_by_state_and_requests_by_endpoint(browser_of, receive, make_person):
