@@ -18,8 +18,8 @@ from bench.runs import CONNECTIONS, PATIENCE, wait_until_done
 from bench.setting import Setting
 
 FEED = "adt"
-CHUNK = 2_500
-MOST_SECONDS = 45  # at 100k
+CHUNK = 1_000
+MOST_SECONDS = 90  # at 100k
 MILLION = 1_000_000
 ROLES = ("listener", "worker")
 LEAST_SAMPLES = 6
@@ -49,8 +49,8 @@ def slope_per_thousand(samples: list[Sample], role: str, kind: str) -> float:
 
 def measure_memory(setting: Setting) -> Section:
     """Chunk after chunk of one endless feed, a sample behind each."""
-    whole = setting.size >= MILLION
-    until = time.monotonic() + min(setting.seconds_left() - 10, 6 * 570 if whole else MOST_SECONDS)
+    left = setting.seconds_left() - 10
+    until = time.monotonic() + (left if setting.size >= MILLION else min(left, MOST_SECONDS))
     samples: list[Sample] = []
     feed = make_messages(FEED, MILLION + CHUNK)
     with (

@@ -14,9 +14,10 @@ from bench.places import Place
 from bench.setting import Setting
 
 CONNECTIONS = 32
-WARM_UP = 800  # more than the start of `adt`, and enough to tell how many messages fit a time
+FIRST = 400  # the start of `adt`; when they are applied, every process is at work
+WARM_UP = FIRST + 800  # the rest tells how many messages fit a time
 LEAST = 1000
-PATIENCE = 120  # seconds until a run counts as stuck
+PATIENCE = 240  # seconds until a run counts as stuck
 SEND_SECONDS = 120
 ASK_SECONDS = 0.05
 
@@ -84,8 +85,10 @@ def measure_run(
                 first=first,
             )
 
-        warm = send(0, WARM_UP)
-        rate = WARM_UP / (wait_until_done(place, WARM_UP) - warm.first_send)
+        send(0, FIRST)
+        wait_until_done(place, FIRST)
+        warm = send(FIRST, WARM_UP - FIRST)
+        rate = warm.acked / (wait_until_done(place, WARM_UP) - warm.first_send)
         before = ours.wait_for_inbox(place, PATIENCE)
         count = min(max(LEAST, int(rate * seconds) // 100 * 100), most, feed.count - WARM_UP)
         issued = place.count_instructions()
