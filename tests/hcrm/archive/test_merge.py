@@ -32,7 +32,9 @@ from tests.support.changes import change
 load_tables()
 READ_THROUGH_THE_MERGE = {
     "audit_subject.subject_patient_id",  # append-only
+    "census_line.patient_id",  # whom a day's list met is a log
     "inbox_application.became_patient_id",  # what a message became is a log
+    "outbound_message.patient_id",  # as is of whom another system was told
 }
 """Columns that keep the id as it was then; `audit.queries.same_patient` reads them."""
 

@@ -92,13 +92,13 @@ def test_the_floor_rises_as_soon_as_those_who_wrote_have_ended_though_others_wri
 
 
 def test_the_floor_stands_at_the_newest_message_once_all_are_taken_up(database, clock, intake):
-    store(database, clock, *(adt("A28", c=n, p=n) for n in range(1_500)))
+    store(database, clock, *(adt("A28", c=n, p=n) for n in range(limits.APPLY_BATCH + 100)))
     with open_work(database, actor=ACTOR, clock=clock) as work:
         take_up(work, intake)
-    assert floor(database) == 1_000  # as many as are taken up at once
+    assert floor(database) == limits.APPLY_BATCH  # as many as are taken up at once
 
     work_off(database, intake)
-    assert floor(database) == 1_500
+    assert floor(database) == limits.APPLY_BATCH + 100
 
 
 def test_what_is_received_is_pending_until_it_is_applied(database, clock, intake):
