@@ -97,7 +97,7 @@ class Worker(_Part):
     """What applies the messages."""
 
     read_ahead: bool = Field(
-        default=True,
+        default=False,
         description="a second process reads the next messages while many wait; needs a second core",
     )
 
