@@ -17,6 +17,9 @@ ISSUED, WITHDRAWN = InstructionState.ISSUED, InstructionState.WITHDRAWN
 K = VisitEventKind
 STAY = (adt("A01", c=1, o="10:00"), adt("A03", c=3, o="12:00"))
 NI, OTHER_NI = "110101199003070011", "11010119551201002X"
+WOMAN = {"name": "李^四", "dob": "19550102", "sex": "F"}
+OF_WOMAN = adt("A01", c=2, p=200, v="V2", phone="13812345678", m="10:30", **WOMAN)
+BOTH = (*STAY, OF_WOMAN)
 
 
 @pytest.fixture
@@ -45,3 +48,10 @@ def kinds(hospital: Hospital, visit_no: str) -> list[VisitEventKind]:
 
 def reversed_kinds(hospital: Hospital, visit_no: str) -> list[VisitEventKind]:
     return [event.kind for event in hospital.log(visit_no) if event.reversed_by_id]
+
+
+def second(p: int, v: str, loc: str, **fields: str) -> list[str]:
+    """The second PID and PV1 of a message about two."""
+    name, dob, sex = (fields.get(key, "") for key in ("name", "dob", "sex"))
+    pid = f"PID|2||{p}^^^H1^MR||{name}||{dob}|{sex}"
+    return [pid, f"PV1|2|I|{loc}{'|' * 16}{v}"] if v else [pid]

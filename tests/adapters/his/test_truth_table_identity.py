@@ -12,16 +12,14 @@ from hcrm.archive.visit_models import Encounter
 from hcrm.centre.models import Instruction
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import ABSENT, adt
-from tests.support.truth_table import NI, OTHER_NI, STAY, evening, hospital, hospital_with_ties
+from tests.support.truth_table import BOTH, NI, OTHER_NI, WOMAN, evening, hospital, hospital_with_ties
 
 __all__ = ["evening", "hospital", "hospital_with_ties"]
 
 
 # ── merging ─────────────────────────────────────────────────────────────────
 
-WOMAN = {"name": "李^四", "dob": "19550102", "sex": "F"}
 MERGE = adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN)
-BOTH = (*STAY, adt("A01", c=2, p=200, v="V2", phone="13812345678", m="10:30", **WOMAN))
 MERGED = (*BOTH, MERGE)
 
 
