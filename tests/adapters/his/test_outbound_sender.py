@@ -214,7 +214,7 @@ def test_an_answer_without_its_carriage_return_counts_after_a_moment(sending):
 
 def test_an_answer_that_comes_byte_by_byte_has_one_time_out_for_all(sending):
     def drip(caller, message):
-        for _ in range(20):
+        for _ in range(100):
             caller.send(b"\x0b" if _ == 0 else b"x")
             time.sleep(0.1)
 
@@ -222,7 +222,7 @@ def test_an_answer_that_comes_byte_by_byte_has_one_time_out_for_all(sending):
         began = time.monotonic()
         with pytest.raises(NotSent):
             send(sending(receiver, answer_seconds=0.5), "H1")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 6
 
 
 def test_where_nobody_listens_nothing_left():
