@@ -43,15 +43,14 @@ from bench.variants import (  # noqa: E402
     python_hl7,
     simple_hl7,
 )
-from bench.worker import measure_worker  # noqa: E402
 
 SECTIONS = {
-    "accept": 75, "end_to_end": 215, "burst": 60, "memory": 50, "slow_senders": 22, "worker": 42, "profile": 35,
+    "accept": 75, "end_to_end": 215, "burst": 60, "memory": 50, "slow_senders": 22, "profile": 35,
 }  # fmt: skip
 """Each with the seconds that one round of it takes: those before it leave them to it."""
 SENDING = {
     "accept": ["discharges"], "end_to_end": ["adt", "oru", "discharges"], "burst": ["adt"], "memory": [],
-    "slow_senders": ["discharges"], "worker": ["adt"], "profile": ["discharges"],
+    "slow_senders": ["discharges"], "profile": ["discharges"],
 }  # fmt: skip
 """Each with the feeds it needs."""
 WITH_POSTGRESQL = ("accept", "end_to_end")
@@ -132,7 +131,6 @@ def run_sections(setting: Setting, names: list[str], limit: float) -> list[Secti
         "burst": lambda: measure_burst(setting, feeds["adt"]),
         "memory": lambda: measure_memory(setting),
         "slow_senders": lambda: measure_slow_senders(setting, feeds["discharges"]),
-        "worker": lambda: measure_worker(setting, feeds["adt"]),
         "profile": lambda: measure_profile(setting, feeds["discharges"].frames),
     }
     done = []

@@ -94,7 +94,7 @@ def _section(setting: Setting, samples: list[Sample]) -> Section:
         first, last = samples[0].memory[role], samples[-1].memory[role]
         rows.append(
             [
-                f"{role}{' with its reader' if role == 'worker' else ''}",
+                role,
                 f"{first.resident / 1000:.0f} -> {last.resident / 1000:.0f}",
                 f"{first.anonymous / 1000:.0f} -> {last.anonymous / 1000:.0f}",
                 figure(slope_per_thousand(half, role, "resident")),

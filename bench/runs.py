@@ -1,7 +1,6 @@
 """A run from end to end: messages sent through the socket until all are archived, classified and issued."""
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -34,7 +33,6 @@ class Run:
     instructions: int
     sent: Sent
     disk: float  # fdatasync per second just before: a stall of the disk shows here
-    is_read_ahead: bool  # whether the worker had a second process
     left: dict[str, int]  # messages that were not applied, by what became of them, and events not delivered
 
     @property
@@ -64,16 +62,15 @@ def measure_run(
     seconds: float,
     most: int,
     workers: int = 1,
-    env: Mapping[str, str] | None = None,
 ) -> Run:
     """Send as many messages as these workers apply in so many seconds, `most` at most, as fast as they are taken.
 
     Workers but the first are processes of `hcrm serve --only worker`.
     """
     with ExitStack() as stack:
-        server = stack.enter_context(ours.serve(place, "listener,worker", env))
+        server = stack.enter_context(ours.serve(place, "listener,worker"))
         for _ in range(workers - 1):
-            stack.enter_context(ours.serve(place, "worker", env))
+            stack.enter_context(ours.serve(place, "worker"))
 
         def send(first: int, number: int) -> Sent:
             return setting.client.send(
@@ -95,7 +92,6 @@ def measure_run(
         disk = fdatasync_rate(place.folder, 0.5)
         sent = send(WARM_UP, count)
         ended = wait_until_done(place, WARM_UP + sent.acked)
-        is_read_ahead = len(server.family_of("hcrm.app.role", "worker")) > 1
         after = ours.wait_for_inbox(place, PATIENCE)
     took = ended - sent.first_send
     return Run(
@@ -107,7 +103,6 @@ def measure_run(
         instructions=place.count_instructions() - issued,
         sent=sent,
         disk=disk,
-        is_read_ahead=is_read_ahead,
         left=_left(before, after),
     )
 

@@ -1,18 +1,15 @@
 """The worker: applies messages and delivers events as long as there are any."""
 
-import os
-
 import sqlalchemy as sa
 import structlog
 
-from hcrm.app import reader, wiring
+from hcrm.app import wiring
 from hcrm.app.role import Role
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import SystemClock
 from hcrm.core.db import is_away
 from hcrm.core.delivery import deliver_events
 from hcrm.core.runtime import open_destinations, open_sources
-from hcrm.inbox.ahead import ReadAhead
 from hcrm.inbox.service import process_messages
 
 IDLE_SECONDS = 0.05
@@ -24,9 +21,7 @@ def run(role: Role) -> None:
     """Go round until told to stop; look again soon when nothing waits, later when the database is away."""
     clock = SystemClock()
     sources = open_sources(role.settings)
-    may_read_ahead = role.settings.worker.read_ahead and (os.cpu_count() or 1) > 1
-    ahead = ReadAhead(reader.read, reader.start) if may_read_ahead else None
-    intake = wiring.intake(sources, clock, ahead)
+    intake = wiring.intake(sources, clock)
     handlers = wiring.handlers(role.settings, sources, open_destinations())
     actor = system_actor("worker")
     while not role.stop.is_set():
@@ -41,5 +36,3 @@ def run(role: Role) -> None:
             continue
         if not done:
             role.stop.wait(IDLE_SECONDS)
-    if ahead is not None:
-        ahead.close()

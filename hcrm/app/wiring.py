@@ -42,7 +42,6 @@ from hcrm.core.delivery import Handlers
 from hcrm.core.destinations import Destinations
 from hcrm.core.settings import Settings
 from hcrm.core.sources import Sources
-from hcrm.inbox.ahead import ReadAhead
 from hcrm.inbox.doors import Doors
 from hcrm.inbox.outbound import Outbound
 from hcrm.inbox.outbound_records import Builders, SenderMaker
@@ -82,9 +81,9 @@ def handlers(settings: Settings, sources: Sources, destinations: Destinations | 
     }
 
 
-def intake(sources: Sources, clock: Clock, ahead: ReadAhead | None = None) -> Intake:
-    """What the worker absorbs with; `ahead` reads in a process of its own."""
-    return Intake(MAPPERS, sources, system_actor("worker"), clock, ahead=ahead)
+def intake(sources: Sources, clock: Clock) -> Intake:
+    """What the worker absorbs with."""
+    return Intake(MAPPERS, sources, system_actor("worker"), clock)
 
 
 def console_parts(sources: Sources) -> ConsoleParts:

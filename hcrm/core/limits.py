@@ -62,12 +62,6 @@ APPLY_BATCH = 500
 """Messages a worker absorbs in one transaction."""
 BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of messages a worker takes up, or absorbs, in one transaction: SQLite has one writer, and pages wait for it."""
-READ_AHEAD_LEAST = 100
-"""Messages waiting before a second process reads the next batch while the worker writes."""
-READ_AHEAD_SECONDS = 60.0
-"""The worker's wait for that process; after it, the batch is read by the worker itself."""
-READ_AHEAD_IDLE_SECONDS = 60.0
-"""Quiet time after which that process is ended."""
 APPLY_ATTEMPTS = 5
 """Tries of one message before it is parked (A9)."""
 HOLD_SECONDS = 24 * 3600

@@ -93,15 +93,6 @@ class Inbox(_Part):
     )
 
 
-class Worker(_Part):
-    """What applies the messages."""
-
-    read_ahead: bool = Field(
-        default=False,
-        description="a second process reads the next messages while many wait; needs a second core",
-    )
-
-
 class Settings(BaseSettings):
     """Every setting with its default; `hcrm doctor` prints the effective value and where it comes from."""
 
@@ -112,7 +103,6 @@ class Settings(BaseSettings):
     http: Http = Http()
     mllp: Mllp = Mllp()
     inbox: Inbox = Inbox()
-    worker: Worker = Worker()
     key_file: Path | None = None
 
     @classmethod

@@ -32,7 +32,6 @@ from hcrm.inbox.take_up import (
     NO_LANE,
     Intake,
     on_postgresql,
-    read_ahead,
     read_message,
     read_within_budget,
     select_messages,
@@ -52,13 +51,8 @@ log = structlog.get_logger(__name__)
 
 def process_messages(database: Database, intake: Intake) -> int:
     """Take up what is new and apply one batch; how many messages were decided. 0: nothing waits."""
-    if intake.ahead is not None:
-        intake.read.update(intake.ahead.collect())
     with open_work(database, actor=intake.actor, clock=intake.clock) as work:
         take_up(work, intake)
-    if intake.ahead is not None:
-        with open_work(database, actor=intake.actor, clock=intake.clock, write=False) as work:
-            read_ahead(work, intake)
     seqs: list[int] = []
     try:
         with open_work(database, actor=intake.actor, clock=intake.clock) as work:

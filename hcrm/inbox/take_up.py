@@ -17,7 +17,6 @@ from hcrm.core.clock import Clock
 from hcrm.core.db import table_of
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
-from hcrm.inbox.ahead import ReadAhead, SealedMessage
 from hcrm.inbox.floor import FloorWatch, raise_floor, read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 
@@ -44,7 +43,6 @@ class Intake:
     read: dict[int, Mapped] = field(default_factory=dict)
     """What was read when it was taken up, until it is applied: each message is read once in a process."""
     watch: FloorWatch = field(default_factory=FloorWatch)
-    ahead: ReadAhead | None = None
 
 
 def take_up(work: Work, intake: Intake) -> int:
@@ -141,50 +139,14 @@ def read_message(work: Work, row: Any, intake: Intake) -> Mapped:
     known = intake.read.pop(row["seq"], None)
     if known is not None:
         return known
+    mapper = intake.mappers.get(row["format"])
+    if mapper is None:
+        return Mapped("", Unmapped("format_not_supported", row["format"]))
     try:
-        raw = work.keys.open(row["raw"])
-    except Exception as error:  # noqa: BLE001  a row nobody can open must not stop the ones behind it
+        return mapper(work.keys.open(row["raw"]), intake.sources, row["received_at"])
+    except Exception as error:  # noqa: BLE001  a message nobody can read must not stop the ones behind it
         log.warning("inbox.unreadable", seq=row["seq"], error=type(error).__name__)
         return Mapped("", Unmapped("unreadable", type(error).__name__))
-    return read_plain(intake.mappers, intake.sources, row["seq"], row["format"], raw, row["received_at"])
-
-
-def read_plain(
-    mappers: Mappers, sources: Sources, seq: int, message_format: str, raw: bytes, received_at: datetime
-) -> Mapped:
-    """The same of what is opened, without a database: for a process of its own too."""
-    mapper = mappers.get(message_format)
-    if mapper is None:
-        return Mapped("", Unmapped("format_not_supported", message_format))
-    try:
-        return mapper(raw, sources, received_at)
-    except Exception as error:  # noqa: BLE001  a message nobody can read must not stop the ones behind it
-        log.warning("inbox.unreadable", seq=seq, error=type(error).__name__)
-        return Mapped("", Unmapped("unreadable", type(error).__name__))
-
-
-def read_ahead(work: Work, intake: Intake) -> None:
-    """Have those read that will be taken up next, while the ones before them are applied."""
-    if intake.ahead is None or intake.ahead.is_busy:
-        return
-    message = table_of(InboxMessage)
-    new = untaken(read_floor(work.session))
-    found = work.execute(
-        sa.select(message.c.seq, sa.func.length(message.c.raw).label("size"))
-        .where(*new)
-        .order_by(message.c.seq)
-        .limit(_TAKE_UP)
-    )
-    small = [row.seq for row in found if row.size <= _SMALL]
-    if len(small) < limits.READ_AHEAD_LEAST:
-        intake.ahead.ask(())
-        return
-    rows = work.execute(
-        sa.select(message.c.seq, message.c.format, message.c.raw, message.c.received_at)
-        .where(*new, message.c.seq <= small[-1], sa.func.length(message.c.raw) <= _SMALL)
-        .order_by(message.c.seq)
-    )
-    intake.ahead.ask([SealedMessage(row.seq, row.format, row.raw, row.received_at) for row in rows])
 
 
 def _taken_up(work: Work, row: Any, intake: Intake, now: datetime) -> dict[str, Any]:

@@ -23,12 +23,10 @@ from bench.report import Aim
 from bench.runs import Run
 from bench.setting import Setting
 from bench.slow_senders import slow_senders
-from bench.worker import NAMES, SWITCH
-from hcrm.core.settings import load_settings
 
 SENT = Sent(1000, 0, 500.0, 1.0, 2.0, 3.0, 2.0, 0.0, {})
 NONE_LEFT = {"ignored": 0, "held": 0, "parked": 0, "not delivered": 0}
-RUN = Run(1000, 1000, 4.0, 2.0, 200, 410, SENT, 1000.0, True, NONE_LEFT)
+RUN = Run(1000, 1000, 4.0, 2.0, 200, 410, SENT, 1000.0, NONE_LEFT)
 
 
 # ── a run ───────────────────────────────────────────────────────────────────
@@ -196,15 +194,6 @@ def test_every_feed_is_measured_on_both_databases_and_postgresql_with_two_worker
     assert told == {(feed, *kind) for feed in main.FEEDS for kind in ((False, 1), (True, 1), (True, 2))}
     assert {case.feed for case in CASES if case.is_full} == {"adt", "discharges"}
     assert len({case.name(100_000) for case in CASES}) == len(CASES)
-
-
-def test_the_switch_of_the_worker_section_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    for value in NAMES:
-        monkeypatch.setenv(SWITCH, value)
-        found.append(load_settings().worker.read_ahead)
-
-    assert found == [True, False]
 
 
 def test_a_template_is_copied_not_used(tmp_path: Path) -> None:
