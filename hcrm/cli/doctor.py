@@ -16,7 +16,7 @@ from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.migrate import require_current_schema
 from hcrm.core.paths import config_path
-from hcrm.core.runtime import key_path, open_database
+from hcrm.core.runtime import key_path, open_database, open_destinations
 from hcrm.core.settings import Settings
 from hcrm.core.sources import load_sources
 
@@ -41,6 +41,7 @@ def doctor(db: str) -> None:
     faults = 0
     for title, check in (
         ("来源配置 sources", lambda: load_sources(config_path("sources"))),
+        ("发送目标 destinations", open_destinations),
         ("角色与权限 roles", roles),
         ("数据库结构 schema", lambda: require_current_schema(settings.db.url)),
         ("密钥与数据库 keys and database", lambda: open_database(settings).dispose()),

@@ -106,6 +106,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Booking:
+    """A booking, and whether its time has passed without a word of what became of it."""
+
+    row: Appointment
+    is_past: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document with its text opened."""
 
@@ -264,12 +272,18 @@ def document_content(work: Work, *, patient_id: str, document_id: str) -> tuple[
     return _opened(work, row.text_sealed).encode(), "text/plain"
 
 
-def list_appointments(work: Work, *, patient_id: str, key: str | None = None) -> Page[Appointment]:
+def list_appointments(work: Work, *, patient_id: str, key: str | None = None) -> Page[Booking]:
     """Bookings, the latest first, those to come before them."""
     at = sa.func.coalesce(Appointment.starts_at, Appointment.as_of)
-    return keyset_page(
+    page = keyset_page(
         work, _of_patient(work, Appointment, patient_id), order=[at.desc(), Appointment.id.desc()], key=key
     )
+    now = work.clock.now()
+    items = [
+        Booking(row, row.status is AppointmentStatus.BOOKED and (row.ends_at or row.starts_at or now) < now)
+        for row in page.items
+    ]
+    return Page(items, page.next_key, page.previous_key)
 
 
 def yuan(fen: int | None) -> str:

@@ -135,6 +135,17 @@ def test_a_booking_and_its_state(hospital, centre, event, state):
         assert words in page
 
 
+@pytest.mark.parametrize(
+    ("event", "day", "is_said"), [("S12", 22, True), ("S12", 23, False), ("S26", 22, False)]
+)
+def test_a_booking_whose_time_has_passed_without_a_word_says_so(hospital, centre, event, day, is_said):
+    start = f"202611{day}160000"
+    sch, ais = f"SCH|B1||||||复诊||20|min|^^^{start}", f"AIS|1|A|C01^心内科复诊|{start}|||20|min"
+    hospital.receive(ADMITTED, clinical(f"SIU^{event}", sch, ais, v=None))
+
+    assert ("时间已过" in shown(centre, hospital, "appointments")) is is_said
+
+
 def test_allergies_of_an_admission(hospital, centre):
     hospital.receive(adt("A01", c=1, m="09:00", segments=["AL1|1|DA|P^青霉素|SV|皮疹"]))
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from hcrm.cli import doctor as module
 from hcrm.cli.main import main
+from hcrm.core import runtime
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,12 @@ def test_a_source_without_a_cut_over_is_warned_of(tmp_path: Path, monkeypatch, l
 
     shown = CliRunner().invoke(main, ["doctor"]).output
     assert ("来源 his 没有设切换时间" in shown) is is_warned
+
+
+def test_a_mistake_in_a_destination_is_named(tmp_path: Path, monkeypatch):
+    (tmp_path / "destinations").mkdir()
+    (tmp_path / "destinations" / "lis.yaml").write_text("code: lis\nport: x\n", encoding="utf-8")
+    monkeypatch.setattr(runtime, "config_path", tmp_path.joinpath)
+
+    shown = CliRunner().invoke(main, ["doctor"]).output
+    assert "✗ 发送目标 destinations：发送目标 lis.yaml 有误" in shown
