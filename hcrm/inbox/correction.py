@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -109,6 +110,13 @@ def check_copy(work: Work, seq: int, text: str, parts: ConsoleParts) -> Correcti
     return Correction(message, incoming, changes)
 
 
+def lock_original(work: Work, correction: Correction) -> None:
+    """Before the copy is stored: from here on nobody applies the original; one applied meanwhile has no copy."""
+    row = _lock(work, correction.original.seq)
+    if row.state not in _CORRECTABLE:
+        raise _changed_meanwhile()
+
+
 def record_correction(work: Work, correction: Correction, stored: Stored, *, reason: str) -> None:
     """Link the stored copy with its original, and let the original rest; in one transaction.
 
@@ -116,16 +124,12 @@ def record_correction(work: Work, correction: Correction, stored: Stored, *, rea
     sending the same correction again finds that copy and links it.
     """
     seq = correction.original.seq
-    row = work.execute(
-        sa.select(InboxApplication.seq, InboxApplication.state, InboxApplication.reason)
-        .where(InboxApplication.seq == seq)
-        .with_for_update()
-    ).one()
+    row = _lock(work, seq)
     linked = MessageCorrection.copy_seq == stored.seq
     if work.scalar(sa.select(MessageCorrection.original_seq).where(linked)) is not None:
         raise HcrmError("correction.known", f"与更正副本 {stored.seq} 完全相同", status=409, field="text")
     if row.state not in _CORRECTABLE or work.session.get(MessageCorrection, seq) is not None:
-        raise HcrmError("correction.state", "消息的状态刚刚变了，请刷新后再看", status=409)
+        raise _changed_meanwhile()
     work.add(
         MessageCorrection(
             original_seq=seq, copy_seq=stored.seq, reason=reason, corrected_at=work.clock.now(),
@@ -142,6 +146,18 @@ def record_correction(work: Work, correction: Correction, stored: Stored, *, rea
         work, action="message.correct", subject_type="inbox_message", subject_id=str(seq),
         detail={"copy": stored.seq, "segments": sorted({line.name for line in correction.changes})},
     )  # fmt: skip
+
+
+def _lock(work: Work, seq: int) -> sa.Row[Any]:
+    return work.execute(
+        sa.select(InboxApplication.seq, InboxApplication.state, InboxApplication.reason)
+        .where(InboxApplication.seq == seq)
+        .with_for_update()
+    ).one()
+
+
+def _changed_meanwhile() -> HcrmError:
+    return HcrmError("correction.state", "消息的状态刚刚变了，请刷新后再看", status=409)
 
 
 def _correctable(work: Work, seq: int, parts: ConsoleParts) -> tuple[InboxMessage, Readable, str | None]:

@@ -160,9 +160,12 @@ def _early(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[
         return []
     table = table_of(InboxApplication)
     rows = work.execute(
-        select_messages().where(
+        select_messages()
+        .where(
             table.c.visit_key.in_(keys), table.c.state.in_((ApplicationState.HELD, ApplicationState.APPLIED))
         )
+        .order_by(table.c.seq)
+        .with_for_update(of=table)  # a held one may be just being corrected: it or its copy is applied
     ).mappings()
     found = [(dict(row), read_message(work, row, intake).result) for row in rows]
     return [(row, result) for row, result in found if isinstance(result, Change)]

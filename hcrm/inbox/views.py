@@ -11,7 +11,7 @@ from hcrm.core.inputs import read_input
 from hcrm.core.work import Work
 from hcrm.inbox import monitor, queries, words
 from hcrm.inbox.console_models import ReplayRun
-from hcrm.inbox.correction import check_copy, draft_copy, record_correction
+from hcrm.inbox.correction import check_copy, draft_copy, lock_original, record_correction
 from hcrm.inbox.habits import list_habits
 from hcrm.inbox.inputs import (
     CorrectionInput,
@@ -176,6 +176,7 @@ def send_copy(seq: int) -> ResponseReturnValue:
         with console_work(write=step == "send") as work:
             correction = check_copy(work, seq, text, console_parts())
             if step == "send":
+                lock_original(work, correction)
                 (stored,) = store_now(runtime.database, [correction.copy])
                 record_correction(work, correction, stored, reason=entered.reason)
     except HcrmError as error:

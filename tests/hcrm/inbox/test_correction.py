@@ -1,6 +1,7 @@
 """A corrected copy: checked, stored as a message of its own, the original kept as it was and left alone."""
 
 import re
+from threading import Thread
 
 import pytest
 
@@ -8,6 +9,7 @@ from adapters.his.outline import Hl7Outline
 from hcrm.audit.models import AuditEvent, AuditOutcome
 from hcrm.inbox import words
 from hcrm.inbox.console_models import MessageCorrection
+from hcrm.inbox.intake import store_now
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import adt
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
@@ -154,6 +156,29 @@ def test_a_copy_that_was_stored_before_a_crash_is_found_and_linked(hospital, cle
         (ApplicationState.IGNORED, "corrected"),
         (ApplicationState.APPLIED, None),
     ]
+
+
+def test_a_held_original_is_not_applied_while_its_copy_is_stored(hospital, clerk, monkeypatch):
+    from hcrm.inbox import views  # the page's own name is replaced
+
+    hospital.receive(adt("A13", c=3, v="V2", m="12:00"))
+    assert hospital.outcomes()[2][0] is ApplicationState.HELD
+    text = text_of(clerk, 3).replace("中山路1号", "中山路2号")
+    hospital.send(adt("A01", c=4, v="V2", m="09:00"))
+    hospital.send(adt("A03", c=5, v="V2", m="11:00"))
+    worker = Thread(target=hospital.settle)
+
+    def store_beside_a_worker(*items):
+        worker.start()
+        worker.join(0.5)  # it waits for us, or is done with what it may do
+        return store_now(*items)
+
+    monkeypatch.setattr(views, "store_now", store_beside_a_worker)
+    assert send(clerk, 3, text).status_code == 303
+    worker.join(30)
+    hospital.settle()
+    states = [state for state, _ in hospital.outcomes()[2:]]
+    assert states == [ApplicationState.IGNORED, *[ApplicationState.APPLIED] * 3]
 
 
 def test_an_applied_message_is_not_corrected_here(hospital, clerk):
