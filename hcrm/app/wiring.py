@@ -35,7 +35,7 @@ from hcrm.centre.replanning import (
     withdraw_for_deceased,
     withdraw_for_nullified,
 )
-from hcrm.centre.report import report_follow_ups
+from hcrm.centre.report import SUBJECT, report_again, report_follow_ups
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import Clock
 from hcrm.core.delivery import Handlers
@@ -88,7 +88,7 @@ def intake(sources: Sources, clock: Clock) -> Intake:
 
 def console_parts(sources: Sources) -> ConsoleParts:
     """What the interface console is handed."""
-    return ConsoleParts(READERS, sources, list_led_to)
+    return ConsoleParts(READERS, sources, list_led_to, {SUBJECT: report_again})
 
 
 def _cut_overs(sources: Sources) -> CutOvers:

@@ -63,6 +63,7 @@ ACTIONS: dict[str, str] = {
     "outbound.read": "阅读发出的消息",
     "outbound.open": "打开发出的消息（不含原文）",
     "outbound.resend": "重发消息",
+    "outbound.remake": "重新生成消息",
     "outbound.resend_failed": "批量重发失败的消息",
     "outbound.stop": "停发消息",
     "outbound.pause": "暂停发送目标",

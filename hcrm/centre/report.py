@@ -57,6 +57,11 @@ def report_follow_ups(
     return post_outbound(work, outbound=outbound, posts=_gather(work, now))
 
 
+def report_again(work: Work, instruction_id: str) -> None:
+    """Queue the message of a finished follow-up once more, in the next round: the last could not be written."""
+    work.emit(ReportPostponed(instruction_id=instruction_id))
+
+
 def _gather(work: Work, instruction_ids: Sequence[str]) -> list[Post]:
     """Finished follow-ups as posts; one that was sent back meanwhile is left for its next completion."""
     rows = work.execute(

@@ -61,11 +61,10 @@ def post_outbound(work: Work, *, outbound: Outbound, posts: Sequence[Post]) -> i
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for post, destination in wanted:
         control_id = control_id_of(destination.code, post)
-        before = told.setdefault((destination.code, post.subject_type, post.subject_id), set())
+        before = told.setdefault((destination.code, post.subject_type, post.subject_id), {})
         if control_id in before:
             continue
-        record = replace(post.record, is_correction=True) if before else post.record
-        before.add(control_id)
+        record = replace(post.record, is_correction=True) if any(before.values()) else post.record
         row = _row(post, destination, control_id, now)
         try:
             row["kind"], plain = outbound.builders[post.subject](record, destination, control_id, now)
@@ -77,6 +76,7 @@ def post_outbound(work: Work, *, outbound: Outbound, posts: Sequence[Post]) -> i
                 "detail": problem.place,
                 "decided_at": now,
             }
+        before[control_id] = row["payload"] is not None
         rows[destination.code, control_id] = row
     work.insert(OutboundMessage, list(rows.values()))
     return len(rows)
@@ -108,19 +108,27 @@ def _ensure_destinations(work: Work, codes: Iterable[str]) -> None:
         insert_rows(work.session.connection(), OutboundDestination, rows, only_new=True)
 
 
-def _told(work: Work, posts: Sequence[Post]) -> dict[tuple[str, str, str], set[str]]:
-    """Control ids of what was queued about these subjects before, by destination and subject."""
+def _told(work: Work, posts: Sequence[Post]) -> dict[tuple[str, str, str], dict[str, bool]]:
+    """Control ids of what was queued about these subjects before, by destination and subject; False: never built."""
     message = OutboundMessage
     rows = work.execute(
-        sa.select(message.destination, message.subject_type, message.subject_id, message.control_id).where(
+        sa.select(
+            message.destination,
+            message.subject_type,
+            message.subject_id,
+            message.control_id,
+            message.payload.is_not(None).label("is_built"),
+        ).where(
             sa.tuple_(message.subject_type, message.subject_id).in_(
                 sorted({(post.subject_type, post.subject_id) for post in posts})
             )
         )
     )
-    told: dict[tuple[str, str, str], set[str]] = {}
+    told: dict[tuple[str, str, str], dict[str, bool]] = {}
     for row in rows:
-        told.setdefault((row.destination, row.subject_type, row.subject_id), set()).add(row.control_id)
+        told.setdefault((row.destination, row.subject_type, row.subject_id), {})[row.control_id] = (
+            row.is_built
+        )
     return told
 
 

@@ -1,5 +1,6 @@
 """What people do with what we send: send again, stop, pause and resume a destination; what age removes."""
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -10,6 +11,8 @@ from hcrm.core.errors import ConflictError, NotFoundError
 from hcrm.core.work import Work
 from hcrm.inbox.outbound_models import UNSENT, OutboundDestination, OutboundMessage, OutboundState
 
+Remakers = Mapping[str, Callable[[Work, str], None]]
+"""By subject type: have a message about this subject written anew. Handed in by `app.wiring`."""
 _DONE_WITH = (OutboundState.DELIVERED, OutboundState.STOPPED)
 
 
@@ -22,15 +25,23 @@ def resend_message(work: Work, *, seq: int) -> OutboundMessage:
     if row.state in UNSENT:
         raise ConflictError("outbound.state", f"这条消息{row.state.label}，无需重发")
     if row.payload is None:
-        raise ConflictError(
-            "outbound.empty", "这条消息没有报文可发：生成时即失败，请先更正原因再重新完成随访"
-        )
+        raise ConflictError("outbound.empty", "这条消息没有报文可发：生成时即失败，请先更正原因再重新生成")
     if work.scalar(sa.select(_has_later())
                    .where(OutboundMessage.seq == seq)):  # fmt: skip
         raise ConflictError("outbound.superseded", "此后已有更正的消息，重发会用旧内容覆盖新内容")
     _again(work, OutboundMessage.seq == seq)
     _note(work, "outbound.resend", row)
     return row
+
+
+def remake_message(work: Work, *, seq: int, remakers: Remakers) -> None:
+    """Have a message that could not be built written anew, as things stand now; this row gives way to it."""
+    row = _take(work, seq)
+    if row.state is not OutboundState.FAILED or row.payload is not None:
+        raise ConflictError("outbound.state", "这条消息已有报文，无需重新生成")
+    remakers[row.subject_type](work, row.subject_id)
+    _note(work, "outbound.remake", row)
+    work.session.delete(row)
 
 
 def count_resendable(work: Work, *, destination: str) -> int:

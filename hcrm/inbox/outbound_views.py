@@ -12,11 +12,13 @@ from hcrm.inbox import words
 from hcrm.inbox.outbound_acts import (
     count_resendable,
     pause_destination,
+    remake_message,
     resend_failed,
     resend_message,
     stop_message,
 )
 from hcrm.inbox.outbound_models import OutboundState
+from hcrm.inbox.views import console_parts
 from hcrm.web.shell import console_work, flash, require
 
 bp = Blueprint("outbound", __name__, url_prefix="/interface/outbound")
@@ -74,6 +76,16 @@ def resend(seq: int) -> ResponseReturnValue:
         resend_message(work, seq=seq)
     flash("已放回待发队列，稍后刷新查看结果", "success")
     return redirect(url_for("outbound.show_message", seq=seq))
+
+
+@bp.post(f"/{_SEQ}/remake")
+@require("outbound.manage", audit="outbound.remake")
+def remake(seq: int) -> ResponseReturnValue:
+    """Write it anew: it failed before there was a text."""
+    with console_work() as work:
+        remake_message(work, seq=seq, remakers=console_parts().remakers)
+    flash("已安排重新生成，片刻后见列表", "success")
+    return redirect(url_for("outbound.list_messages"))
 
 
 @bp.post(f"/{_SEQ}/stop")

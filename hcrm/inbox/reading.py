@@ -8,6 +8,7 @@ from typing import Any
 from hcrm.core import limits
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
+from hcrm.inbox.outbound_acts import Remakers
 from hcrm.inbox.outline import Readable, Reader
 from hcrm.inbox.segments import field_words, segment_words
 
@@ -32,6 +33,7 @@ class ConsoleParts:
     sources: Sources
     led_to: Callable[[Work, str], Sequence[Link]]
     """Encounter to what was made of the stay, within the actor's scope."""
+    remakers: Remakers
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from hcrm.app import wiring
 from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.core.actor import system_actor
 from hcrm.core.destinations import Destinations
+from hcrm.core.events import Event
 from hcrm.core.work import open_work
 from hcrm.inbox import outbound_views
 from hcrm.inbox.outbound import Outbound, Post, claim_message, post_outbound, record_result
@@ -136,6 +137,23 @@ def test_a_failed_message_is_sent_again_with_its_bytes(queue, write, make_person
     assert (after.state, after.attempts, after.error) == (OutboundState.PENDING, 0, None)
     assert (after.payload, after.control_id) == (before.payload, before.control_id)
     assert browser.post(f"{URL}/{seq}/resend").status_code == 409
+
+
+def test_one_that_could_not_be_built_is_generated_anew(write, make_person, browser_of, database):
+    picky = Outbound(Destinations([destination(authorities=("H9",))]), wiring.BUILDERS)
+    write(lambda work: post_outbound(
+        work, outbound=picky, posts=[Post("follow_up", "instruction", "i1", "1", "p1", FOLLOW_UP)]))  # fmt: skip
+    (row,) = rows(database)
+    make_person("wang")
+    browser = browser_of("wang")
+    page = browser.get(f"{URL}/{row.seq}").text
+    assert "请重新生成" in page
+    assert f"{URL}/{row.seq}/remake" in page
+
+    assert browser.post(f"{URL}/{row.seq}/remake").status_code == 302
+    assert rows(database) == []
+    with open_work(database, actor=ACTOR, write=False) as work:
+        assert work.all(Event, Event.kind == "ReportPostponed")
 
 
 def test_an_old_word_does_not_go_over_a_newer_one(queue, write, make_person, browser_of, database):

@@ -1,5 +1,7 @@
 """The queue of what we send: what is queued, in which order, how often it is tried, who may send."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from adapters.hl7v2 import read_message
@@ -49,6 +51,25 @@ def test_what_cannot_be_built_is_seen_and_keeps_nobody_else_waiting(write, messa
     assert [(row.destination, row.state.value, row.error, row.detail) for row in messages()] == [
         ("his", "failed", "no_patient_number", "PID-3"), ("lis", "pending", None, None),
     ]  # fmt: skip
+
+
+def test_the_first_that_could_be_built_is_no_correction(write, messages, keys):
+    picky, other = destination(authorities=("H9",)), destination()
+    made = Post("follow_up", "instruction", "i1", "1", "p1", FOLLOW_UP)
+    write(
+        lambda work: post_outbound(
+            work, outbound=Outbound(Destinations([picky]), wiring.BUILDERS), posts=[made]
+        )
+    )
+    again = replace(made, revision="2")
+    write(
+        lambda work: post_outbound(
+            work, outbound=Outbound(Destinations([other]), wiring.BUILDERS), posts=[again]
+        )
+    )
+
+    assert [row.state.value for row in messages()] == ["failed", "pending"]
+    assert read_message(keys.open(messages()[1].payload).decode()).at("OBR-25") == "F"
 
 
 # ── order, tries ────────────────────────────────────────────────────────────

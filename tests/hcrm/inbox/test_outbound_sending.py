@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -22,11 +23,13 @@ from hcrm.core import limits
 from hcrm.core.clock import SystemClock
 from hcrm.core.delivery import deliver_events
 from hcrm.core.destinations import Destinations
+from hcrm.core.errors import ConflictError
 from hcrm.core.events import DeliveryState, Event, EventDelivery
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import Sources
 from hcrm.core.work import open_work
 from hcrm.inbox.courier import Courier
+from hcrm.inbox.outbound_acts import remake_message
 from hcrm.inbox.outbound_models import OutboundState
 from tests.support.builders import SOURCE, make_instruction, publish_form, publish_protocol
 from tests.support.outbound import destination
@@ -240,6 +243,23 @@ def test_queued_with_the_receipt_of_the_fact_or_not_at_all(finished, database, c
     clock.move(seconds=limits.EVENT_RETRY_SECONDS + 1)
     deliver(database, clock, destination())
     assert states() == ["pending"]
+
+
+def test_what_could_not_be_built_is_written_anew_once_its_cause_is_gone(
+    finished, database, clock, write, states, messages
+):
+    deliver(database, clock, destination(authorities=("H9",)))
+    assert states() == ["failed"]
+    (failed,) = messages()
+    again = partial(remake_message, seq=failed.seq, remakers=wiring.console_parts(Sources([])).remakers)
+    write(again)
+    deliver(database, clock, destination())
+
+    assert states() == ["pending"]
+    (built,) = messages()
+    assert (built.subject_id, built.error) == (finished, None)
+    with pytest.raises(ConflictError):
+        write(partial(again, seq=built.seq))
 
 
 def test_one_that_was_sent_back_meanwhile_is_told_only_when_finished_again(
