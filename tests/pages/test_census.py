@@ -51,6 +51,7 @@ def latest(office) -> CensusRun:
     return office.write(lambda work: max(work.all(CensusRun), key=lambda run: run.day))
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # a page looks alike on both
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, make_person, office, size):
     from axe_playwright_python.sync_playwright import Axe  # only here

@@ -61,6 +61,7 @@ def record(make_person, write) -> str:
     return write(add)
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # a page looks alike on both
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, record, size):
     from axe_playwright_python.sync_playwright import Axe  # only here

@@ -57,6 +57,7 @@ PAGES = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # a page looks alike on both
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, make_person, hospital, size):
     from axe_playwright_python.sync_playwright import Axe  # only here

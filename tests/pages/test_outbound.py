@@ -237,6 +237,7 @@ def test_younger_than_its_age_nothing_goes(queue, write, clock):
     assert write(prune_outbound) == 0
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # a page looks alike on both
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, make_person, queue, write, size):
     from axe_playwright_python.sync_playwright import Axe  # only here

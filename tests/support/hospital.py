@@ -239,11 +239,11 @@ class Hospital:
 
     def snapshot(self) -> dict[str, list[str]]:
         """Everything that stands in the archive and what followed from it, but for bookkeeping."""
+        tables = [table for table in Base.metadata.tables.values() if not table.name.startswith(_NOT_ARCHIVE)]
         with self.look() as work:
             return {
-                table.name: sorted(_rows(work, table))
-                for table in Base.metadata.sorted_tables
-                if not table.name.startswith(_NOT_ARCHIVE)
+                table.name: sorted(_rows(work, table)) if is_filled else []
+                for table, is_filled in zip(tables, _filled(work, tables), strict=True)
             }
 
     def outcomes(self) -> list[tuple[ApplicationState, str | None]]:
@@ -277,6 +277,12 @@ class Hospital:
 def row_of(row: Base) -> dict[str, Any]:
     """A row as plain values."""
     return {column.name: getattr(row, column.name) for column in table_of(type(row)).columns}
+
+
+def _filled(work: Work, tables: Sequence[sa.Table]) -> Sequence[Any]:
+    """Which of them hold anything: most are empty, and reading each takes time in every test."""
+    asked = ", ".join(f'EXISTS (SELECT 1 FROM "{table.name}")' for table in tables)
+    return work.session.connection().exec_driver_sql(f"SELECT {asked}").one()
 
 
 def _rows(work: Work, table: sa.Table) -> list[str]:
