@@ -15,6 +15,7 @@ from hcrm.centre.models import Instruction
 from hcrm.centre.queries import get_instruction
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.core.actor import Actor
+from hcrm.core.dialling import why_not_dialled
 from hcrm.core.errors import NotFoundError
 from hcrm.core.text import mask_phone, relation_word
 from hcrm.core.work import Work
@@ -31,6 +32,7 @@ class Phone:
     kind: str
     whose: str
     masked: str
+    not_dialled: str  # why, of a number nobody calls from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,10 @@ def load_facts(work: Work, instruction: Instruction) -> CallFacts:
 
 
 def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
-    """The patient's own numbers, the verified first, then those of relatives; of a newborn the mother's first (B45)."""
+    """The patient's own numbers, the verified first, then those of relatives; of a newborn the mother's first (B45).
+
+    What nobody dials comes last.
+    """
     mothers = mothers_of(work, patient_id)
     rows = work.scalars(
         sa.select(ContactPoint)
@@ -98,7 +103,7 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
         )
         .order_by(RelatedPerson.rank, RelatedPerson.id)
     )
-    return [
+    found = [
         *(
             Phone(
                 one.id,
@@ -106,7 +111,7 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
                 f"母亲 {mothers[one.patient_id]}"
                 if one.patient_id in mothers
                 else _USES.get(one.use, "电话"),
-                _masked(work, one.value_sealed),
+                *_masked(work, one.value_sealed),
             )
             for one in numbers
         ),
@@ -115,11 +120,12 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
                 one.id,
                 "related",
                 f"{relation_word(one.relation) or '联系人'} {one.name}",
-                _masked(work, one.phone_sealed),
+                *_masked(work, one.phone_sealed),
             )
             for one in related
         ),
     ]
+    return sorted(found, key=lambda phone: bool(phone.not_dialled))
 
 
 def find_last_response(work: Work, instruction: Instruction) -> Response | None:
@@ -165,5 +171,7 @@ def get_response(work: Work, *, instruction_id: str, response_id: str | None) ->
     return response
 
 
-def _masked(work: Work, sealed: bytes | None) -> str:
-    return mask_phone(work.keys.open_text(sealed)) if sealed else ""
+def _masked(work: Work, sealed: bytes | None) -> tuple[str, str]:
+    """The number masked, and why it is not dialled."""
+    number = work.keys.open_text(sealed) if sealed else ""
+    return (mask_phone(number), why_not_dialled(number)) if number else ("", "")

@@ -18,6 +18,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.clock import Clock, SystemClock
 from hcrm.core.db import Database
+from hcrm.core.dialling import load_dial_rules
 from hcrm.core.errors import DeniedError
 from hcrm.core.paths import package_path, template_path
 from hcrm.core.runtime import Runtime, open_sources
@@ -62,6 +63,7 @@ def create_app(settings: Settings, database: Database, *, clock: Clock | None = 
         register_filters(app, today)
     app.extensions["hcrm.jobs"] = {job.name: job.title for job in JOBS}  # the system page names them
     app.extensions["hcrm.inbox"] = console_parts(open_sources(settings))
+    load_dial_rules()  # a mistake in it stops the start, not somebody's page
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_error_handler(Exception, answer_error)

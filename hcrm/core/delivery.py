@@ -17,6 +17,7 @@ from hcrm.core.clock import Clock
 from hcrm.core.db import Database
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.events import DeliveryState, Event, EventDelivery, Fact
+from hcrm.core.faults import fault
 from hcrm.core.work import Work, open_work
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ class _Delivery:
             except Exception as error:
                 raise _HandlerFailed(claimed) from error
             self._write_receipts(work, claimed)
+            fault("before_delivery_commit")
         return len(claimed)
 
     def _claim(self, work: Work, limit: int, event_id: str | None) -> list[_Claimed]:

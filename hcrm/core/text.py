@@ -89,8 +89,8 @@ def clean_phone(text: str) -> str:
 
 
 def national_phone(text: str) -> str:
-    """How people here write it: +8613800138000 becomes 13800138000."""
-    return text.removeprefix("+86") if text.startswith("+861") else text
+    """How people here write it: +8613800138000 becomes 13800138000. Landlines stay: 010 begins with a 1 too."""
+    return text.removeprefix("+86") if _MOBILE.fullmatch(text.removeprefix("+86")) else text
 
 
 def mask_phone(text: str) -> str:

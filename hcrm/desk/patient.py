@@ -28,6 +28,7 @@ from hcrm.archive.models import (
 )
 from hcrm.centre.models import IS_OPEN, Instruction
 from hcrm.centre.scope import instructions_in_scope
+from hcrm.core.dialling import why_not_dialled
 from hcrm.core.errors import NotFoundError
 from hcrm.core.text import mask_phone, national_phone, relation_word
 from hcrm.core.work import Work
@@ -76,6 +77,7 @@ class MaskedValue:
     text: str  # masked
     origin: Origin
     is_verified: bool = False
+    not_dialled: str = ""  # why, of a number nobody calls from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +186,19 @@ def _origin(row: Any) -> Origin:
 
 
 def _contacts(work: Work, patient_id: str) -> list[MaskedValue]:
-    """Numbers in the order one would dial them: verified ones first."""
+    """Numbers in the order one would dial them: verified ones first, those nobody dials after them."""
     rows = _live(work, ContactPoint, patient_id, ContactPoint.is_verified.desc())
-    return [
+    ordered = sorted(rows, key=lambda row: (row.system == "email", not row.is_verified, row.rank))
+    values = ((row, work.keys.open_text(row.value_sealed)) for row in ordered)
+    found = [
         MaskedValue(
             "contact", row.id, "邮箱" if row.system == "email" else _CONTACT_USES.get(row.use, "电话"),
-            _masked_contact(row.system, work.keys.open_text(row.value_sealed)), _origin(row), row.is_verified,
+            _masked_contact(row.system, value), _origin(row), row.is_verified,
+            "" if row.system == "email" else why_not_dialled(value),
         )
-        for row in sorted(rows, key=lambda row: (row.system == "email", not row.is_verified, row.rank))
+        for row, value in values
     ]  # fmt: skip
+    return sorted(found, key=lambda value: (value.label == "邮箱", bool(value.not_dialled)))
 
 
 def _masked_contact(system: str, value: str) -> str:
@@ -204,15 +210,18 @@ def _masked_contact(system: str, value: str) -> str:
 
 def _relatives(work: Work, patient_id: str) -> list[Relative]:
     return [
-        Relative(
-            row.name, relation_word(row.relation),
-            MaskedValue("related", row.id, "电话", mask_phone(work.keys.open_text(row.phone_sealed)), _origin(row))
-            if row.phone_sealed
-            else None,
-            _origin(row),
-        )
+        Relative(row.name, relation_word(row.relation), _related_phone(work, row), _origin(row))
         for row in _live(work, RelatedPerson, patient_id, RelatedPerson.rank)
-    ]  # fmt: skip
+    ]
+
+
+def _related_phone(work: Work, row: RelatedPerson) -> MaskedValue | None:
+    if row.phone_sealed is None:
+        return None
+    value = work.keys.open_text(row.phone_sealed)
+    return MaskedValue(
+        "related", row.id, "电话", mask_phone(value), _origin(row), not_dialled=why_not_dialled(value)
+    )
 
 
 def _next_steps(work: Work, patient_id: str) -> Sequence[sa.Row[Any]]:

@@ -1,6 +1,5 @@
 """Pages over several parts: patient search and record, workbench and board, system state."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from hcrm.centre.protocols import StepChannel
 from hcrm.centre.views import TONES as INSTRUCTION_TONES
 from hcrm.contact_log.queries import list_contacts
 from hcrm.core.actor import Actor
+from hcrm.core.dialling import dial_link
 from hcrm.core.errors import HcrmError
 from hcrm.core.events import DeliveryState
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
@@ -280,14 +280,8 @@ def reveal(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
     """One phone, ID number or address in full, in the place of the masked one."""
     with console_work() as work:
         value = reveal_value(work, patient_id=patient_id, kind=kind, key=key)
-    phone = dialled(value) if kind in ("contact", "related") else ""
+    phone = dial_link(value) if kind in ("contact", "related") else ""
     return render_template("desk/_revealed.html", value=value, phone=phone)
-
-
-def dialled(value: str) -> str:
-    """A number as a phone takes it (RFC 3966), empty where it is none, as an e-mail address."""
-    digits = re.sub(r"[\s()-]", "", value)
-    return digits if re.fullmatch(r"\+?\d{3,20}", digits, re.ASCII) else ""
 
 
 # ── workbench and board ─────────────────────────────────────────────────────

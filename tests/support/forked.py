@@ -15,12 +15,20 @@ from typing import Self
 from hcrm.core import faults
 
 
-def serve_each_line(serve: Callable[[str, str], None]) -> None:
-    """For each line of standard input (database, keys, fault) a child that serves; then how it ended."""
+def serve_each_line(
+    serve: Callable[[str, str], None], warm: Callable[[str, str], None] | None = None
+) -> None:
+    """For each line of standard input (database, keys, fault) a child that serves; then how it ended.
+
+    `warm` does once, before the first child, what every child would do anew.
+    """
     for line in sys.stdin:
+        url, key_file, fault = line.rstrip("\n").split("\t")
+        if warm is not None:
+            warm(url, key_file)
+            warm = None
         child = os.fork()
         if not child:
-            url, key_file, fault = line.rstrip("\n").split("\t")
             os.environ["HCRM_FAULT"] = fault
             importlib.reload(faults)
             serve(url, key_file)

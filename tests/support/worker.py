@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from hcrm.app.role_worker import IDLE_SECONDS
 from hcrm.app.wiring import handlers, intake
+from hcrm.archive.pinyin import name_pinyin
+from hcrm.centre.published import published_protocols, published_rules
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database, is_away
@@ -16,6 +18,7 @@ from hcrm.core.logs import set_up_logging
 from hcrm.core.paths import config_path
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import load_sources
+from hcrm.core.work import open_work
 from hcrm.inbox.service import process_messages
 from tests.support.changes import EVENING
 from tests.support.forked import serve_each_line
@@ -44,5 +47,15 @@ def serve(url: str, key_file: str) -> None:
             time.sleep(IDLE_SECONDS)
 
 
+def warm(url: str, key_file: str) -> None:
+    """The dictionary of pinyin, and the rules and protocols of this database: a second of every child's life."""
+    name_pinyin("张三")
+    database = Database(url, make_keys(Path(key_file)))
+    with open_work(database, actor=system_actor("worker"), write=False) as work:
+        published_rules(work)
+        published_protocols(work)
+    database.dispose()
+
+
 if __name__ == "__main__":
-    serve_each_line(serve)
+    serve_each_line(serve, warm)

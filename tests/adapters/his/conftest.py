@@ -7,6 +7,7 @@ import pytest
 from adapters.his.connection import MllpLimits
 from hcrm.core.sources import Source
 from tests.support.listener import Listen, RunningListener, default_sources
+from tests.support.own_postgresql import OwnPostgresql, own_server
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def listen(database, clock) -> Iterator[Listen]:
     yield start
     for listener in running:
         listener.stop()
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[OwnPostgresql]:
+    """A server of this test's own."""
+    with own_server() as server:
+        yield server

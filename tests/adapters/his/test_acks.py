@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hcrm.archive.models import Patient
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database
+from hcrm.core.sources import Source
 from hcrm.inbox.models import InboxMessage
 from tests.support.adt import adt as patient_message
 from tests.support.changes import EVENING
@@ -115,6 +116,31 @@ def test_c16_no_control_id_or_a_longer_one_than_hl7_allows_is_an_error(listen: L
         assert b"MSA|AA|7" in peer.ask(adt("7")), "the connection goes on"
     assert refusals(database) == ["header"]
     assert stored(database) == [("7", "")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "error", "reason"),
+    [
+        ({"processing_id": "T"}, "AR", "MSH^1^11|202^", ["processing_id"]),
+        ({"version": "2.9"}, "AA", "", []),
+        ({"version": "9.9"}, "AR", "MSH^1^12|203^", ["version"]),
+    ],
+    ids=["training", "2.9", "9.9"],
+)
+def test_c12_a_training_message_and_an_unknown_version_are_refused_on_a_production_line(
+    listen: Listen, database, changes, code, error, reason
+):
+    production = Source(code="his", title="HIS", sender="HIS", processing_ids=("P",))
+    raw = adt("1", version=changes.get("version", "2.5.1"))
+    raw = raw.replace(b"|1|P|", f"|1|{changes.get('processing_id', 'P')}|".encode(), 1)
+    with listen(production).connect() as peer:
+        ack = peer.ask(raw)
+        assert b"MSA|AA|2" in peer.ask(adt("2")), "the connection goes on"
+
+    assert f"\rMSA|{code}|1\r".encode() in ack
+    assert error.encode() in ack
+    assert refusals(database) == reason
+    assert [control_id for control_id, _ in stored(database)] == (["2"] if reason else ["1", "2"])
 
 
 # ── the same again ──────────────────────────────────────────────────────────

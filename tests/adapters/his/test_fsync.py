@@ -1,6 +1,8 @@
-"""What the kernel saw: no answer leaves before what it answers was forced to the disk (A1)."""
+"""What the kernel saw: no answer leaves before what it answers was forced to the disk (A1).
 
-import json
+On SQLite the listener itself syncs; on PostgreSQL a process of the server does, and one strace watches both.
+"""
+
 import os
 import re
 import shutil
@@ -8,18 +10,27 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from hcrm.core.migrate import migrate
 from tests.support.database import SqliteDatabases, missing
+from tests.support.killed import write_keys
 from tests.support.listener import Peer, adt
+from tests.support.own_postgresql import OwnPostgresql
 
 CLIENTS, MESSAGES = 4, 15
-NAME = re.compile(r"trace-\d+-\d+")
 CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
+FRAME = re.compile(
+    r"\\v(MSH.*?)\\34\\r"
+)  # as strace writes a frame: the same bytes on their way to a database have none
+NAME = re.compile(r"trace-\d+-\d+")
+ACK = re.compile(r"MSA\|AA\|(trace-\d+-\d+)")
 
 
 @dataclass
@@ -30,8 +41,9 @@ class Trace:
     sent: dict[str, int] = field(default_factory=dict)
     syncs: list[tuple[int, int]] = field(default_factory=list)
 
-    def take(self, lines: Iterator[str]) -> "Trace":
-        begun: dict[str, int] = {}
+    def take(self, lines: Iterator[str], synced: str) -> "Trace":
+        """`synced`: what stands in the path of the file that counts."""
+        begun: dict[str, tuple[int, bool]] = {}
         for place, line in enumerate(lines):
             found = CALL.match(line)
             if found is None:
@@ -41,32 +53,42 @@ class Trace:
             is_begin = "resumed>" not in line
             if call in ("fsync", "fdatasync"):
                 if is_begin:
-                    begun[process] = place
-                if is_end and line.rstrip().endswith("= 0"):
-                    self.syncs.append((begun[process], place))
+                    begun[process] = (place, synced in line)
+                start, counts = begun.get(process, (place, False))
+                if counts and is_end and line.rstrip().endswith("= 0"):
+                    self.syncs.append((start, place))
             elif call == "recvfrom" and is_end:
-                for name in NAME.findall(line):
-                    self.read.setdefault(name, place)
+                for frame in FRAME.findall(line):
+                    for name in NAME.findall(frame):
+                        self.read.setdefault(name, place)
             elif call == "sendto" and is_begin:
-                for name in NAME.findall(line):
-                    self.sent.setdefault(name, place)
+                for frame in FRAME.findall(line):
+                    for name in ACK.findall(frame):
+                        self.sent.setdefault(name, place)
         return self
 
+    def too_early(self) -> list[str]:
+        """Whose answer left without a sync that began after its frame was read and ended before."""
+        return [
+            name
+            for name in sorted(self.sent)
+            if not any(self.read[name] < begun and ended < self.sent[name] for begun, ended in self.syncs)
+        ]
 
-@pytest.fixture
-def traced(sqlite_databases: SqliteDatabases, tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """A listener under strace: its port, and the file of what it did. PostgreSQL syncs in a process of its own."""
+
+@contextmanager
+def traced(url: str, folder: Path, others: Sequence[int] = ()) -> Iterator[tuple[int, Path]]:
+    """A listener under strace, and other processes beside it: its port, and the file of what they did."""
     strace = shutil.which("strace")
     if strace is None:
         missing("strace")
-    key_file, trace = tmp_path / "key.json", tmp_path / "trace"
-    key_file.write_text(json.dumps({"data": bytes(32).hex()}))
-    calls = "trace=recvfrom,sendto,fsync,fdatasync"
-    with sqlite_databases.fresh(tmp_path) as url:
-        program = subprocess.Popen(
-            [strace, "-f", "-s", "500", "-e", calls, "-o", str(trace), sys.executable, "-m", "tests.support.listener"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    key_file, trace = write_keys(folder), folder / "trace"
+    calls = ["-f", "-I2", "-y", "-s", "1000", "-e", "trace=recvfrom,sendto,fsync,fdatasync", "-o", str(trace)]
+    beside = [word for process in others for word in ("-p", str(process))]
+    with subprocess.Popen(
+        [strace, *calls, *beside, sys.executable, "-m", "tests.support.listener"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
         assert program.stdin is not None
         assert program.stdout is not None
         program.stdin.write(f"{url}\t{key_file}\t\n")
@@ -75,9 +97,13 @@ def traced(sqlite_databases: SqliteDatabases, tmp_path: Path) -> Iterator[tuple[
         if not line:
             # No package brings this right, so it is no error in CI either.
             pytest.skip(f"no right to trace: {program.communicate()[1].strip()}")
-        yield int(line[1]), trace
-        os.kill(int(line[0]), signal.SIGTERM)
-        program.communicate(timeout=30)  # the listener ends, then the program that waits for it, then strace
+        try:
+            yield int(line[1]), trace
+        finally:
+            os.kill(int(line[0]), signal.SIGTERM)
+            program.stdin.close()  # the listener ends, then the program that waits for it
+            program.stdout.read()
+            program.send_signal(signal.SIGINT)  # then strace, which may have others to watch
 
 
 def converse(port: int, client: int) -> None:
@@ -86,20 +112,49 @@ def converse(port: int, client: int) -> None:
             assert f"MSA|AA|trace-{client}-{n}\r".encode() in peer.ask(adt(f"trace-{client}-{n}"))
 
 
-def test_every_answer_leaves_after_a_sync_that_began_after_its_frame_was_read(traced):
-    port, file = traced
-    clients = [threading.Thread(target=converse, args=(port, n)) for n in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join(60)
-
-    trace = Trace().take(iter(file.read_text(errors="replace").splitlines()))
+def watch(url: str, folder: Path, synced: str, others: Sequence[int] = ()) -> Trace:
+    """What was seen while four clients got their answers."""
+    with traced(url, folder, others) as (port, file):
+        clients = [threading.Thread(target=converse, args=(port, n)) for n in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(60)
+    trace = Trace().take(iter(file.read_text(errors="replace").splitlines()), synced)
     names = {f"trace-{client}-{n}" for client in range(CLIENTS) for n in range(MESSAGES)}
     assert names == set(trace.sent) == set(trace.read)
-    too_early = [
-        name
-        for name in sorted(names)
-        if not any(trace.read[name] < begun and ended < trace.sent[name] for begun, ended in trace.syncs)
-    ]
-    assert too_early == []
+    return trace
+
+
+def test_every_answer_leaves_after_a_sync_that_began_after_its_frame_was_read(
+    sqlite_databases: SqliteDatabases, tmp_path: Path
+):
+    with sqlite_databases.fresh(tmp_path) as url:
+        assert watch(url, tmp_path, "inbox").too_early() == []
+
+
+@pytest.mark.postgresql
+def test_on_postgresql_every_answer_leaves_after_a_sync_of_the_server_s_log(
+    own_postgresql: OwnPostgresql, tmp_path: Path
+):
+    """Also where the server's own setting would let it answer at once: each of our sessions asks for the sync."""
+    migrate(own_postgresql.url)
+    set_server(own_postgresql, "synchronous_commit = off")
+
+    assert watch(own_postgresql.url, tmp_path, "pg_wal", own_postgresql.processes()).too_early() == []
+
+
+@pytest.mark.postgresql
+def test_the_trace_would_show_a_postgresql_that_does_not_sync(own_postgresql: OwnPostgresql, tmp_path: Path):
+    migrate(own_postgresql.url)
+    set_server(own_postgresql, "fsync = off")
+
+    trace = watch(own_postgresql.url, tmp_path, "pg_wal", own_postgresql.processes())
+    assert trace.too_early() == sorted(trace.sent)
+
+
+def set_server(server: OwnPostgresql, setting: str) -> None:
+    address = server.url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+        connection.execute("SELECT pg_reload_conf()")

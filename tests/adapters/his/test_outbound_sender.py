@@ -1,6 +1,7 @@
 """Our MLLP client against receivers that behave, and that do not (assurance A3)."""
 
 import contextlib
+import random
 import ssl
 import subprocess
 import time
@@ -13,6 +14,7 @@ from adapters.his.sender import MllpSender
 from hcrm.inbox.outbound_records import NotSent, Verdict
 from tests.support.outbound import destination, written
 from tests.support.receivers import (
+    Caller,
     NodeServer,
     PythonHl7Server,
     Receiver,
@@ -165,6 +167,47 @@ def test_an_answer_given_twice_does_not_reach_the_next_message(sending):
         assert send(sender, "H1").code == "AA"
         time.sleep(0.1)
         assert send(sender, "H2").code == "AR"  # its own answer
+
+
+def test_whatever_comes_back_each_message_is_judged_by_its_own_answer_alone(sending):
+    """Late, foreign, doubled and missing answers in any order: what is believed was said of that very message."""
+    chance = random.Random(20261122)
+    codes = {b"H%d" % n: chance.choice([b"AA", b"AE", b"AR"]) for n in range(25)}
+    others = {b"AA": b"AR", b"AE": b"AA", b"AR": b"AA"}
+    late: list[tuple[Caller, bytes]] = []
+
+    def answer(caller: Caller, control_id: bytes) -> None:
+        caller.answer(control_id, codes[control_id])
+
+    def act(caller: Caller, message: bytes) -> None:
+        control_id = control_id_of(message)
+        for line, one in late:  # what was kept back comes now, on whatever line it belongs to
+            with contextlib.suppress(OSError):
+                answer(line, one)
+        late.clear()
+        match chance.randrange(6):
+            case 0:
+                caller.answer(chance.choice(list(codes)), others[codes[control_id]])
+            case 1:
+                late.append((caller, control_id))
+            case 2:
+                answer(caller, control_id)
+                caller.answer(b"H%d" % chance.randrange(25), b"AA")
+            case 3:
+                caller.answer(control_id + b" ", others[codes[control_id]])
+            case _:
+                answer(caller, control_id)
+
+    believed = {}
+    with Receiver([act] * 1_000) as receiver:
+        sender = sending(receiver, answer_seconds=0.1)
+        for control_id in codes:
+            for _ in range(20):
+                with contextlib.suppress(NotSent):
+                    believed[control_id] = send(sender, control_id.decode()).code.encode()
+                    break
+
+    assert believed == codes
 
 
 @pytest.mark.parametrize(
