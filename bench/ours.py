@@ -94,13 +94,13 @@ def prepare_archive(setting: Setting) -> Path:
     return folder
 
 
-def serve(place: Place, roles: str) -> Server:
+def serve(place: Place, roles: str, env: Mapping[str, str] | None = None) -> Server:
     """`hcrm serve` with some of its roles; ready when it listens, or without a listener when its role is at work."""
     port = free_port() if "listener" in roles else 0
     command = [str(HCRM), "serve", "--db", place.url, "--only", roles]
     command += ["--mllp", f"127.0.0.1:{port}"] if port else []
     log = place.folder / f"{roles.replace(',', '-')}.log"
-    return Server(command, port=port, log=log, cwd=ROOT, env={**ENV, **place.env})
+    return Server(command, port=port, log=log, cwd=ROOT, env={**ENV, **place.env, **(env or {})})
 
 
 def profiled_listener(place: Place) -> Server:
