@@ -34,6 +34,7 @@ _OF_REASONS: Final = {
     "no_patient_number": 101,
     "no_merge_number": 101,
     "charset": 102,
+    "charset_utf8": 102,
     "impossible_date": 102,
     "budget": 104,
     "event_not_supported": 201,

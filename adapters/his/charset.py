@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from hcrm.core.local_habits import DECLARED, OWN
 from hcrm.core.sources import Source
@@ -19,10 +19,25 @@ _CHARSETS: Final = {
 }  # fmt: skip
 
 
-class CharsetError(ValueError):
-    """The bytes decode neither as declared nor as the source says; the message is parked `charset`."""
+_CHINESE: Final = re.compile(
+    "[\u2e80-\u2fdf\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+"
+)
+_FOREIGN: Final = re.compile(
+    "[\u0080-\u1fff\u2c00-\u2e7f\u3040-\u33ff\ua000-\uf8ff\ufb00-\ufeff\ufff0-\U0001ffff]+"
+)
+"""What Chinese text seldom holds. In neither: punctuation, ℃, ①, which it does hold."""
+_MARKS: Final = b"|^~\\&\r\n"
+_GB: Final = "gb18030"
+_AS_SURE_AS_IT_GETS: Final = 3
+"""Chinese characters that are never UTF-8 by chance, whatever stands around them."""
 
-    code = "charset"
+
+class CharsetError(ValueError):
+    """The bytes decode neither as declared nor as the source says; `code` is why the message is parked."""
+
+    def __init__(self, text: str, *, is_utf8: bool = False) -> None:
+        super().__init__(text)
+        self.code = "charset_utf8" if is_utf8 else "charset"
 
 
 def charset_named(word: str) -> str | None:
@@ -40,30 +55,13 @@ def decode(raw: bytes, header: "Header", source: Source) -> tuple[str, tuple[str
 
     Whole and strictly under the declared charset, else under the source's, else CharsetError: 0.4 % of Chinese
     names in GB18030 are valid UTF-8 as well, so trying one after the other would store rubbish unseen. Another order,
-    or another charset after those, only where the source's file says so.
+    or another charset after those, only where the source's file says so. GB18030 takes nearly any bytes, so what is
+    Chinese in UTF-8 (`_utf8_in_disguise`) counts as not decodable by it.
     Flags: `charset_declared_wrong`; `charset_fallback` (read by a charset that only `charset_order` names);
-    `nul_stripped` (PostgreSQL cannot hold it); `replacement_character` (U+FFFD, broken before it came to us).
+    `charset_doubtful` (too short to tell from UTF-8); `nul_stripped` (PostgreSQL cannot hold it);
+    `replacement_character` (U+FFFD, broken before it came to us).
     """
-    order = source.charset_order
-    declared = header.charset_word if DECLARED in order and not source.charset_forced else ""
-    codec = charset_named(declared) if declared else None
-    text = None
-    flags: tuple[str, ...] = ()
-    for word in order:
-        if word == DECLARED:
-            text = _strictly(raw, codec) if codec else None
-        else:
-            own = source.charset if word == OWN else word
-            used = charset_named(own) or own
-            text = _strictly(raw, used)
-            if text is not None and declared and used != codec:
-                flags = ("charset_declared_wrong",)
-            if text is not None and word != OWN:
-                flags += ("charset_fallback",)
-        if text is not None:
-            break
-    else:
-        raise CharsetError(f"MSH-18 {declared or 'empty'}, source {source.charset}")
+    text, _, flags = _decoded(raw, header, source)
     if "\x00" in text:
         text = text.replace("\x00", "")
         flags += ("nul_stripped",)
@@ -72,8 +70,73 @@ def decode(raw: bytes, header: "Header", source: Source) -> tuple[str, tuple[str
     return text.lstrip("\ufeff \t\r\n"), flags
 
 
+def codec_of(raw: bytes, header: "Header", source: Source) -> str:
+    """The codec `decode` takes."""
+    return _decoded(raw, header, source)[1]
+
+
+def _decoded(raw: bytes, header: "Header", source: Source) -> tuple[str, str, tuple[str, ...]]:
+    """Text, codec and flags of the first charset in the source's order that fits."""
+    declared = header.charset_word if DECLARED in source.charset_order and not source.charset_forced else ""
+    codec = charset_named(declared) if declared else None
+    for word in source.charset_order:
+        if word == DECLARED:
+            used = codec
+        else:
+            own = source.charset if word == OWN else word
+            used = charset_named(own) or own
+        if used is None or (text := _strictly(raw, used)) is None:
+            continue
+        is_utf8 = _utf8_in_disguise(raw, text, used)
+        if is_utf8 == "sure":
+            continue
+        flags: tuple[str, ...] = ()
+        if word != DECLARED and declared and used != codec:
+            flags = ("charset_declared_wrong",)
+        if word not in (DECLARED, OWN):
+            flags += ("charset_fallback",)
+        if is_utf8 == "maybe":
+            flags += ("charset_doubtful",)
+        return text, used, flags
+    raise CharsetError(
+        f"MSH-18 {declared or 'empty'}, source {source.charset}", is_utf8=_chinese_in_utf8(raw) > 0
+    )
+
+
 def _strictly(raw: bytes, codec: str) -> str | None:
     try:
         return raw.decode(codec)
     except UnicodeDecodeError:
         return None
+
+
+# ── UTF-8 read as something else ────────────────────────────────────────────
+
+
+def _utf8_in_disguise(raw: bytes, text: str, codec: str) -> Literal["no", "maybe", "sure"]:
+    """Whether bytes that were read in another charset are Chinese in UTF-8.
+
+    In GB18030 two Chinese characters of UTF-8 are three rare ones, and an odd one takes the delimiter behind it along
+    as its second byte: fields shift, and nothing fails. The other way round: what is GB and valid UTF-8 by chance reads
+    there as Latin, Greek or Arabic (0.5 % of names), as Chinese only where the first, second and third character are of
+    384, 378 and 4,000 of 24,000: never a name with common characters, never two such in a message that go on like it.
+    """
+    if text.isascii() or codec.startswith(("utf", "UTF")):
+        return "no"
+    chinese = _chinese_in_utf8(raw)
+    if not chinese:
+        return "no"
+    if chinese >= _AS_SURE_AS_IT_GETS or any(raw.count(mark) > text.count(chr(mark)) for mark in _MARKS):
+        return "sure"
+    if codec == _GB and (chinese == 1 or _strictly(raw, "gb2312") is not None):
+        return "maybe"  # one character, or a reading that has common characters only
+    return "sure"
+
+
+def _chinese_in_utf8(raw: bytes) -> int:
+    """How many Chinese characters the bytes are in UTF-8; 0 where it holds as many of other writings, or is none."""
+    meant = _strictly(raw, "utf-8")
+    if meant is None or meant.isascii():
+        return 0
+    chinese, other = (sum(map(len, pattern.findall(meant))) for pattern in (_CHINESE, _FOREIGN))
+    return chinese if chinese > other else 0

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +23,22 @@ from hl7apy.factories import datatype_factory  # type: ignore[import-untyped]
 from hl7apy.parser import parse_message, parse_segment  # type: ignore[import-untyped]
 
 from adapters.his.outline import Hl7Outline
-from adapters.hl7v2 import read_header, read_message
-from hcrm.core.sources import Sources
+from adapters.hl7v2 import BadTime, Header, Separators, moment, read_header, read_message
+from hcrm.core.local_habits import OWN
+from hcrm.core.sources import Source, Sources
 
 VERSIONS: Final = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
 _TOLERANT: Final = VALIDATION_LEVEL.TOLERANT
 _STRICT: Final = VALIDATION_LEVEL.STRICT
-_MEASURED: Final = frozenset({"NM", "SI", "DT", "TM", "DTM"})
+_MEASURED: Final = {"NM": "NM", "SI": "SI", "DT": "DT", "TM": "TM", "DTM": "DTM", "TS": "DTM"}
+"""Types of OBX-2 whose values can be checked, and as what."""
+_TIMES: Final = {"MSH": (7,), "EVN": (2, 6), "PID": (7, 29), "PV1": (44, 45), "DG1": (5,), "PR1": (5,)}
+_DTM: Final = re.compile(
+    r"\d{4}(?:\d\d(?:\d\d(?:\d{4}(?:\d\d(?:\.\d{1,4})?)?|\d\d)?)?)?(?:[+-]\d{4})?", re.ASCII
+)
+"""Chapter 2A, DTM; hours without minutes are allowed from 2.6 on and no harm before."""
+_USUAL: Final = ("utf-8", "gb18030", "big5")
+"""What a sender of Chinese may have meant, the strictest first."""
 _STRUCTURES: Final = {
     **{f"ADT_{event}": "ADT_A01" for event in ("A04", "A08", "A13")}, "ADT_A07": "ADT_A06",
     **{f"ADT_{event}": "ADT_A09" for event in ("A10", "A11", "A12")},
@@ -90,16 +100,17 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 
-def check_message(raw: bytes, sources: Sources, profile: Mapping[str, Any] | None = None) -> list[Finding]:
-    """Everything hl7apy finds in one message, in order of the segments."""
+def check_message(
+    raw: bytes, sources: Sources, profile: Mapping[str, Any] | None = None, *, charset: str = ""
+) -> list[Finding]:
+    """Everything hl7apy finds in one message, in order of the segments; read in `charset` where one is named."""
     header = read_header(raw)
     if header is None:
         return [Finding("MSH", "没有可读的 MSH 段")]
-    readable = Hl7Outline().read(raw, sources)
-    if readable.codec is None:
-        return [Finding("MSH-18", "字符集与内容不符，无法解码")]
-    lines = [line.text for line in readable.lines]
     findings: list[Finding] = []
+    lines = _lines(raw, header, sources, charset, findings)
+    if not lines:
+        return findings
     version = _version(header.version, findings)
     separators = read_message("\r".join(lines)).separators
     if header.fields[2] != separators.encoding:
@@ -111,6 +122,7 @@ def check_message(raw: bytes, sources: Sources, profile: Mapping[str, Any] | Non
     parts[8] = _kind(parts[8], header.type, header.event, version, separators.component)
     lines[0] = separators.field.join(parts)
     standard = [line for line in lines if not line.startswith("Z")]
+    findings += _dates(standard, separators)
     try:
         message = parse_message(
             "\r".join(standard), validation_level=_TOLERANT, find_groups=True, message_profile=profile
@@ -130,6 +142,54 @@ def check_message(raw: bytes, sources: Sources, profile: Mapping[str, Any] | Non
         findings.append(Finding(name, "不在此消息结构允许的位置"))
     findings += _alone([line for line in standard if line[:3] in lost], version, separators)
     return list(dict.fromkeys(findings))
+
+
+def _lines(raw: bytes, header: Header, sources: Sources, charset: str, findings: list[Finding]) -> list[str]:
+    """The segments as text; where the charset is unknown or wrong, by the first usual one that fits, which is said."""
+    source = sources.find(header.sender, header.facility) or sources.default
+    readable = Hl7Outline().read(raw, _only(source, charset) if charset else sources)
+    if readable.codec is not None:
+        return [line.text for line in readable.lines]
+    if charset:
+        findings.append(Finding("MSH-18", f"内容不是 {charset}，无法解码"))
+        return []
+    for codec in _USUAL:
+        readable = Hl7Outline().read(raw, _only(source, codec))
+        if readable.codec is not None:
+            said = "字符集与内容不符" if header.charset_word else f"没有写字符集，内容也不是 {source.charset}"
+            findings.append(
+                Finding("MSH-18", f"{said}，以下按 {codec} 检查", is_error=bool(header.charset_word))
+            )
+            return [line.text for line in readable.lines]
+    findings.append(Finding("MSH-18", "字符集与内容不符，无法解码"))
+    return []
+
+
+def _only(source: Source, charset: str) -> Sources:
+    """Everybody read as that source, in that charset, whatever the message says."""
+    changed = {"code": "default", "sender": "", "charset": charset, "charset_order": (OWN,)}
+    return Sources([source.model_copy(update=changed)])
+
+
+def _dates(lines: list[str], separators: Separators) -> Iterator[Finding]:
+    """Times that matter to us, also in segments hl7apy cannot take apart: written by the standard, and possible."""
+    for line in lines:
+        values = line.split(separators.field)
+        for number in _TIMES.get(values[0], ()):
+            place = number - (values[0] == "MSH")
+            value = values[place].split(separators.component)[0].strip() if place < len(values) else ""
+            if value and value != '""' and not _is_time(value):
+                yield Finding(f"{values[0]}-{number}", _value_words("DTM"))
+
+
+def _is_time(value: str) -> bool:
+    if not _DTM.fullmatch(value):
+        return False
+    try:
+        moment(value, UTC)
+    except BadTime:
+        return False
+    return True
 
 
 def _version(sent: str, findings: list[Finding]) -> str:
@@ -210,19 +270,23 @@ def _values(element: Element, version: str) -> Iterator[Finding]:
                 datatype = leaf.datatype
                 if field.name == "OBX_5":  # of the type that OBX-2 names
                     named = segment.obx_2.to_er7()
-                    datatype = named if named in _MEASURED else datatype
+                    datatype = _MEASURED.get(named, datatype)
                 try:
                     datatype_factory(datatype, value, version, _STRICT)
                 except (HL7apyException, ValueError) as error:
-                    yield Finding(_place("", field.name or segment.name), _value_words(datatype, error))
+                    is_long = type(error).__name__ == "MaxLengthReached"
+                    yield Finding(
+                        _place("", field.name or segment.name), _value_words(datatype, is_long=is_long)
+                    )
                 except KeyError:
                     continue
 
 
-def _value_words(datatype: str, error: Exception) -> str:
-    if type(error).__name__ == "MaxLengthReached":
+def _value_words(datatype: str, *, is_long: bool = False) -> str:
+    if is_long:
         return f"值比 {datatype} 允许的长"
-    return f"值不是 {datatype} 的写法"
+    also = "，或没有这个日期、时间" if datatype in ("DT", "TM", "DTM") else ""
+    return f"值不是 {datatype} 的写法{also}"
 
 
 def _leaves(element: Element) -> Iterator[Element]:

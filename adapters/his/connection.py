@@ -63,6 +63,11 @@ class MllpLimits:
     networks: tuple[Network, ...] = ()  # who may connect at all; empty: everybody
 
 
+def address_of(name: Any) -> tuple[str, int | None]:
+    """Host and port of a socket's name; of one that has none, nothing."""
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) > 1 else ("", None)
+
+
 def subject_of(certificate: Any) -> frozenset[str]:
     """The subject of a verified client certificate as a set: CN=his.example."""
     names = (pair for part in (certificate or {}).get("subject", ()) for pair in part)
@@ -80,6 +85,8 @@ class Connection(asyncio.BufferedProtocol):
         self.peer = ""
         self.is_counted = is_counted  # over TLS it was let in before the handshake
         self._caller: Caller | None = None
+        self._door = self._subject = ""
+        self._peer_port: int | None = None
         self.held = 0  # bytes of the unfinished frame and of frames not committed yet
         self._framer = Framer(server.allowed.frame_bytes)
         self._transport: asyncio.Transport
@@ -99,13 +106,17 @@ class Connection(asyncio.BufferedProtocol):
         """Let in, or closed unread."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
+        self.peer, self._peer_port = address_of(transport.get_extra_info("peername"))
         if not self.is_counted and not self.server.admits(self.peer, self.loop.time()):
             transport.abort()
             return
         self._is_admitted = True
+        subject = subject_of(transport.get_extra_info("peercert"))
         if self.server.sources.has_bindings:
-            self._caller = Caller(self.peer, subject_of(transport.get_extra_info("peercert")))
+            self._caller = Caller(self.peer, subject)
+        self._subject = ",".join(sorted(subject))
+        here = address_of(transport.get_extra_info("sockname"))[1]
+        self._door = f"{'mllps' if self.is_counted else 'mllp'} {here or ''}".rstrip()
         # So that pause_writing means: the peer does not read. Over TLS what the handshake left must go out first, and
         # a limit of 0 would be reached by 0 bytes.
         if self.is_counted:
@@ -224,7 +235,9 @@ class Connection(asyncio.BufferedProtocol):
         arriving: list[Incoming | Refused] = []
         size = 0
         for piece in pieces:
-            arriving += self._arriving(piece)
+            arriving += [
+                self._described(each) if isinstance(each, Refused) else each for each in self._arriving(piece)
+            ]
             size += len(piece.content)
             if arriving and isinstance(arriving[-1], Refused) and arriving[-1].is_fatal:
                 self._is_last = True
@@ -252,6 +265,10 @@ class Connection(asyncio.BufferedProtocol):
                 self._has_junk = True
                 server.counts["junk_bytes"] += len(content)
                 return [refuse(content, "junk", peer=self.peer, at=at, is_fatal=isinstance(piece, TooLong))]
+
+    def _described(self, refused: Refused) -> Refused:
+        """With what is known of the connection it came on."""
+        return refused._replace(peer_port=self._peer_port, door=self._door, subject=self._subject)
 
     def _order(self, arriving: Sequence[Incoming | Refused], size: int) -> None:
         self._in_flight += 1
@@ -309,7 +326,8 @@ class Connection(asyncio.BufferedProtocol):
         self.server.counts["closed_timeout"] += 1
         content = b"".join(piece.content for piece in self._framer.close())
         self.hold("finishing")
-        self._order([refuse(content, "timeout", peer=self.peer, at=self.server.clock.now())], len(content))
+        refused = refuse(content, "timeout", peer=self.peer, at=self.server.clock.now())
+        self._order([self._described(refused)], len(content))
 
     def _account(self) -> None:
         held = self._framer.held + self._uncommitted

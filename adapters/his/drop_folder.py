@@ -5,6 +5,7 @@ Taking is one rename into `_work`, so two processes never take one file. After a
 they are not logged.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatch
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final
@@ -21,6 +22,7 @@ import structlog
 
 from adapters.his.lists import SUFFIXES, FileRefused, read_list
 from adapters.his.reception import receive
+from adapters.his.taking import Taking, is_note
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.records import Incoming, Refused, Stored
@@ -30,15 +32,18 @@ WORK, ARCHIVE, ERROR = "_work", "_archive", "_error"
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".ok", "~")
 _DAY: Final = re.compile(r"\d{8}")
 _ROWS_AT_ONCE: Final = 500
+_HEAD_BYTES: Final = 64
 _MLLP: Final = b"\x0b\x1c"
+_REASON: Final = ".reason.txt"
 _WORDS: Final = {
     "oversize": "文件过大，或行数、消息数超过上限",
     "charset": "字符集无法识别，请核对来源配置中的 charset",
     "columns": "表头缺少来源配置中写明的列",
     "unreadable": "文件内容无法读取",
     "empty": "文件为空",
+    "crashed": "读取这个文件时进程两次中断；如因停机所致，放回即可",
     "no_list": "来源配置没有 list_file，无法读取表格",
-    "refused": "有消息未被接收（消息头有误），其余消息已接收；详见“拒收记录”",
+    "refused": "没有可读的消息头（MSH），或消息头有误；详见“拒收”",
 }
 """What stands in the reason file beside a file that was not taken in."""
 log = structlog.get_logger(__name__)
@@ -92,7 +97,14 @@ class DropFolder:
     def has_left_over(self) -> bool:
         """Whether a process that died left a file behind."""
         work = self._path / WORK
-        return work.is_dir() and any(work.iterdir())
+        return work.is_dir() and any(not is_note(path) for path in work.iterdir())
+
+    def put_aside(self) -> int | None:
+        """How many files lie in the error folder; None where it cannot be read."""
+        try:
+            return sum(not entry.name.endswith(_REASON) for entry in os.scandir(self._path / ERROR))
+        except OSError:
+            return None
 
     def take_all(self, store: Store, now: Callable[[], datetime], on_file: Callable[[Taken], object]) -> int:
         """Take in what is left in `_work`, then every whole file; how many files."""
@@ -101,17 +113,17 @@ class DropFolder:
             folder.mkdir(mode=0o700, exist_ok=True)
             if folder.is_symlink():  # whoever may write here could lead us elsewhere
                 raise NotADirectoryError(name)
-        count = 0
-        for left in sorted((self._path / WORK).iterdir()):
+        taken = 0
+        for left in sorted(path for path in (self._path / WORK).iterdir() if not is_note(path)):
             on_file(self._take_in(left, store, now()))
-            count += 1
+            taken += 1
         for name in self.waiting(now()):
             path = self._grab(name)
             if path is not None:
                 on_file(self._take_in(path, store, now()))
-                count += 1
+                taken += 1
         self._prune(now())
-        return count
+        return taken
 
     # ── one file ────────────────────────────────────────────────────────────
 
@@ -126,6 +138,7 @@ class DropFolder:
 
     def _grab(self, name: str) -> Path | None:
         target = _free(self._path / WORK / name)
+        Taking(target).forget()  # of a file of this name that is gone
         try:
             (self._path / name).rename(target)
         except FileNotFoundError:
@@ -135,12 +148,27 @@ class DropFolder:
 
     def _take_in(self, path: Path, store: Store, at: datetime) -> Taken:
         """Store what the file holds, then move it; where the store fails the file stays in `_work`."""
-        messages = new = 0
+        taking = Taking(path)
+        taking.begin()
+        try:
+            taken = self._store_and_move(path, taking, store, at)
+        except Exception:  # the store is away and this process lives: no fault of the file's
+            taking.take_back()
+            raise
+        taking.forget()
+        return taken
+
+    def _store_and_move(self, path: Path, taking: Taking, store: Store, at: datetime) -> Taken:
+        messages = new = accepted = 0
         reason = detail = ""
         try:
-            for arriving in self._arriving(path, at):
+            if taking.tries > limits.FILE_TRIES:
+                raise FileRefused("crashed")
+            for arriving in self._arriving(path, at, taking.token):
                 stored = store(arriving)
+                taking.has_stored = True
                 messages += len(arriving)
+                accepted += sum(isinstance(item, Incoming) for item in arriving)
                 new += sum(
                     isinstance(item, Incoming) and not done.is_duplicate
                     for item, done in zip(arriving, stored, strict=True)
@@ -153,14 +181,15 @@ class DropFolder:
             return Taken(messages, new)
         day = at.astimezone(self.source.zoneinfo).strftime("%Y%m%d")
         if reason:
-            self._put_aside(path, day, reason, detail)
+            text = f"{_WORDS[reason]}{f'：{detail}' if detail else ''}。{_kept(accepted)}"
+            self._put_aside(path, day, text, self._refusal(path, reason, detail, at), store)
         else:
             folder = self._path / ARCHIVE / day
             folder.mkdir(exist_ok=True)
             _move(path, folder / path.name)
         return Taken(messages, new, reason)
 
-    def _arriving(self, path: Path, at: datetime) -> Iterator[list[Incoming | Refused]]:
+    def _arriving(self, path: Path, at: datetime, token: str) -> Iterator[list[Incoming | Refused]]:
         peer = f"folder {self.source.code}"
         status = path.lstat()
         size = status.st_size
@@ -172,20 +201,41 @@ class DropFolder:
             if self.source.list_file is None:
                 raise FileRefused("no_list")
             rows = read_list(path, self.source.list_file)
-            while batch := list(islice(rows, _ROWS_AT_ONCE)):
-                yield [row_message(self.source, "list_file", row, peer=peer, at=at) for row in batch]
-            return
+            for part in count():
+                if not (batch := list(islice(rows, _ROWS_AT_ONCE))):
+                    return
+                taking = f"{token}{part:04x}"
+                yield [
+                    row_message(self.source, "list_file", row, peer=peer, at=at, taking=taking)
+                    for row in batch
+                ]
         if size > limits.MAX_FRAME_BYTES:
             raise FileRefused("oversize")
         content = path.read_bytes().translate(None, _MLLP)  # some write the frames into the file
         yield receive(content, sources=self._sources, peer=peer, at=at)
 
-    def _put_aside(self, path: Path, day: str, reason: str, detail: str) -> None:
-        log.warning("folder.refused", source=self.source.code, reason=reason)
+    def _put_aside(self, path: Path, day: str, text: str, refusal: Refused, store: Store) -> None:
+        log.warning("folder.refused", source=self.source.code, reason=refusal.detail.partition(" ")[0])
+        store([refusal])
         target = _move(path, self._path / ERROR / f"{day}-{path.name}")
         if target is not None:
-            text = f"{_WORDS[reason]}{f'：{detail}' if detail else ''}\n"
-            target.with_name(f"{target.name}.reason.txt").write_text(text, encoding="utf-8")
+            target.with_name(f"{target.name}{_REASON}").write_text(f"{text}\n", encoding="utf-8")
+
+    def _refusal(self, path: Path, reason: str, detail: str, at: datetime) -> Refused:
+        """For the page of what was refused; stored before the file moves, so that a crash tells twice, not never."""
+        content, size = b"", 0
+        try:
+            status = path.lstat()
+            if S_ISREG(status.st_mode):  # no pipe to hang in, no link that leads elsewhere
+                size = status.st_size
+                with path.open("rb") as file:
+                    content = file.read(limits.MAX_FRAME_BYTES)
+        except OSError:  # put aside by another process meanwhile
+            size = 0
+        return Refused(
+            "file", size, hashlib.sha256(content).digest(), content[:_HEAD_BYTES], f"folder {self.source.code}", at,
+            detail=f"{reason} {detail}".strip(), source=self.source.code, door="folder", name=path.name,
+        )  # fmt: skip
 
     def _prune(self, now: datetime) -> None:
         """Days of the archive folder that are older than the hospital keeps them."""
@@ -194,6 +244,11 @@ class DropFolder:
             is_old = _DAY.fullmatch(folder.name) and folder.name < oldest.strftime("%Y%m%d")
             if is_old and not folder.is_symlink():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(accepted: int) -> str:
+    """What of the file lies in the inbox all the same."""
+    return f"文件中另有 {accepted} 条已接收" if accepted else "文件中没有消息被接收"
 
 
 def _move(path: Path, target: Path) -> Path | None:

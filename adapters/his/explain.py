@@ -14,9 +14,10 @@ from typing import Any, Final
 from adapters.his.ack import check_header
 from adapters.his.mapping import map_message
 from adapters.his.outline import Hl7Outline
-from adapters.hl7v2 import read_header, read_message
-from hcrm.archive.records import Mapped, Unmapped
+from adapters.hl7v2 import BadTime, moment, parse_place, read_header, read_message
+from hcrm.archive.records import Change, Mapped, Unmapped
 from hcrm.core import limits
+from hcrm.core.clock import local_time
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.outline import Line
 
@@ -34,13 +35,16 @@ class ValueUse:
     path: str  # PID-5.1, PID-3[2].1, DG1[2]-3.1
     value: str  # as sent
     became: tuple[tuple[str, str], ...]  # our field and its value
-    is_coded: bool  # it became a word of a closed list
+    is_coded: bool  # it became words of closed lists and nothing else
     is_decisive: bool  # without it, or with another one, the message would not be applied
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One message: as what it would be read, what would become of it, and what each value would become."""
+    """One message: as what it would be read, what would become of it, and what each value would become.
+
+    Impossible dates are taken out one after the other, so that all of them are told and the rest is looked at.
+    """
 
     kind: str
     sender: str
@@ -52,6 +56,10 @@ class Explained:
     unread_segments: tuple[str, ...]  # names of segments of which nothing is read
     is_cut: bool  # more values than we follow
     flags: tuple[str, ...]
+    problems: tuple[
+        Unmapped, ...
+    ] = ()  # all that would park it, as far as one can see; the first is `mapped`
+    is_examined: bool = True  # False: something stops the mapper before it has read the fields
 
 
 def explain_message(raw: bytes, sources: Sources, received_at: datetime) -> Explained:
@@ -59,15 +67,18 @@ def explain_message(raw: bytes, sources: Sources, received_at: datetime) -> Expl
     header = read_header(raw)
     mapped = map_message(raw, sources, received_at)
     if header is None:
-        return Explained("", "", "", mapped.source, mapped, "", (), (), False, ())
+        return Explained("", "", "", mapped.source, mapped, "", (), (), False, (), (), False)
     found = sources.find(header.sender, header.facility)
     problem = check_header(header, found)
     source = found or sources.default
     uses: list[ValueUse] = []
     is_cut = False
+    told = mapped.result
+    problems = [told] if isinstance(told, Unmapped) else []
     readable = Hl7Outline().read(raw, sources)
     if readable.codec is not None:
         prober = _Prober(readable.lines, source, received_at)
+        told, problems = prober.told, prober.problems
         for number, use in enumerate(prober.uses()):
             if number >= limits.CHECK_PROBES:
                 is_cut = True
@@ -79,7 +90,8 @@ def explain_message(raw: bytes, sources: Sources, received_at: datetime) -> Expl
         kind=header.kind, sender=header.sender, facility=header.facility, source=mapped.source, mapped=mapped,
         refusal=f"{problem.segment}-{problem.field}" if problem else "", uses=tuple(uses),
         unread_segments=tuple(name for name in names if name not in read), is_cut=is_cut,
-        flags=() if isinstance(mapped.result, Unmapped) else mapped.result.flags,
+        flags=() if isinstance(told, Unmapped) else told.flags, problems=tuple(problems),
+        is_examined=not isinstance(told, Unmapped),
     )  # fmt: skip
 
 
@@ -95,7 +107,49 @@ class _Prober:
         )
         self._sources = Sources([plain])
         self._separators = read_message("\r".join(self._lines)).separators
+        self._source = plain
+        self._taken_out: dict[
+            tuple[int, int], str
+        ] = {}  # line and field of impossible dates: what stood there
+        self.problems: list[Unmapped] = []
+        self.told = self._without_impossible_dates()
         self._base = self._map(self._lines)
+
+    def _without_impossible_dates(self) -> Change | Unmapped:
+        """What the mapper says once every date that stops it is left out."""
+        while True:
+            told = self._mapped(self._lines)
+            if not isinstance(told, Unmapped):
+                return told
+            if told not in self.problems:
+                self.problems.append(told)
+            if told.reason != "impossible_date" or not self._take_out(told.detail):
+                return told
+
+    def _take_out(self, path: str) -> bool:
+        """Empty the field where it holds no time, in every segment of the name; else wherever it holds anything."""
+        name, number, _, _ = parse_place(path)
+        mark = self._separators.field
+        place = number - (name == "MSH")
+        found = {
+            index: values[place]
+            for index, line in enumerate(self._lines)
+            if line[:3] == name and place < len(values := line.split(mark)) and values[place]
+        }
+        wrong = {index: value for index, value in found.items() if not self._is_time(value)}
+        for index, value in (wrong or found).items():
+            values = self._lines[index].split(mark)
+            values[place] = ""
+            self._lines[index] = mark.join(values)
+            self._taken_out[index, place] = value
+        return bool(found)
+
+    def _is_time(self, value: str) -> bool:
+        try:
+            moment(value.partition(self._separators.component)[0], self._source.zoneinfo, self._source.dates)
+        except BadTime:
+            return False
+        return True
 
     def uses(self) -> Iterator[ValueUse]:
         """Every value that is filled, in order; MSH-1 and MSH-2 are no values."""
@@ -114,6 +168,8 @@ class _Prober:
         values = line.split(mark)
         is_header = segment.startswith("MSH")
         for place in range(2 if is_header else 1, len(values)):
+            if taken_out := self._taken_out.get((index, place)):
+                yield ValueUse(f"{segment}-{place + is_header}", taken_out, (), False, True)
             repeats = values[place].split(repetition)
             for r, repeat in enumerate(repeats):
                 field = f"{segment}-{place + is_header}" + (f"[{r + 1}]" if len(repeats) > 1 else "")
@@ -143,15 +199,18 @@ class _Prober:
             if became:
                 break  # what another value changes is told more exactly than what its absence does
         shown = tuple((name, _words(value)) for name, value in became.items())[: _SHOWN + 1]
-        is_coded = any(isinstance(value, Enum) for value in became.values())
+        is_coded = bool(became) and all(isinstance(value, Enum) for value in became.values())
         return ValueUse(path, atom, shown, is_coded, is_decisive)
 
     def _map(self, lines: list[str]) -> Mapping[str, Any]:
+        told = self._mapped(lines)
+        if isinstance(told, Unmapped):
+            return {_OUTCOME: (told.reason, told.detail)}
+        return dict(_flat(told, ""))
+
+    def _mapped(self, lines: list[str]) -> Change | Unmapped:
         raw = ("\r".join(lines) + "\r").encode("utf-8", "replace")
-        mapped = map_message(raw, self._sources, self._received_at)
-        if isinstance(mapped.result, Unmapped):
-            return {_OUTCOME: (mapped.result.reason, mapped.result.detail)}
-        return dict(_flat(mapped.result, ""))
+        return map_message(raw, self._sources, self._received_at).result
 
 
 def _written(levels: _Levels, text: str) -> str:
@@ -189,7 +248,7 @@ def _words(value: Any) -> str:
         label = getattr(value, "label", "")
         return f"{value.value} {label}".strip()
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%SZ")
+        return local_time(value).strftime("%Y-%m-%d %H:%M:%S%z")
     if isinstance(value, date):
         return value.isoformat()
     return "（空列表）" if value == () else str(value)

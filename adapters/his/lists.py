@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.his.sheet import SheetUnreadable, read_sheet
 from hcrm.core import limits
 from hcrm.core.channels import ListFile
+from hcrm.inbox.rows import MAX_CELL
 
 SUFFIXES: Final = frozenset({".csv", ".xlsx", ".xls"})
 _HEADING_LINES: Final = 10  # a title or a date may stand above the names
@@ -72,16 +74,14 @@ def _decoded(raw: bytes, charset: str) -> str:
 
 
 def _sheet_lines(path: Path, form: ListFile) -> Iterator[list[Any]]:
-    # A reader in Rust: seconds of start are not paid by processes that never see a sheet.
-    from python_calamine import CalamineError, load_workbook  # noqa: PLC0415
-
     _check_unpacked(path)
     try:
-        with load_workbook(str(path)) as book:
-            sheet = book.get_sheet_by_name(form.sheet) if form.sheet else book.get_sheet_by_index(0)
-            yield from sheet.iter_rows()
-    except (CalamineError, OSError, IndexError) as error:
-        raise FileRefused("unreadable") from error
+        yield from read_sheet(
+            path, form.sheet, memory=limits.SHEET_BYTES, seconds=limits.SHEET_SECONDS,
+            columns=limits.MAX_LIST_COLUMNS, characters=MAX_CELL,
+        )  # fmt: skip
+    except SheetUnreadable as error:
+        raise FileRefused(str(error)) from error
 
 
 def _check_unpacked(path: Path) -> None:

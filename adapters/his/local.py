@@ -81,8 +81,7 @@ def _move(
         if not place or sent == '""':
             return
         component, repetition = scope.separators.component, scope.separators.repetition
-        kind = next((kind for kind, meaning in source.identifier_meanings.items() if meaning == "record"), "")
-        first = sent if component in sent else f"{sent}{component * 4}{kind}"
+        first = sent if component in sent else f"{sent}{component * 4}{source.record_type}"
         others = scope.segment(name).raw(number)
         sent = f"{first}{repetition}{others}" if others else first
     if place:

@@ -8,11 +8,11 @@ import json
 import re
 from dataclasses import replace
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Final, get_args
 
 from adapters.his.mapping import map_message
-from hcrm.archive.records import Change, Mapped, Unmapped
-from hcrm.core.channels import RowEvent, RowField, Rows
+from hcrm.archive.records import Change, Mapped, RowRecord, Unmapped
+from hcrm.core.channels import Census, EncounterClassWord, RowEvent, RowField, Rows
 from hcrm.core.errors import HcrmError
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.rows import event_of, rows_of, values_of
@@ -29,6 +29,8 @@ _PLACES: Final[dict[str, RowField]] = {
     "MSH-7": "changed_at", "MSH-9": "event",
 }  # fmt: skip
 """Where the message holds what a row calls so."""
+_OPENING: Final = ("A01", "A03", "A04")
+"""Events that may open a stay; what corrects one does not say anew of what class it is."""
 _STAMP: Final = "%Y%m%d%H%M%S"
 _ESCAPES: Final = str.maketrans(
     {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\", "\r": " ", "\n": " "}
@@ -58,7 +60,8 @@ def map_row(raw: bytes, sources: Sources, received_at: datetime) -> Mapped:
         source.zoneinfo
     ).strftime(_STAMP)
     message = _message(values_of(rows, cells), _TRIGGERS[event], rows, source, told)
-    reading = source.model_copy(update=_AS_WRITTEN | {"sender": "ROW"})
+    classes = {word: word for word in get_args(EncounterClassWord)} | source.classes
+    reading = source.model_copy(update=_AS_WRITTEN | {"sender": "ROW", "classes": classes})
     result = map_message(message, Sources([reading]), received_at).result
     return Mapped(code, _in_words_of_the_row(result, rows))
 
@@ -82,8 +85,9 @@ def _message(values: dict[RowField, str], trigger: str, rows: Rows, source: Sour
     # Everything on the source's wall clock: an offset in MSH-7 would count for EVN as well.
     told = moment("changed_at") or known_at
     happened = {"A03": moment("discharged_at"), "A01": moment("admitted_at"), "A04": moment("admitted_at")}
-    kind = rows.patient_no_type or next(iter(source.record_number_types), "")
-    numbers = f"{text('patient_no')}^^^^{kind}" if text("patient_no") else ""
+    kind = (rows.patient_no_type or source.record_type).translate(_ESCAPES)
+    giver = rows.patient_no_authority.translate(_ESCAPES)
+    numbers = f"{text('patient_no')}^^^{giver}^{kind}" if text("patient_no") else ""
     if text("id_number") and source.id_number_types:
         numbers += f"~{text('id_number')}^^^^{source.id_number_types[0]}"
     region = text("region_code")
@@ -91,8 +95,14 @@ def _message(values: dict[RowField, str], trigger: str, rows: Rows, source: Sour
     died = "Y" if text("died_at") else ""
     pid = {3: numbers, 5: text("name"), 7: moment("birth_date"), 8: text("sex"), 11: address, 13: text("phone"),
            29: moment("died_at"), 30: died}  # fmt: skip
-    pv1 = {2: text("encounter_class"), 3: _place(text("ward"), text("department"), text("department_name")),
-           7: _person(text("attending"), text("attending_name")), 19: text("visit_no"), 36: text("discharge_way"),
+    visit = text("visit_no")
+    if visit and rows.visit_no_authority:
+        visit = f"{visit}^^^{rows.visit_no_authority.translate(_ESCAPES)}"
+    kind_of_stay = text("encounter_class")
+    if visit and not kind_of_stay and trigger in _OPENING:
+        kind_of_stay = _class_of(rows)
+    pv1 = {2: kind_of_stay, 3: _place(text("ward"), text("department"), text("department_name")),
+           7: _person(text("attending"), text("attending_name")), 19: visit, 36: text("discharge_way"),
            44: moment("admitted_at"), 45: moment("discharged_at")}  # fmt: skip
     lines = [
         f"MSH|^~\\&|ROW|{source.facility.translate(_ESCAPES)}|||{told}||ADT^{trigger}|1|P|2.5.1||||||UNICODE UTF-8",
@@ -104,6 +114,13 @@ def _message(values: dict[RowField, str], trigger: str, rows: Rows, source: Sour
     if text("diagnosis") or text("diagnosis_name"):
         lines.append(_segment("DG1", {3: f"{text('diagnosis')}^{text('diagnosis_name')}", 6: "F", 15: "1"}))
     return ("\r".join(lines) + "\r").encode()
+
+
+def _class_of(rows: Rows) -> str:
+    """What the stays of these rows are where no column says it: a list of inpatients lists inpatients."""
+    if rows.default_class:
+        return rows.default_class
+    return rows.classes[0] if isinstance(rows, Census) and len(rows.classes) == 1 else ""
 
 
 def loose_moment(text: str, zone: tzinfo) -> str:
@@ -153,7 +170,12 @@ def _in_words_of_the_row(result: Change | Unmapped, rows: Rows) -> Change | Unma
     if isinstance(result, Unmapped):
         field = _PLACES.get(result.detail)
         return replace(result, detail=_named(field, rows)) if field else result
-    return replace(result, flags=tuple(_flag_in_words(flag) for flag in result.flags))
+    record = RowRecord(
+        {place: _named(field, rows) for place, field in _PLACES.items()},
+        guesses_type=not rows.patient_no_type,
+        guesses_authority=not rows.patient_no_authority,
+    )
+    return replace(result, flags=tuple(_flag_in_words(flag) for flag in result.flags), row=record)
 
 
 def _flag_in_words(flag: str) -> str:

@@ -75,8 +75,8 @@ def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped
     source = sources.find(header.sender, header.facility) or sources.default
     try:
         text, flags = decode(raw, header, source)
-    except CharsetError:
-        return r.Mapped(source.code, r.Unmapped("charset", "MSH-18"))
+    except CharsetError as error:
+        return r.Mapped(source.code, r.Unmapped(error.code, "MSH-18"))
     if header.type == "ACK":
         return r.Mapped(source.code, r.Unmapped("unexpected_ack", "MSH-9", ignored=True))
     moved: Mapping[str, str] = {}

@@ -148,7 +148,7 @@ class MllpServer:
         for connection in list(self.connections):
             connection.abort("stopping")
 
-    def admits(self, address: str, now: float) -> bool:
+    def admits(self, address: str, now: float, *, door: str = "mllp") -> bool:
         """Whether one more connection of the address is let in, before a byte of it is read (C10)."""
         allowed = self.allowed
         if allowed.networks and not is_within(address, allowed.networks):
@@ -161,13 +161,16 @@ class MllpServer:
         else:
             return True
         self.counts["connections_refused"] += 1
-        self.refuse_connection(reason, address, now)
+        self.refuse_connection(reason, address, now, door=door)
         return False
 
-    def refuse_connection(self, reason: str, address: str, now: float) -> None:
+    def refuse_connection(
+        self, reason: str, address: str, now: float, *, door: str, detail: str = "", port: int | None = None
+    ) -> None:
         """Note that an address was turned away: one row a minute, not one a try."""
-        if self._is_news(reason, address, now):
+        if self._is_news(f"{reason} {detail}", address, now):
             refusal = refuse(b"", reason, peer=address, at=self.clock.now())
+            refusal = refusal._replace(detail=detail, peer_port=port, door=door)
             self.committer.submit([refusal], lambda _outcome: None)
             self._alarm(reason, address)
 

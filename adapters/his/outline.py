@@ -1,8 +1,8 @@
 """HL7 v2 messages as people read and correct them: decoded by the source's rule, segments and fields as sent."""
 
-from adapters.his.charset import charset_named
-from adapters.hl7v2 import CharsetError, Header, decode, read_header, read_message
-from hcrm.core.sources import Source, Sources
+from adapters.his.charset import codec_of
+from adapters.hl7v2 import CharsetError, decode, read_header, read_message
+from hcrm.core.sources import Sources
 from hcrm.inbox.outline import Line, Readable
 
 _TRIES = ("utf-8", "gb18030")
@@ -19,7 +19,7 @@ class Hl7Outline:
         source = sources.find(header.sender, header.facility) or sources.default
         try:
             text, _ = decode(raw, header, source)
-            return Readable(_lines(text), _codec(raw, header, source))
+            return Readable(_lines(text), codec_of(raw, header, source))
         except (CharsetError, ValueError):
             return Readable(_lines(_guessed(raw)), None)
 
@@ -39,19 +39,6 @@ class Hl7Outline:
         """One segment a line, ended by carriage returns (chapter 2.5.2)."""
         lines = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
         return ("\r".join(lines) + "\r").encode(codec)
-
-
-def _codec(raw: bytes, header: Header, source: Source) -> str:
-    """The codec `decode` took."""
-    declared = None if source.charset_forced else charset_named(header.charset_word)
-    for codec in (declared, charset_named(source.charset) or source.charset):
-        if codec:
-            try:
-                raw.decode(codec)
-            except UnicodeDecodeError:
-                continue
-            return codec
-    raise CharsetError(source.charset)
 
 
 def _guessed(raw: bytes) -> str:

@@ -12,9 +12,9 @@ import structlog
 
 from adapters.his.ack import Problem, answer_code, body_problem, check_header, is_acknowledgement, make_ack
 from adapters.his.batch import BatchTooLong, Part, split_batch
-from adapters.his.header import read_header
+from adapters.his.header import Header, read_header
 from hcrm.core import limits
-from hcrm.core.sources import Caller, Sources
+from hcrm.core.sources import Caller, Source, Sources
 from hcrm.inbox.records import Incoming, Refused
 
 log = structlog.get_logger(__name__)
@@ -63,10 +63,30 @@ def _receive_part(
         if code:
             ack = make_ack(header, code, at=at, digest=digest, problem=told)
     if problem:
-        return Refused(problem.reason, len(raw), digest, raw[:_HEAD_BYTES], peer, at, ack=ack)
+        refused = Refused(problem.reason, len(raw), digest, raw[:_HEAD_BYTES], peer, at, ack=ack)
+        return _claimed(refused, header, source)._replace(detail=_detail(problem, source, caller))
     return Incoming(
         header.sender, header.facility, header.control_id, digest, kind, FORMAT, raw, ack, peer, flags, at
     )  # fmt: skip
+
+
+def _claimed(refused: Refused, header: Header, source: Source | None) -> Refused:
+    """With who it says it is from: what a sender says of itself is about no patient."""
+    return refused._replace(
+        sender=header.sender, facility=header.facility, control_id=header.control_id,
+        source=source.code if source else "",
+    )  # fmt: skip
+
+
+def _detail(problem: Problem, source: Source | None, caller: Caller | None) -> str:
+    """What exactly is wrong, beside the reason."""
+    if problem.reason in ("header", "version", "processing_id"):
+        return f"{problem.segment}-{problem.field}" if problem.field else problem.segment
+    if problem.reason != "sender_certificate" or caller is None or source is None:
+        return ""
+    if not caller.subject:
+        return "no_certificate"
+    return "subject_not_bound" if source.subjects else "subject_of_other"
 
 
 def _judge(raw: bytes, sources: Sources, at: datetime) -> Problem | None:
@@ -96,9 +116,13 @@ def refuse_oversize(raw: bytes, *, limit: int, sources: Sources, peer: str, at: 
     """A frame beyond the limit, `raw` as far as it was read: AE 207 where that holds the MSH, then close."""
     refused = refuse(raw, "oversize", peer=peer, at=at, is_fatal=True)
     header = read_header(raw)
-    if header is None or is_acknowledgement(header, b""):
+    if header is None:
         return refused
-    code = answer_code(header, sources.find(header.sender, header.facility), "E")
+    source = sources.find(header.sender, header.facility)
+    refused = _claimed(refused, header, source)
+    if is_acknowledgement(header, b""):
+        return refused
+    code = answer_code(header, source, "E")
     if not code:
         return refused
     note = f"more than {limit} bytes or {limits.MAX_BATCH_MESSAGES} messages"

@@ -21,6 +21,18 @@ log = structlog.get_logger(__name__)
 
 _BACKLOG = 512
 _MINUTE = 60.0
+_VERIFY = {
+    2: "unknown_ca", 9: "not_yet_valid", 10: "expired", 18: "unknown_ca", 19: "unknown_ca", 20: "unknown_ca",
+    21: "unknown_ca", 23: "revoked", 26: "purpose",
+}  # fmt: skip
+"""X509_V_ERR codes of OpenSSL."""
+_HANDSHAKE = {
+    "peer_did_not_return_a_certificate": "no_certificate", "wrong_version_number": "not_tls", "http_request": "not_tls",
+    "unsupported_protocol": "tls_version", "no_shared_cipher": "cipher", "tlsv1_alert_unknown_ca": "ours_unknown",
+    "sslv3_alert_certificate_unknown": "ours_unknown", "sslv3_alert_bad_certificate": "ours_unknown",
+    "sslv3_alert_certificate_expired": "ours_expired", "tlsv1_alert_protocol_version": "tls_version",
+}  # fmt: skip
+"""Reasons of OpenSSL; `ours_`: the peer refused our certificate."""
 ClientCertificates = Literal["none", "required"]
 
 
@@ -109,14 +121,17 @@ class TlsDoor:
                 await asyncio.sleep(1)
                 continue
             peer, now = str(address[0]), self._loop.time()
-            if self._failures[peer] >= limits.HANDSHAKE_FAILURES or not self._server.admits(peer, now):
+            door = f"mllps {listening.getsockname()[1]}"
+            if self._failures[peer] >= limits.HANDSHAKE_FAILURES or not self._server.admits(
+                peer, now, door=door
+            ):
                 connection.close()
                 continue
             self.shaking += 1
             self._server.enter(peer, 1)
-            self._start(self._shake_hands(connection, peer))
+            self._start(self._shake_hands(connection, peer, int(address[1]), door))
 
-    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
+    async def _shake_hands(self, connection: socket.socket, peer: str, port: int, door: str) -> None:
         connection.setblocking(False)
         try:
             await self._loop.connect_accepted_socket(
@@ -130,13 +145,23 @@ class TlsDoor:
                 connection.close()
             if not isinstance(error, OSError):
                 raise
-            self._failed(peer, error)
+            self._failed(peer, error, port, door)
         finally:
             self.shaking -= 1
 
-    def _failed(self, peer: str, error: OSError) -> None:
+    def _failed(self, peer: str, error: OSError, port: int, door: str) -> None:
         """A peer without a certificate we trust is news; one that hung up or said nothing (a port check) is counted."""
         self._server.counts["handshakes_failed"] += 1
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             self._failures[peer] += 1
-            self._server.refuse_connection("tls_handshake", peer, self._loop.time())
+            self._server.refuse_connection(
+                "tls_handshake", peer, self._loop.time(), door=door, detail=handshake_fault(error), port=port
+            )
+
+
+def handshake_fault(error: ssl.SSLError) -> str:
+    """Why a handshake failed, as a code: ours where it is known, else OpenSSL's own word."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY.get(error.verify_code, f"verify_{error.verify_code}")
+    reason = (error.reason or "").lower()
+    return _HANDSHAKE.get(reason, reason)

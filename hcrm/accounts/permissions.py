@@ -32,7 +32,7 @@ PERMISSIONS: dict[str, str] = {
     "message.content": "查看接口消息的原文",
     "message.replay": "重新处理接口消息",
     "message.correct": "更正接口消息的副本",
-    "incident.handle": "确认接口事件",
+    "incident.handle": "确认接口告警",
     "outbound.manage": "重发、停发和暂停发出的消息",
     "directory.read": "查看人员与科室",
     "statistics.read": "查看统计",

@@ -52,6 +52,7 @@ OFF_MENU: dict[str, str] = {
     "outbound.ask_resend_failed": "from the list of destinations",
     "inbox.list_refused": "from the list of messages",
     "inbox.show_message": "from the list of messages",
+    "inbox.show_refused": "from the list of what was refused",
     "inbox.overview": "a tab of the interface",
     "inbox.list_incidents": "a tab of the interface",
     "inbox.list_sources": "a tab of the interface",

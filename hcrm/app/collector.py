@@ -24,6 +24,7 @@ from hcrm.inbox.polling import poll_view
 from hcrm.inbox.pressure import is_full
 from hcrm.inbox.records import Stored
 from hcrm.inbox.turns import Turn, TurnLost, take_turn
+from hcrm.inbox.view_faults import view_fault
 
 _SIGN_OF_LIFE = 60.0  # an idle folder is noted as looked at once a minute, not every few seconds
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class Channel:
     every_seconds: float
     fetch: Callable[[Turn], object]
     is_idle: Callable[[], bool]
+    put_aside: Callable[[], int | None] = lambda: None  # how many files lie in _error
 
 
 class Collector:
@@ -82,11 +84,13 @@ class Collector:
             return True
         except HcrmError as refusal:
             error = refusal.code
-        except (OSError, sa.exc.SQLAlchemyError, ValueError, KeyError) as fault:
+        except sa.exc.SQLAlchemyError as fault:
+            error = view_fault(fault)
+        except (OSError, ValueError, KeyError) as fault:
             error = type(fault).__name__
         if error is not None:
             log.warning("collect.failed", source=channel.source.code, channel=channel.name, error=error)
-        turn.end(error)
+        turn.end(error, put_aside=channel.put_aside())
         return True
 
     def _run_channel(self, channel: Channel, stop: threading.Event) -> None:
@@ -112,7 +116,7 @@ class Collector:
             found.append(
                 Channel(
                     source, "folder", source.folder.every_seconds, partial(self._empty, folder),
-                    partial(self._has_nothing, folder),
+                    partial(self._has_nothing, folder), folder.put_aside,
                 )
             )  # fmt: skip
         return found

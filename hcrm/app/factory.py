@@ -31,7 +31,7 @@ from hcrm.web.filters import register_filters
 from hcrm.web.security import set_headers
 from hcrm.web.shell import Shell, init_shell, today
 
-_MENU_COUNTS = {"inbox.list_messages": ("message.read", count_incidents)}
+_MENU_COUNTS = dict.fromkeys(("inbox.list_messages", "inbox.overview"), ("message.read", count_incidents))
 """What waits at entries of the menu, and who may know."""
 
 

@@ -2,6 +2,7 @@
 
 import threading
 
+import structlog
 from waitress.server import create_server
 
 from hcrm.app.address import split_address
@@ -9,6 +10,7 @@ from hcrm.app.factory import create_app
 from hcrm.app.role import Role
 
 DRAIN_SECONDS = 10
+log = structlog.get_logger(__name__)
 
 
 def run(role: Role) -> None:
@@ -17,6 +19,7 @@ def run(role: Role) -> None:
     app = create_app(role.settings, role.database)
     server = create_server(app, host=host, port=port, threads=role.settings.http.threads, ident=None)
     threading.Thread(target=server.run, name="web", daemon=True).start()
+    log.info("web.listening", host=host, port=port)  # the socket is bound: who connects now is answered
     role.stop.wait()
     server.close()
     server.task_dispatcher.shutdown(timeout=DRAIN_SECONDS)

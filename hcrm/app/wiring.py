@@ -88,7 +88,7 @@ def intake(sources: Sources, clock: Clock) -> Intake:
 
 def console_parts(sources: Sources) -> ConsoleParts:
     """What the interface console is handed."""
-    return ConsoleParts(READERS, sources, list_led_to, {SUBJECT: report_again})
+    return ConsoleParts(READERS, sources, list_led_to, {SUBJECT: report_again}, MAPPERS)
 
 
 def _cut_overs(sources: Sources) -> CutOvers:

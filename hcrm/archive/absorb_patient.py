@@ -17,8 +17,10 @@ from hcrm.archive.models import (
     DeceasedState,
     IdentifierKind,
     LinkKind,
+    Patient,
     PatientHistory,
     PatientLink,
+    PatientMerge,
     RelatedPerson,
     Sex,
 )
@@ -93,8 +95,39 @@ class PatientSide:
     def apply_late(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         """What counts under a number that a merge retired: identifiers and a death, no demographics (B29)."""
         self.add_numbers(patient, record, change, seq)
-        if record.deceased is DeceasedState.DECEASED:
-            self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
+        if record.deceased is not DeceasedState.DECEASED:
+            return
+        merged = self._retired_by(patient, record)
+        if patient["deceased"] == DeceasedState.ALIVE and merged and is_older(change.as_of, seq, merged):
+            # The dead was merged into the living, though the merge came first: a person decides (B37).
+            standing = patient["provenance"].get("deceased")
+            told = standing if standing and tuple(merged[::2]) < tuple(standing[::2]) else merged
+            self.patients.change(
+                patient, deceased=DeceasedState.DISPUTED, deceased_at=record.deceased_at,
+                provenance={**patient["provenance"], "deceased": told},
+            )  # fmt: skip
+            return
+        self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
+
+    def _retired_by(self, patient: Row, record: PatientRecord) -> list[Any] | None:
+        """When and by which message a merge retired the number that named the patient."""
+        numbers = {
+            row["id"]: row
+            for item in record_numbers(record.identifiers)
+            for row in self.index.find(item)
+            if row["retired_at"]
+        }
+        merges = self.work.execute(
+            sa.select(PatientMerge.moved, PatientMerge.told_at, PatientMerge.source, PatientMerge.seq)
+            .join(Patient, Patient.id == PatientMerge.merged_id)
+            .where(Patient.merged_into_id == patient["id"], PatientMerge.undone_at.is_(None))
+            .order_by(PatientMerge.id)
+        )
+        for merge in merges:
+            if not numbers.keys().isdisjoint(merge.moved.get("patient_identifier.patient_id", ())):
+                return stamp(merge.told_at, merge.source, merge.seq or 0) if merge.told_at else None
+        # Retired before anybody was known under it: the row itself is the merge's word.
+        return next((stamp(row["as_of"], row["source"], row["seq"]) for row in numbers.values()), None)
 
     # one value
     def _set(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> bool:

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 
 from hcrm.archive.absorb_patient import PatientSide
 from hcrm.archive.arrivals import Arrival, parked
-from hcrm.archive.batch import is_older, stamp
+from hcrm.archive.batch import Row, is_older, stamp
 from hcrm.archive.events import PatientNullified
 from hcrm.archive.links import tell_link, told_apart_since
 from hcrm.archive.matching import is_someone_else, record_numbers
 from hcrm.archive.merge import merge_patients
-from hcrm.archive.models import LinkKind, PatientMerge
+from hcrm.archive.models import LinkKind, Patient, PatientMerge
 from hcrm.archive.records import (
     AbsorbOutcome,
     ActRecord,
@@ -25,7 +25,7 @@ from hcrm.archive.records import (
     PatientRecord,
 )
 from hcrm.archive.terms import ActKind
-from hcrm.archive.unmerge import undo_merge
+from hcrm.archive.unmerge import part_number, undo_merge
 from hcrm.archive.visit_acts import merge_accounts, merge_visits, move_account, move_visit
 from hcrm.core.work import Work
 
@@ -52,6 +52,9 @@ class Parties:
         return self.other_id or self._make(self.act.other)
 
     def _make(self, numbers: tuple[IdentifierRecord, ...]) -> str:
+        made = self.side.index.match(numbers)
+        if made is not None:
+            return made.patient_id  # by the other side, which bears the same number
         row = self.side.create(is_stub=True)
         record = PatientRecord(identifiers=numbers)
         self.side.add_numbers(row, record, self.arrival.change, self.arrival.seq)
@@ -71,6 +74,8 @@ def absorb_act(work: Work, act: ActRecord, arrival: Arrival) -> AbsorbOutcome:
     parties = _find(work, act, arrival)
     if isinstance(parties, AbsorbOutcome):
         return parties
+    if act.kind in (ActKind.MERGE_VISITS, ActKind.MERGE_ACCOUNTS):
+        return _VISIT_ACTS[act.kind](work, act, arrival, None, None)  # patients stay as they are (B35)
     if act.kind in _VISIT_ACTS:
         subject, other = parties.subject(), parties.other()
         parties.side.write()
@@ -155,13 +160,50 @@ def _unlink(parties: Parties) -> AbsorbOutcome:
         return _pair(parties, LinkKind.APART)
     merge = _merge_of(parties, one)
     if merge is None:
-        return AbsorbOutcome(OutcomeState.IGNORED, reason="not_merged", detail="PID-3", patient_id=one)
+        return _part(parties, one)
     if merge.told_at is not None and merge.told_at > change.told_at:
         return AbsorbOutcome(OutcomeState.APPLIED, flags=("already_merged",), patient_id=one)
     refusal = undo_merge(work, merge_id=merge.id, source=change.source, as_of=change.told_at, seq=arrival.seq)
     if refusal:
         return parked(refusal, "PID-3", change, patient_id=one)
     return AbsorbOutcome(OutcomeState.APPLIED, patient_id=one)
+
+
+def _part(parties: Parties, patient_id: str) -> AbsorbOutcome:
+    """Of two numbers of one archive, one that a merge retired before its patient was known has its own (B30, B41)."""
+    change = parties.arrival.change
+    number = _retired_number(parties, patient_id)
+    if number is None:
+        return AbsorbOutcome(OutcomeState.IGNORED, reason="not_merged", detail="PID-3", patient_id=patient_id)
+    if number["as_of"] > change.as_of:
+        return AbsorbOutcome(OutcomeState.APPLIED, flags=("already_merged",), patient_id=patient_id)
+    part_number(
+        parties.work, number=number, source=change.source, as_of=change.told_at, seq=parties.arrival.seq
+    )
+    return AbsorbOutcome(OutcomeState.APPLIED, patient_id=patient_id)
+
+
+def _retired_number(parties: Parties, patient_id: str) -> Row | None:
+    """The number of only one of the two sides that was retired last, by no merge that could be undone if possible."""
+    one, other = (
+        {row["id"]: row for item in record_numbers(numbers) for row in parties.side.index.find(item)}
+        for numbers in (parties.act.subject, parties.act.other)
+    )
+    merged_at = set(
+        parties.work.scalars(
+            sa.select(PatientMerge.merged_at)
+            .join(Patient, Patient.id == PatientMerge.merged_id)
+            .where(Patient.merged_into_id == patient_id, PatientMerge.undone_at.is_(None))
+        )
+    )
+    retired = [
+        row for key, row in (other | one).items() if row["retired_at"] and (key in one) != (key in other)
+    ]
+    return max(
+        retired,
+        key=lambda row: (row["retired_at"] not in merged_at, row["as_of"], row["seq"]),
+        default=None,
+    )
 
 
 def _pair(parties: Parties, kind: LinkKind) -> AbsorbOutcome:

@@ -56,12 +56,21 @@ def _numbers(change: Change) -> Iterator[VisitNumber]:
 def parked(reason: str, detail: str, change: Change, *, patient_id: str | None = None) -> AbsorbOutcome:
     """The outcome of what a person has to look at."""
     return AbsorbOutcome(
-        OutcomeState.PARKED, reason=reason, detail=detail, flags=change.flags, patient_id=patient_id
-    )
+        OutcomeState.PARKED, reason=reason, detail=_as_told(detail, change), flags=change.flags,
+        patient_id=patient_id,
+    )  # fmt: skip
 
 
 def held(key: str, detail: str, change: Change) -> AbsorbOutcome:
     """The outcome of what speaks of a visit that nobody knows yet."""
     return AbsorbOutcome(
-        OutcomeState.HELD, reason="event_not_known_yet", detail=detail, flags=change.flags, visit_key=key
-    )
+        OutcomeState.HELD, reason="event_not_known_yet", detail=_as_told(detail, change), flags=change.flags,
+        visit_key=key,
+    )  # fmt: skip
+
+
+def _as_told(detail: str, change: Change) -> str:
+    """Places as field and column where a row told it: nobody ever saw the message."""
+    if change.row is None:
+        return detail
+    return " ".join(dict.fromkeys(change.row.places.get(place, place) for place in detail.split()))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from hcrm.archive.batch import Row, Rows, values_in
 from hcrm.archive.models import DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
-from hcrm.archive.records import NULL, IdentifierRecord, PatientRecord
+from hcrm.archive.records import NULL, IdentifierRecord, PatientRecord, RowRecord
 from hcrm.core.text import clean_id_number
 from hcrm.core.work import Work
 
@@ -43,6 +43,7 @@ class PatientIndex:
         self.identifiers = Rows(work, PatientIdentifier, "patient_id")
         self.patients = Rows(work, Patient, "id")
         self._by_key: dict[tuple[str, str], list[Row]] = {}
+        self._by_value: dict[str, list[Row]] = {}
 
     def gather(self, identifiers: Sequence[IdentifierRecord]) -> set[str]:
         """Load what these record numbers know; the ids of the patients met.
@@ -81,6 +82,15 @@ class PatientIndex:
         exact = [row for row in rows if row["type"] == item.type]
         return exact or [row for row in rows if not item.type or not row["type"]]
 
+    def resembles(self, item: IdentifierRecord, source: str, row: RowRecord) -> bool:
+        """Whether a row's number, found under nobody, stands here as one its source may mean."""
+        return any(
+            row.guesses_type
+            if known["authority"] == item.authority
+            else row.guesses_authority and known["source"] == source
+            for known in self._by_value.get(item.value, ())
+        )
+
     def match(self, identifiers: Iterable[IdentifierRecord]) -> Match | None:
         """The one patient, None where no number is known or the best known one fits several."""
         found: list[Row] = []
@@ -100,6 +110,7 @@ class PatientIndex:
 
     def _index(self, row: Row) -> None:
         self._by_key.setdefault((row["authority"], row["value"]), []).append(row)
+        self._by_value.setdefault(row["value"], []).append(row)
 
 
 def differing_facts(work: Work, patient: Row, known_ids: Sequence[Row], record: PatientRecord) -> int:

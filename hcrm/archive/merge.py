@@ -93,13 +93,16 @@ def merge_patients(
     deceased = deceased_after_merge(survivor, merged)
     if deceased != survivor["deceased"]:
         provenance["deceased"] = told
+    is_vip = survivor["is_vip"] or merged["is_vip"]  # else a merge let through would end the guard of a VIP
+    if is_vip != survivor["is_vip"]:
+        provenance["is_vip"] = told
     work.update_rows(
         Patient,
         [
             {"id": survivor_id, "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
-             "deceased": deceased, "provenance": provenance},
+             "deceased": deceased, "is_vip": is_vip, "provenance": provenance},
             {"id": merged_id, "merged_into_id": survivor_id, "updated_at": now, "version": merged["version"] + 1,
-             "deceased": merged["deceased"], "provenance": merged["provenance"]},
+             "deceased": merged["deceased"], "is_vip": merged["is_vip"], "provenance": merged["provenance"]},
         ],
     )  # fmt: skip
     work.insert(

@@ -4,6 +4,7 @@ Three-valued fields: `None` = the sender said nothing (keep what stands), `NULL`
 (HL7 `""`), anything else = the value. Lists: `None` = nothing said, an empty tuple = there are none now.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum
@@ -189,6 +190,15 @@ class ActRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RowRecord:
+    """Of a change that a row of a view or list told: how the row names places, and what its number leaves open."""
+
+    places: Mapping[str, str]  # of the standard, as field and column
+    guesses_type: bool = False  # nobody wrote which type the number is
+    guesses_authority: bool = False  # nor who gave it
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One message's meaning, and on which clocks.
 
@@ -207,6 +217,7 @@ class Change:
     clinical: ClinicalRecord | None = None
     staff: tuple[StaffRecord, ...] = ()
     flags: tuple[str, ...] = field(default=())
+    row: RowRecord | None = None
 
     @property
     def parts(self) -> "tuple[Change, ...]":

@@ -21,6 +21,7 @@ from hcrm.archive.records import (
     Change,
     EncounterRecord,
     OutcomeState,
+    RowRecord,
     VisitNumber,
 )
 from hcrm.archive.terms import ActKind
@@ -165,6 +166,8 @@ class _Run:
             return parked("no_patient_number", "PID-3", change)
         match = self.patients.index.match(record.identifiers)
         refusal = self._refusal(match.patient_id if match else None, arrival)
+        if refusal is None and match is None and change.row is not None:
+            return self._stranger(change, change.row)
         if refusal is None and match is not None:
             patient = self.patients.patients.by_id[match.patient_id]
             late = match.late and not patient["is_stub"]
@@ -176,6 +179,19 @@ class _Run:
                     flags=flags,
                 )
         return refusal
+
+    def _stranger(self, change: Change, row: RowRecord) -> AbsorbOutcome | None:
+        """Why a row makes no archive: its number stands here in another guise, or it names nobody.
+
+        A message of HL7 may come before the one that names the patient; a list is all there will be.
+        """
+        record = change.patient
+        assert record is not None
+        index = self.patients.index
+        numbers = record_numbers(record.identifiers)
+        if any(index.find(item) or index.resembles(item, change.source, row) for item in numbers):
+            return parked("number_elsewhere", "PID-3", change)
+        return None if record.name else parked("nameless", "PID-3 PID-5", change)
 
     def absorb(self, arrival: Arrival) -> AbsorbOutcome:
         """Take over one patient's part of a change."""
@@ -232,7 +248,7 @@ class _Run:
         if visit is not None:
             if visit["patient_id"] == patient_id or was_moved_from(visit, patient_id):
                 return None
-            return parked("visit_of_other_patient", "PV1-19", change)
+            return parked("visit_of_other_patient", "PV1-19 PID-3" if change.row else "PV1-19", change)
         if event is None:
             return None
         if event.kind in CANCELS:

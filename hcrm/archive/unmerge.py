@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.absorb_patient import PatientSide
+from hcrm.archive.batch import Row
 from hcrm.archive.events import PatientsParted
 from hcrm.archive.links import tell_link
 from hcrm.archive.merge import PATIENT_LISTS, columns_to, patient_columns
@@ -67,7 +69,7 @@ def undo_merge(
             {"id": survivor["id"], "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
              **_as_before(survivor, merge)},
             {"id": merged["id"], "merged_into_id": None, "updated_at": now, "version": merged["version"] + 1,
-             "deceased": merged["deceased"], "provenance": merged["provenance"]},
+             "deceased": merged["deceased"], "is_vip": merged["is_vip"], "provenance": merged["provenance"]},
         ],
     )  # fmt: skip
     merge.undone_at, merge.left = now, left or None
@@ -93,6 +95,67 @@ def undo_merge(
     )  # fmt: skip
     work.emit(PatientsParted(survivor_id=survivor["id"], merged_id=merged["id"]))
     return None
+
+
+def part_number(work: Work, *, number: Row, source: str, as_of: datetime, seq: int) -> str:
+    """Give a number its own archive, which a merge retired before anything was known under it; the archive's id.
+
+    There is no merge to undo and nothing to bring back but the visits told under the number since, and a death.
+    """
+    now = work.clock.now()
+    side = PatientSide(work)
+    side.patients.load(Patient.id == number["patient_id"], lock=True)
+    survivor = side.patients.by_id[number["patient_id"]]
+    own = side.create(is_stub=True)
+    _part_death(side, survivor, own, number)
+    side.patients.change(survivor, updated_at=now, version=survivor["version"] + 1)
+    side.write()
+    work.update_rows(PatientIdentifier, [{"id": number["id"], "patient_id": own["id"], "retired_at": None}])
+    told = work.execute(
+        sa.select(Encounter.id, Encounter.provenance).where(
+            Encounter.patient_id == survivor["id"], Encounter.created_at >= number["retired_at"]
+        )
+    )
+    visits = [row.id for row in told if row.provenance.get("told_under") == number["id"]]
+    for column in patient_columns():
+        for visit in _visit_columns(column.table):
+            for start in range(0, len(visits), _CHUNK):
+                _hand_over(work, column, visit.in_(visits[start : start + _CHUNK]), survivor["id"], own["id"])
+    tell_link(
+        work, patient_id=survivor["id"], other_id=own["id"], kind=LinkKind.APART, source=source, as_of=as_of, seq=seq
+    )  # fmt: skip
+    work.insert(
+        TimelineEntry,
+        [
+            {"id": work.new_id(), "patient_id": patient_id, "happened_at": now, "kind": "merge",
+             "title": "合并已撤销", "subject_type": "patient", "subject_id": own["id"], "encounter_id": None}
+            for patient_id in (survivor["id"], own["id"])
+        ],
+    )  # fmt: skip
+    record_audit(
+        work, action="patient.unmerge", patients=[survivor["id"], own["id"]], subject_type="patient",
+        subject_id=own["id"], detail={"source": source},
+    )  # fmt: skip
+    work.emit(PatientsParted(survivor_id=survivor["id"], merged_id=own["id"]))
+    return str(own["id"])
+
+
+def _part_death(side: PatientSide, survivor: Row, own: Row, number: Row) -> None:
+    """A death told under the number from before the merge is its own; of any other a person decides."""
+    if survivor["deceased"] == DeceasedState.ALIVE:
+        return
+    told = survivor["provenance"].get("deceased", [])
+    if told[1:] != [number["source"], number["seq"]]:
+        side.patients.change(own, deceased=DeceasedState.DISPUTED)
+        return
+    known = {name: value for name, value in survivor["provenance"].items() if name != "deceased"}
+    side.patients.change(
+        own,
+        deceased=DeceasedState.DECEASED,
+        deceased_at=survivor["deceased_at"],
+        provenance={"deceased": told},
+    )
+    side.patients.change(survivor, deceased=DeceasedState.ALIVE, deceased_at=None, provenance=known)
 
 
 def _keep_told(work: Work, merge: PatientMerge, survivor: dict[str, Any]) -> None:
@@ -136,10 +199,16 @@ def _visit_columns(table: Any) -> list[sa.Column[Any]]:
 
 
 def _give_back(work: Work, merge: PatientMerge, column: sa.Column[Any], rows: sa.ColumnElement[bool]) -> None:
+    _hand_over(work, column, rows, merge.survivor_id, merge.merged_id)
+
+
+def _hand_over(
+    work: Work, column: sa.Column[Any], rows: sa.ColumnElement[bool], from_id: str, to_id: str
+) -> None:
     work.execute(
         sa.update(column.table)
-        .where(rows, column == merge.survivor_id)
-        .values({column.name: merge.merged_id})
+        .where(rows, column == from_id)
+        .values({column.name: to_id})
         .execution_options(synchronize_session=False)
     )
 
@@ -184,14 +253,16 @@ def _as_before(survivor: dict[str, Any], merge: PatientMerge) -> dict[str, Any]:
     """What the merge itself had written into the survivor, as it was."""
     before = merge.before[merge.survivor_id]
     known = dict(survivor["provenance"])
-    deceased = survivor["deceased"]
-    for name in (*PATIENT_LISTS, "deceased"):
+    deceased, is_vip = survivor["deceased"], survivor["is_vip"]
+    for name in (*PATIENT_LISTS, "deceased", "is_vip"):
         if survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0]:
             continue  # told by somebody else since
         if name == "deceased":
             deceased = DeceasedState(before["deceased"])
+        if name == "is_vip":
+            is_vip = before["is_vip"]
         if name in before["provenance"]:
             known[name] = before["provenance"][name]
         else:
             del known[name]
-    return {"deceased": deceased, "provenance": known}
+    return {"deceased": deceased, "is_vip": is_vip, "provenance": known}

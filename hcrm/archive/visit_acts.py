@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hcrm.archive.absorb_patient import PatientSide
 from hcrm.archive.absorb_visit import VisitSide
 from hcrm.archive.arrivals import Arrival, held, parked, visit_key
-from hcrm.archive.batch import Row, is_older
+from hcrm.archive.batch import Row, is_older, stamp
 from hcrm.archive.events import DischargeCancelled, VisitMoved
 from hcrm.archive.merge import columns_to
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
@@ -62,10 +62,16 @@ def merge_accounts(
         if _on_account(work, into):
             return _applied(_on_account(work, into)[0])
         return held(visit_key(work, gone), "MRG-3", change)
-    now = work.clock.now()
+    told = {"account_no": stamp(change.told_at, change.source, arrival.seq)}
     work.update_rows(
-        Encounter, [{"id": row["id"], "account_no": into.number, "updated_at": now} for row in rows]
-    )
+        Encounter,
+        [
+            {"id": row["id"], "account_no": into.number, "provenance": {**row["provenance"], **told},
+             "updated_at": work.clock.now()}
+            for row in rows
+            if not is_older(change.told_at, arrival.seq, row["provenance"].get("account_no"))
+        ],
+    )  # fmt: skip
     return _applied(rows[0])
 
 
@@ -116,11 +122,12 @@ def _move(work: Work, visit: Row, to_id: str, from_id: str, arrival: Arrival) ->
     change = arrival.change
     moves = visit["provenance"].get("moves", [])
     this = [change.told_at.isoformat(), from_id, to_id]
-    if this in moves or visit["patient_id"] == to_id:
+    if this in moves:
         return _applied(visit)
-    if visit["patient_id"] != from_id:
+    if visit["patient_id"] not in (from_id, to_id):
         return parked("visit_of_other_patient", "MRG-5", change, patient_id=to_id)
     now = work.clock.now()
+    # Noted even where the visit was told under its new owner first: what the former one's number still says is meant.
     work.update_rows(
         Encounter,
         [
@@ -128,6 +135,8 @@ def _move(work: Work, visit: Row, to_id: str, from_id: str, arrival: Arrival) ->
              "provenance": {**visit["provenance"], "moves": [*moves, this]}}
         ],
     )  # fmt: skip
+    if visit["patient_id"] == to_id:
+        return _applied(visit)
     _move_dependents(work, visit["id"], to_id, from_id)
     work.insert(
         TimelineEntry,

@@ -21,7 +21,9 @@ from hcrm.accounts.service import add_account
 from hcrm.app.install import install
 from hcrm.app.processes import require_free
 from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.cli.demo_troubles import receive_troubles
 from hcrm.cli.demo_year import Year
+from hcrm.cli.options import private_files
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_date
 from hcrm.core.db import Database
@@ -109,11 +111,13 @@ def seed(settings: Settings, folder: Path, patients: int) -> Simulator:
     simulator = Simulator(SEED, today - timedelta(days=DAYS), DAYS, patients, hospital, shares=_SHARES)
     began = time.monotonic()
     click.echo("建库 database …")
-    install(settings)
+    with private_files():
+        install(settings)
     database = open_database(settings)
     try:
         _enter_staff(database, hospital)
         messages = Year(settings, database, simulator).play(_progress)
+        messages += receive_troubles(settings, database)
     finally:
         database.dispose()
     note.write_text(f"{today - timedelta(days=1)} {patients}")
@@ -151,6 +155,13 @@ def _enter_staff(database: Database, hospital: Hospital) -> None:
             role_names=["sysadmin"],
             display_name="信息科 林工",
         )
+        add_account(
+            work,
+            username="interface",
+            password_hash=digest,
+            role_names=["interface"],
+            display_name="信息科 周工",
+        )
         for each in hospital.physicians:
             add_account(
                 work, username=each.code, password_hash=digest, display_name=each.name,
@@ -167,6 +178,7 @@ def logins(hospital: Hospital) -> list[Login]:
         Login(physician.code, f"医师（{name} {physician.name}）"),
         Login(head.code, f"科主任（{name} {head.name}）"),
         Login("service", "服务中心"),
+        Login("interface", "接口工程师"),
         Login("sysadmin", "系统管理员"),
     ]
 

@@ -21,6 +21,8 @@ from hcrm.core.work import open_work
 from hcrm.inbox.census_list import census_statement
 from hcrm.inbox.polling import first_mark, open_view, page_of
 from hcrm.inbox.turns import list_turns
+from hcrm.inbox.view_faults import view_fault
+from hcrm.inbox.words import channel_error
 
 EXPIRING = timedelta(days=30)
 
@@ -61,7 +63,9 @@ def check_channels(settings: Settings) -> None:
     for turn in turns:
         if turn.last_error and turn.last_run_at and turn.source in sources.by_code:
             when = f"{local_time(turn.last_run_at):%m-%d %H:%M}"
-            faults.append(f"来源 {turn.source} 的 {turn.channel} 上次（{when}）出错：{turn.last_error}")
+            faults.append(
+                f"来源 {turn.source} 的 {turn.channel} 上次（{when}）出错：{channel_error(turn.last_error)}"
+            )
     if faults:
         raise HcrmError("channels", "；".join(faults))
 
@@ -98,5 +102,5 @@ def _unreadable(view: ReadOnlyView, statement: sa.Select[Any]) -> str:
     except HcrmError as error:
         return error.message
     except sa.exc.SQLAlchemyError as error:
-        return f"读不了（{type(error).__name__}）"
+        return channel_error(view_fault(error))
     return ""

@@ -9,10 +9,9 @@ import click
 from adapters.his.check import BadProfile, check_message, load_profile
 from adapters.his.files import NotMessages, messages_of
 from adapters.hl7v2 import read_header
-from hcrm.cli.options import Bilingual
+from hcrm.cli.options import Bilingual, sources_for
+from hcrm.core.config_file import checked_charset
 from hcrm.core.errors import HcrmError
-from hcrm.core.paths import config_path
-from hcrm.core.sources import load_sources
 from hcrm.inbox.words import event_words
 
 
@@ -30,9 +29,18 @@ def hl7() -> None:
     "--profile", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="hl7apy_profile_parser 生成的规范文件 | a message profile",
 )  # fmt: skip
-def check(files: Sequence[Path], profile: Path | None) -> None:
+@click.option(
+    "--source", "code", default="", metavar="CODE", help="按此来源解读，不看 MSH-3/4 | read as this source"
+)
+@click.option("--charset", default="", metavar="NAME", help="按此字符集解读 | read in this charset")
+def check(files: Sequence[Path], profile: Path | None, code: str, charset: str) -> None:
     """Hints (values outside a table, lengths) are shown and do not count."""
-    sources = load_sources(config_path("sources"))
+    sources = sources_for(code)
+    if charset:
+        try:
+            checked_charset(charset)
+        except ValueError as error:
+            raise HcrmError("hl7.charset", str(error)) from None
     try:
         wanted = load_profile(profile) if profile else None
     except BadProfile as error:
@@ -46,7 +54,7 @@ def check(files: Sequence[Path], profile: Path | None) -> None:
             bad += 1
             continue
         for number, part in enumerate(parts, 1):
-            findings = check_message(part.raw, sources, wanted)
+            findings = check_message(part.raw, sources, wanted, charset=charset)
             is_good = not any(each.is_error for each in findings)
             good, bad = good + is_good, bad + (not is_good)
             header = read_header(part.raw)

@@ -1,7 +1,8 @@
 """What commands share: the `--db` option, errors in one line, help in two languages."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
@@ -10,7 +11,9 @@ import click
 import sqlalchemy as sa
 
 from hcrm.core.errors import HcrmError
+from hcrm.core.paths import config_path
 from hcrm.core.settings import Settings, load_settings
+from hcrm.core.sources import Sources, load_sources
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +47,28 @@ def refusals() -> Any:
     else:
         return
     sys.exit(1)
+
+
+def sources_for(code: str) -> Sources:
+    """The sources as their files describe them; with a code everybody is read as that one."""
+    sources = load_sources(config_path("sources"))
+    if not code:
+        return sources
+    chosen = sources.default if code == "default" else sources.by_code.get(code)
+    if chosen is None:
+        known = "、".join(sources.by_code) or "default"
+        raise HcrmError("source.unknown", f"没有这个来源：{code}（可用：{known}）")
+    return Sources([chosen.model_copy(update={"code": "default", "sender": ""})])
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """What is made here is for the account that runs HCRM alone: the files of SQLite, like the key file."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class Bilingual(click.Group):

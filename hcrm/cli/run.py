@@ -1,13 +1,12 @@
 """`hcrm init` and `hcrm serve`."""
 
-import os
 import sys
 
 import click
 
 from hcrm.app import processes
 from hcrm.app.install import SYSADMIN, install
-from hcrm.cli.options import db_option, settings_for
+from hcrm.cli.options import db_option, private_files, settings_for
 from hcrm.core.logs import set_up_logging
 
 
@@ -18,11 +17,8 @@ from hcrm.core.logs import set_up_logging
 @click.option("--make-key", is_flag=True, help="允许生成 HCRM_KEY_FILE | may make HCRM_KEY_FILE")
 def init(db: str, make_key: bool) -> None:
     """Create or upgrade; prints the first administrator's password once."""
-    before = os.umask(0o077)  # the files of SQLite are for the account that runs HCRM, like the key file
-    try:
+    with private_files():
         result = install(settings_for(db), make_key=make_key)
-    finally:
-        os.umask(before)
     click.echo(f"数据库已就绪；新发布定义 {result.published} 个")
     if result.password:
         click.echo(f"系统管理员：{SYSADMIN}  初始密码（只显示这一次）：{result.password}")

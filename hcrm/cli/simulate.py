@@ -100,9 +100,18 @@ def _write(messages: Iterator[bytes], out: Path) -> int:
 
 def _send(messages: Iterator[bytes], to: str) -> int:
     count = 0
-    with MllpClient(*split_address(to)) as client:
+    host, port = split_address(to)
+    try:
+        client = MllpClient(host, port)
+    except OSError as error:
+        raise HcrmError("simulate.unreachable", f"连不上 {to}：没有程序在监听，或网络不通") from error
+    with client:
         for raw in messages:
-            if not is_positive(client.send(raw)):
-                raise HcrmError("simulate.refused", "监听端口拒绝了一条消息")
+            try:
+                answer = client.send(raw)
+            except OSError as error:  # closed, or silent for too long
+                raise HcrmError("simulate.no_answer", f"{to} 没有应答就断开了，已收下 {count} 条") from error
+            if not is_positive(answer):
+                raise HcrmError("simulate.refused", f"监听端口拒绝了一条消息，已收下 {count} 条")
             count += 1
     return count

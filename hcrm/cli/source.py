@@ -13,30 +13,18 @@ import click
 from adapters.his.explain import Explained, ValueUse, explain_message
 from adapters.his.files import NotMessages, messages_of
 from hcrm.archive.records import Unmapped
-from hcrm.cli.options import Bilingual
-from hcrm.core.errors import HcrmError
-from hcrm.core.paths import config_path
-from hcrm.core.sources import Sources, load_sources
+from hcrm.cli.field_words import field_words, is_open
+from hcrm.cli.options import Bilingual, sources_for
+from hcrm.core.clock import use_zone
+from hcrm.core.settings import load_settings
 from hcrm.inbox import words
 
-_FIELDS = {
-    "patient.identifiers": "标识", "patient.name": "姓名", "patient.sex": "性别", "patient.birth_date": "出生日期",
-    "patient.marital_status": "婚姻", "patient.deceased": "是否已故", "patient.deceased_at": "死亡时间",
-    "patient.contacts": "联系方式", "patient.business_contacts": "单位电话", "patient.addresses": "地址",
-    "patient.related": "联系人", "patient.allergies": "过敏", "encounter.authority": "发号机构",
-    "encounter.visit_no": "就诊流水号", "encounter.encounter_class": "就诊类别", "encounter.department": "科室",
-    "encounter.attending": "主治医师", "encounter.location": "床位", "encounter.admitted_at": "入院时间",
-    "encounter.discharged_at": "出院时间", "encounter.discharge_way": "离院方式", "encounter.diagnoses": "诊断",
-    "encounter.procedures": "手术", "event.kind": "事件", "event.happened_at": "发生时间", "as_of": "资料时间",
-    "told_at": "消息时间",
-}  # fmt: skip
 _DOOR = {
     "MSH-3": "识别来源", "MSH-4": "识别来源", "MSH-9": "消息类型", "MSH-10": "消息控制号", "MSH-11": "处理标识",
     "MSH-12": "版本", "MSH-15": "应答方式", "MSH-16": "应答方式", "MSH-18": "字符集",
 }  # fmt: skip
 """What the door reads of the header, whatever the mapper makes of it."""
 _SHOWN_UNREAD = 40
-_LOCAL_WORDS = (".authority", ".type", ".kind", ".system", ".department.code", ".department.name")
 
 
 @click.group(cls=Bilingual, help="来源系统 | sending systems")
@@ -55,7 +43,8 @@ def source() -> None:
 @click.option("--clear", is_flag=True, help="显示原值；默认遮盖 | show values, masked by default")
 def check(files: Sequence[Path], code: str, clear: bool) -> None:
     """Exit code 0 when every message would be applied."""
-    sources = _sources(code)
+    sources = sources_for(code)
+    use_zone(load_settings().zone)  # times are shown on the hospital's wall clock
     outcomes: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     for path in files:
@@ -86,17 +75,6 @@ def check(files: Sequence[Path], code: str, clear: bool) -> None:
 _APPLIED, _IGNORED, _PARKED, _REFUSED = "可以入档", "会被忽略", "会被搁置", "会被拒收"
 
 
-def _sources(code: str) -> Sources:
-    sources = load_sources(config_path("sources"))
-    if not code:
-        return sources
-    chosen = sources.default if code == "default" else sources.by_code.get(code)
-    if chosen is None:
-        known = "、".join(sources.by_code) or "default"
-        raise HcrmError("source.unknown", f"没有这个来源：{code}（可用：{known}）")
-    return Sources([chosen.model_copy(update={"code": "default", "sender": ""})])
-
-
 def _outcome(told: Explained) -> str:
     result = told.mapped.result
     if told.refusal:
@@ -111,8 +89,9 @@ def _story(told: Explained, batch_flags: Sequence[str], *, clear: bool) -> Itera
     if told.refusal:
         yield f"  结果：{_REFUSED}，{told.refusal} 不可用"
     elif isinstance(result, Unmapped):
-        reason, advice = words.REASONS.get(result.reason, (result.reason, ""))
-        yield f"  结果：{_outcome(told)}，{reason}{f'（{result.detail}）' if result.detail else ''}。{advice}"
+        yield f"  结果：{_outcome(told)}，{_problem_words(result)}"
+        for problem in told.problems[1:]:
+            yield f"  还有：{_problem_words(problem)}"
     else:
         yield f"  结果：{_APPLIED}；与已有档案的匹配、合并和先后要到入库时才知道"
     if flags := words.flag_words(" ".join([*batch_flags, *told.flags])):
@@ -121,25 +100,33 @@ def _story(told: Explained, batch_flags: Sequence[str], *, clear: bool) -> Itera
     rows = [("位置", "值", "我们的字段", "结果")]
     unmapped = set(_unmapped_places(told))
     for use in used:
-        is_open = (
+        is_shown = (
             clear
-            or _is_local_word(use)
             or use.is_coded
+            or (bool(use.became) and all(is_open(name) for name, _ in use.became))
             or use.path.startswith("MSH")
             or _plain(use.path) in unmapped
         )
-        fields = "、".join(map(_field_words, dict.fromkeys(name for name, _ in use.became)))
+        fields = "、".join(map(field_words, dict.fromkeys(name for name, _ in use.became)))
         results = "；".join(dict.fromkeys(text for _, text in use.became))
         rows.append((
-            use.path, use.value if is_open else _masked(use.value), fields or "决定能否入档",
-            results if is_open or not use.became else _masked(results),
+            use.path, use.value if is_shown else _masked(use.value), fields or "决定能否入档",
+            results if is_shown or not use.became else _masked(results),
         ))  # fmt: skip
     if len(rows) > 1:
         yield from _table(rows)
     yield from _unread(told)
 
 
+def _problem_words(problem: Unmapped) -> str:
+    reason, advice = words.REASONS.get(problem.reason, (problem.reason, ""))
+    return f"{reason}{f'（{problem.detail}）' if problem.detail else ''}。{advice}"
+
+
 def _unread(told: Explained) -> Iterator[str]:
+    if not told.is_examined:
+        yield "  其余字段未检查：请先解决上面的问题"
+        return
     door = [
         use.path for use in told.uses if not use.became and _plain(use.path) in _DOOR and not use.is_decisive
     ]
@@ -154,11 +141,6 @@ def _unread(told: Explained) -> Iterator[str]:
         yield f"  没有用到的段：{'、'.join(told.unread_segments)}"
     if told.is_cut:
         yield "  这条消息太长，只查看了前面的值"
-
-
-def _is_local_word(use: ValueUse) -> bool:
-    """Whether it became what names a system, a type or a department: nothing of a person, and needed to set up."""
-    return bool(use.became) and all(name.endswith(_LOCAL_WORDS) for name, _ in use.became)
 
 
 def _is_used(use: ValueUse) -> bool:
@@ -182,14 +164,6 @@ def _unmapped(told: Explained) -> Iterator[str]:
     for place in dict.fromkeys(_unmapped_places(told)):
         sent = [use.value for use in told.uses if _plain(use.path) == place and use.became]
         yield f"{place} {sent[0][:20]}" if sent else place
-
-
-def _field_words(name: str) -> str:
-    known = next(
-        (word for path, word in _FIELDS.items() if name == path or name.startswith((path + ".", path + "["))),
-        "",
-    )
-    return f"{name} {known}".strip()
 
 
 def _masked(text: str) -> str:

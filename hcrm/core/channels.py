@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hcrm.core.config_file import checked_charset
+
 RowField = Literal[
     "patient_no", "visit_no", "id_number", "name", "sex", "birth_date", "phone", "address", "region_code",
     "encounter_class", "ward", "department", "department_name", "attending", "attending_name", "admitted_at",
@@ -22,6 +24,12 @@ RowEvent = Literal[
     "stay", "admit", "register", "discharge", "update", "person", "cancel_admit", "cancel_discharge",
 ]  # fmt: skip
 """What a row tells; `stay` is a discharge where `discharged_at` is filled, else an admission."""
+
+EncounterClassWord = Literal["inpatient", "outpatient", "emergency", "preadmit", "checkup"]
+"""Classes of visits by our own words."""
+
+CsvCharset = Annotated[str, AfterValidator(lambda value: value and checked_charset(value))]
+"""Of a CSV file; empty: found out."""
 
 _NAME = re.compile(r"[^\W\d][\w$#]{0,127}(?:\.[^\W\d][\w$#]{0,127}){0,2}")
 
@@ -37,7 +45,17 @@ class Rows(_Part):
     event: RowEvent = "stay"
     events: dict[str, RowEvent] = Field(default_factory=dict, description="words of the column `event`")
     patient_no_type: str = Field(
-        default="", description="PID-3.5 the number has in HL7; empty: the source's first"
+        default="",
+        description="PID-3.5 the number has in HL7; empty: the one `identifier_types` maps to record",
+    )
+    patient_no_authority: str = Field(
+        default="", description="PID-3.4 it has there; empty: `default_authority`"
+    )
+    visit_no_authority: str = Field(
+        default="", description="PV1-19.4 the visit number has there; empty: `default_authority`"
+    )
+    default_class: EncounterClassWord | None = Field(
+        default=None, description="class of rows that name none; of a census the only one of its `classes`"
     )
 
     @model_validator(mode="after")
@@ -75,15 +93,9 @@ class Folder(_Part):
 class ListFile(Rows):
     """A list as CSV or XLSX, picked up from the folder; the first line names the columns."""
 
-    charset: str = Field(default="", description="of CSV; empty: UTF-8, else GB 18030")
+    charset: CsvCharset = Field(default="", description="of CSV; empty: UTF-8, else GB 18030")
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     sheet: str = Field(default="", description="of XLSX; empty: the first")
-
-    @field_validator("charset")
-    @classmethod
-    def _known_charset(cls, value: str) -> str:
-        "".encode(value or "utf-8")
-        return value
 
 
 def _plain_name(value: str) -> str:
@@ -128,6 +140,17 @@ class View(Rows, ReadOnlyView):
     every_seconds: float = Field(default=60.0, ge=1)
     overlap: int = Field(default=300, ge=0, description="seconds (numbers: steps) read again for late rows")
     batch: int = Field(default=500, ge=1, le=5_000)
+    empty_takes_back: tuple[Literal["discharged_at"], ...] = Field(
+        default=(), description="columns whose emptying takes back what they said: a discharge"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_emptied(self) -> Self:
+        if self.empty_takes_back and (
+            self.event != "stay" or self.events or "discharged_at" not in self.columns
+        ):
+            raise ValueError("empty_takes_back 只用于 event: stay，且 columns 有 discharged_at")
+        return self
 
 
 class CensusView(ReadOnlyView):
@@ -149,7 +172,7 @@ class CensusFile(_Part):
     still_seconds: float = Field(
         default=60.0, ge=0, description="a file written later than this is not whole"
     )
-    charset: str = Field(default="", description="of CSV; empty: UTF-8, else GB 18030")
+    charset: CsvCharset = Field(default="", description="of CSV; empty: UTF-8, else GB 18030")
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     sheet: str = Field(default="", description="of XLSX; empty: the first")
 

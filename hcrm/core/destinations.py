@@ -5,16 +5,16 @@ Pure data, like a source: adapters build and send with it, the outbound queue na
 
 import ssl
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hcrm.core import limits
 from hcrm.core.clock import zone_named
+from hcrm.core.config_file import Zone, read_config_file
 from hcrm.core.errors import HcrmError
 
 Subject = Literal["follow_up"]
@@ -63,7 +63,7 @@ class Destination(BaseModel):
     version: Literal["2.4", "2.5", "2.5.1", "2.6"] = Field(default="2.5.1", description="MSH-12")
     charset: Literal["utf-8", "gb18030"] = Field(default="utf-8", description="also written into MSH-18")
     charset_word: str = Field(default="", description="MSH-18 where the receiver knows another word")
-    zone: str = Field(default="Asia/Shanghai", description="its wall clock; times carry the offset")
+    zone: Zone = Field(default="Asia/Shanghai", description="its wall clock; times carry the offset")
     sending_application: str = Field(default="HCRM", min_length=1, description="MSH-3")
     sending_facility: str = Field(default="", description="MSH-4")
     receiving_application: str = Field(default="", description="MSH-5")
@@ -77,12 +77,6 @@ class Destination(BaseModel):
     )
     connect_seconds: float = Field(default=10.0, gt=0, le=limits.OUTBOUND_MAX_WAIT_SECONDS)
     answer_seconds: float = Field(default=30.0, gt=0, le=limits.OUTBOUND_MAX_WAIT_SECONDS)
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        zone_named(value)
-        return value
 
     @field_validator(
         "charset_word",
@@ -123,27 +117,21 @@ class Destinations:
 def load_destinations(directory: Path) -> Destinations:
     """Read every `*.yaml`; a mistake stops the start with file and field named. No folder: nobody is told anything."""
     found: dict[str, Destination] = {}
+    files: dict[str, str] = {}
     for path in sorted(directory.glob("*.yaml")):
+        refuse = partial(_refusal, path.name)
+        destination = read_config_file(Destination, path, refuse)
+        if before := files.get(destination.code):
+            raise refuse(f"code {destination.code} 在 {before} 中已用过")
         try:
-            destination = Destination.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
             if destination.tls:
                 destination.tls.context()
-        except (ValidationError, yaml.YAMLError, UnicodeDecodeError, OSError, HcrmError) as error:
-            raise HcrmError(
-                "destination.invalid", f"发送目标 {path.name} 有误：{_first_line(error)}"
-            ) from error
-        if destination.code in found:
-            raise HcrmError(
-                "destination.invalid", f"发送目标 {path.name} 有误：代码 {destination.code} 已用过"
-            )
+        except OSError as error:
+            raise refuse(f"tls 证书或密钥文件无法读取（{type(error).__name__}）") from error
         found[destination.code] = destination
+        files[destination.code] = path.name
     return Destinations(list(found.values()))
 
 
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))} {first['msg']}"
-    if isinstance(error, OSError):
-        return f"tls 证书或密钥文件无法读取（{type(error).__name__}）"
-    return str(error).splitlines()[0]
+def _refusal(file: str, sentence: str) -> HcrmError:
+    return HcrmError("destination.invalid", f"发送目标 {file} 有误：{sentence}")

@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 
 import phonenumbers
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from hcrm.core.config_file import read_config_file
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import config_path
 
@@ -41,10 +41,9 @@ def load_dial_rules(path: Path | None = None) -> DialRules:
     path = path or config_path("phones.yaml")
     if not path.exists():
         return DialRules()
-    try:
-        return DialRules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (yaml.YAMLError, ValidationError) as error:
-        raise HcrmError("phones.invalid", f"config/phones.yaml 有误：{error}") from error
+    return read_config_file(
+        DialRules, path, lambda sentence: HcrmError("phones.invalid", f"config/phones.yaml 有误：{sentence}")
+    )
 
 
 def dial_link(number: str) -> str:

@@ -22,6 +22,14 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 """A list of the day in a drop folder, as it lies there and unpacked; HL7 files are limited as frames are."""
 MAX_LIST_ROWS = 200_000
 """Rows of such a list."""
+MAX_LIST_COLUMNS = 1_000
+"""Columns of a sheet that are read."""
+SHEET_BYTES = 1024**3
+"""Memory of the process that reads a sheet; a workbook of a kilobyte may ask for a terabyte."""
+SHEET_SECONDS = 120
+"""Its time on a processor."""
+FILE_TRIES = 2
+"""Times a file of a drop folder may end the process that reads it before it is put aside."""
 CENSUS_DAYS = 7
 """Days back for which a comparison with a HIS's list that did not take place is made up for."""
 CENSUS_SHARE = 0.5
@@ -30,6 +38,8 @@ CENSUS_USUAL = 20
 """Stays a usual day has before its share is judged; an empty list is never believed where we know of stays."""
 CENSUS_RECHECK_SECONDS = 60
 """After the last row of a list was applied, the day is compared again."""
+CENSUS_SETTLE_SECONDS = 900
+"""A list whose file is still being written is no cause for alarm this long."""
 CENSUS_ALARM_DAYS = 31
 """A day's findings keep their incident open this long, unless they are healed or explained."""
 CENSUS_KEEP_DAYS = 400
@@ -64,6 +74,8 @@ BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of messages a worker takes up, or absorbs, in one transaction: SQLite has one writer, and pages wait for it."""
 APPLY_ATTEMPTS = 5
 """Tries of one message before it is parked (A9)."""
+UNREGISTERED_SENDERS = 5
+"""Senders without a file at one address merge and delete at most so many times what one of them may."""
 HOLD_SECONDS = 24 * 3600
 """A cancel whose event is not known yet waits this long, then it is parked."""
 LANES = 64
@@ -152,6 +164,10 @@ OUTBOUND_REFUSED_ATTEMPTS = 5
 """Tries of a message that is answered AE or CE before it has failed; AR and CR are never tried again."""
 OUTBOUND_MUTE_ATTEMPTS = 3
 """Messages in a row that a destination left without an answer before it is let rest as a whole."""
+OUTBOUND_LATE_SECONDS = 15 * 60
+"""A message that waits longer for its destination opens an incident, unless the destination is paused."""
+CHANNEL_FAILING_SECONDS = 5 * 60
+"""A view or folder not read for so long opens an incident; one that was never read does at once."""
 OUTBOUND_BUILD_BATCH = 20
 """Messages written in one transaction: hl7apy takes some 50 ms for each, and SQLite has one writer."""
 OUTBOUND_ANSWER_BYTES = 64 * 1024
@@ -160,6 +176,8 @@ OUTBOUND_KEEP_DAYS = 90
 """Delivered and stopped messages are kept this long; what is to be sent and what failed is never pruned."""
 OUTBOUND_PRUNE_ROWS = 1_000
 """Messages one turn of that job removes."""
+REFUSED_WORDS = 2_000
+"""Newest refusals from which the filters of their list are made."""
 FILTER_WORDS = 200
 """Choices of one filter of the message list, and senders probed for a control id."""
 SEARCH_MESSAGES = 10_000

@@ -31,6 +31,14 @@ OWN: Final = "charset"
 IdentifierMeaning = Literal["record", "citizen", "visit_card", "other"]
 """What a type of PID-3.5 is good for. A visit card is given out anew and never names a patient."""
 
+SexWord = Literal["male", "female", "other", "unknown"]
+ClassWord = Literal["inpatient", "outpatient", "emergency", "preadmit", "checkup", "unknown"]
+WayCode = Literal["1", "2", "3", "4", "5", "9"]
+"""CV06.00.226, how a stay ended; what has no code there is left out of the table and flagged."""
+AbnormalWord = Literal[
+    "normal", "low", "high", "abnormal", "critical-low", "critical-high", "critical",
+]  # fmt: skip
+
 EVENTS: Final = frozenset({
     "ADT^A01", "ADT^A02", "ADT^A03", "ADT^A04", "ADT^A05", "ADT^A06", "ADT^A07", "ADT^A08", "ADT^A11", "ADT^A12",
     "ADT^A13", "ADT^A17", "ADT^A18", "ADT^A21", "ADT^A22", "ADT^A23", "ADT^A24", "ADT^A28", "ADT^A29", "ADT^A30",

@@ -17,6 +17,7 @@ from pydantic_settings import (
 
 from hcrm.core import limits
 from hcrm.core.clock import zone_named
+from hcrm.core.config_file import Zone, mistakes_of
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import config_path
 from hcrm.core.sources import Network
@@ -30,7 +31,7 @@ class Hospital(_Part):
     """Who we are: shown on pages, counted in dates, compared with regions."""
 
     name: str = "示范中医院"
-    zone: str = "Asia/Shanghai"
+    zone: Zone = "Asia/Shanghai"
     region: str = Field(default="330106", description="six-digit code of the county the hospital lies in")
 
 
@@ -66,7 +67,10 @@ class Mllp(_Part):
     @classmethod
     def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
-            ip_network(each)
+            try:
+                ip_network(each)
+            except ValueError:
+                raise ValueError("应为地址或网段，如 10.1.0.0/16") from None
         return value
 
     @model_validator(mode="after")
@@ -127,8 +131,5 @@ def load_settings(**overrides: object) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise HcrmError("settings.invalid", f"config/hcrm.toml 无法读取：{error}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise HcrmError("settings.invalid", f"配置项 {place} 有误：{first['msg']}") from error
-    settings.zone  # noqa: B018  an empty zone refuses to start
+        raise HcrmError("settings.invalid", f"配置项有误：{mistakes_of(error)}") from error
     return settings

@@ -3,44 +3,49 @@
 Pure data: adapters map with it, the inbox finds it by MSH-3 and MSH-4. Rules: assurance section 0, domain 3.
 """
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from hcrm.core.channels import Census, Folder, ListFile, Soap, View
+from hcrm.core.channels import Census, Folder, ListFile, Rows, Soap, View
 from hcrm.core.clock import zone_named
+from hcrm.core.config_file import Charset, Zone, checked_charset, read_config_file
 from hcrm.core.date_forms import DateForms, check_form, day_of
 from hcrm.core.errors import HcrmError
 from hcrm.core.local_habits import (
     DECLARED,
     DELETING,
     OWN,
+    AbnormalWord,
+    ClassWord,
     IdentifierMeaning,
     KnownEvent,
     LocalEvent,
     LocalField,
     Place,
+    SexWord,
+    WayCode,
     check_charset_order,
     fold_fields,
 )
+from hcrm.core.row_numbers import check_row_numbers
 
 AckMode = Literal["auto", "original", "enhanced", "application"]
 Network = IPv4Network | IPv6Network
@@ -64,12 +69,12 @@ class Source(BaseModel):
     title: str
     sender: str = Field(default="", description="MSH-3.1 it is known by; empty in default.yaml")
     facility: str = Field(default="", description="MSH-4.1; empty means any")
-    charset: str = "utf-8"
+    charset: Charset = "utf-8"
     charset_forced: bool = Field(default=False, description="MSH-18 is not looked at")
     charset_order: tuple[str, ...] = Field(
         default=(DECLARED, OWN), min_length=1, description="what is tried in turn, each on the whole message"
     )
-    zone: str = "Asia/Shanghai"
+    zone: Zone = "Asia/Shanghai"
     ack_mode: AckMode = "auto"
     processing_ids: tuple[str, ...] = Field(default=("P", "T", "D", ""), description="MSH-11 accepted")
     default_authority: str = Field(default="", description="assigning authority where PID-3.4 is empty")
@@ -110,7 +115,7 @@ class Source(BaseModel):
         default=("PV1-7",), description="staff number of the attending physician, the first that is filled"
     )
     departments: dict[str, str] = Field(default_factory=dict, description="local code to directory code")
-    classes: dict[str, str] = Field(
+    classes: dict[str, ClassWord] = Field(
         default={
             "I": "inpatient", "住院": "inpatient", "O": "outpatient", "门诊": "outpatient",
             "E": "emergency", "急诊": "emergency", "P": "preadmit", "T": "checkup", "体检": "checkup",
@@ -119,18 +124,18 @@ class Source(BaseModel):
         },
         description="PV1-2 to our encounter class",
     )  # fmt: skip
-    discharge_ways: dict[str, str] = Field(
+    discharge_ways: dict[str, WayCode] = Field(
         default={"1": "1", "2": "2", "3": "3", "4": "4", "5": "5", "9": "9"},
         description="PV1-36 to CV06.00.226",
     )
-    sexes: dict[str, str] = Field(
+    sexes: dict[str, SexWord] = Field(
         default={
             "M": "male", "1": "male", "男": "male", "F": "female", "2": "female", "女": "female",
             "O": "other", "9": "other", "U": "unknown", "0": "unknown", "A": "other", "N": "unknown",
         },
         description="PID-8, first letter where it is a word",
     )  # fmt: skip
-    abnormal_flags: dict[str, str] = Field(
+    abnormal_flags: dict[str, AbnormalWord] = Field(
         default={
             "N": "normal", "M": "normal", "NEG": "normal", "正常": "normal", "阴性": "normal",
             "L": "low", "LU": "low", "<": "low", "↓": "low", "低": "low", "偏低": "low",
@@ -174,18 +179,6 @@ class Source(BaseModel):
         default=None, description="cut-over: stays before this instant issue nothing"
     )
 
-    @field_validator("charset")
-    @classmethod
-    def _known_charset(cls, value: str) -> str:
-        "".encode(value)  # LookupError becomes a validation error below
-        return value
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        zone_named(value)
-        return value
-
     @field_validator("certificate_subjects")
     @classmethod
     def _subjects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -198,7 +191,7 @@ class Source(BaseModel):
     def _known_charsets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for word in value:
             if word not in (DECLARED, OWN):
-                "".encode(word)
+                checked_charset(word)
         return value
 
     @field_validator("empty_dates")
@@ -229,6 +222,39 @@ class Source(BaseModel):
         if self.list_file is not None and self.folder is None:
             raise ValueError("list_file 需要 folder")
         return self
+
+    @model_validator(mode="after")
+    def _row_numbers_are_decided(self) -> "Source":
+        check_row_numbers(
+            self.row_forms, named=self.own_record_types, listed=self.listed_record_types,
+            authority=self.default_authority or self.facility,
+            is_told_by_hl7=bool(self.sender) or self.code == "default",
+        )  # fmt: skip
+        return self
+
+    @property
+    def row_forms(self) -> dict[str, Rows]:
+        """Blocks of its file that say what columns mean, by name."""
+        soap = self.soap.rows if self.soap else None
+        found = {"view": self.view, "list_file": self.list_file, "soap": soap, "census": self.census}
+        return {name: rows for name, rows in found.items() if rows is not None}
+
+    @property
+    def own_record_types(self) -> list[str]:
+        """Types of PID-3.5 its file itself calls record numbers."""
+        return [kind for kind, meaning in self.identifier_types.items() if meaning == "record"]
+
+    @property
+    def listed_record_types(self) -> list[str]:
+        """Those of `record_number_types` that it does not call something else."""
+        return [
+            kind for kind in self.record_number_types if self.identifier_types.get(kind, "record") == "record"
+        ]
+
+    @property
+    def record_type(self) -> str:
+        """What a record number is that comes without its type: its file's own word, else the best of the list."""
+        return next(iter((*self.own_record_types, *self.listed_record_types)), "")
 
     @cached_property
     def subjects(self) -> tuple[frozenset[str], ...]:
@@ -304,14 +330,38 @@ class Sources:
 
 
 def load_sources(directory: Path, *, known_senders_only: bool = False) -> Sources:
-    """Read every `*.yaml`; a mistake stops the start with file and field named."""
-    sources = []
+    """Read every `*.yaml`; a mistake stops the start with file and field named, and so do two that say the same."""
+    found: dict[str, Source] = {}
     for path in sorted(directory.glob("*.yaml")):
-        try:
-            sources.append(Source.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        except (ValidationError, yaml.YAMLError, LookupError, HcrmError) as error:
-            raise HcrmError("source.invalid", f"来源配置 {path.name} 有误：{_first_line(error)}") from error
-    return Sources(sources, known_senders_only=known_senders_only)
+        found[path.name] = read_config_file(Source, path, partial(_refusal, path.name))
+    _require_apart(found)
+    return Sources(list(found.values()), known_senders_only=known_senders_only)
+
+
+def _refusal(file: str, sentence: str) -> HcrmError:
+    return HcrmError("source.invalid", f"来源配置 {file} 有误：{sentence}")
+
+
+def _require_apart(found: Mapping[str, Source]) -> None:
+    """Each file is known by a code and, where it speaks HL7, by a sender that no other one has."""
+    codes: dict[str, str] = {}
+    senders: dict[tuple[str, str], str] = {}
+    for file, source in found.items():
+        if before := codes.get(source.code):
+            raise _refusal(file, f"code {source.code} 在 {before} 中已用过")
+        codes[source.code] = file
+        if not source.sender:
+            # rows, and envelopes sent to an address of its own, are its without MSH-3
+            if source.code != "default" and not source.row_forms and source.soap is None:
+                raise _refusal(
+                    file, "缺少 sender（MSH-3）：没有它，发来的消息认不出这个来源；只有 default 可以不写"
+                )
+            continue
+        name = (source.sender, source.facility)
+        if before := senders.get(name):
+            said = f"sender {source.sender}" + (f"、facility {source.facility}" if source.facility else "")
+            raise _refusal(file, f"{said} 与 {before} 相同，消息属于哪一个无法分清")
+        senders[name] = file
 
 
 def identifier_system(authority: str, source: Source | None = None) -> str:
@@ -340,10 +390,3 @@ def is_within(address: str, networks: tuple[Network, ...]) -> bool:
         return False
     found = getattr(found, "ipv4_mapped", None) or found  # ::ffff:10.1.0.5 on a socket of both families
     return any(found in network for network in networks)
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))} {first['msg']}"
-    return str(error).splitlines()[0]

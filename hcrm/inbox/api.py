@@ -44,7 +44,7 @@ def make_blueprint(doors: Doors) -> Blueprint:
     def post_message() -> ResponseReturnValue:
         """A message or batch; the ACKs in order."""
         _check_type(_PLAIN)
-        arriving = doors.receive(_body().translate(None, _MLLP), **_circumstances())
+        arriving = _at_door(doors.receive(_body().translate(None, _MLLP), **_circumstances()), "http")
         answers = _answers(_store(arriving))
         if not answers and _all_refused(arriving):
             raise _refusal(arriving)
@@ -76,7 +76,8 @@ def _answer_envelope(doors: Doors, source: Source | None) -> ResponseReturnValue
     try:
         envelope = doors.soap.read_envelope(_body(), charset, sources=_sources(), source=source)
         arriving = _arriving(doors, envelope, source)
-        answers = b"".join(_answers(_store(arriving)))
+        stored = _store(arriving)
+        answers = b"".join(_answers(stored))
         if not answers and _all_refused(arriving):
             raise _refusal(arriving)
     except XmlRefused as error:
@@ -86,20 +87,32 @@ def _answer_envelope(doors: Doors, source: Source | None) -> ResponseReturnValue
     except HcrmError as error:
         return _fault(doors, version, error.message, by_sender=error.status != 503, status=error.status)
     element = source.soap.answer if source and source.soap else "return"
-    text = answers.decode(envelope.codec, "replace") if envelope.message else f"AA {_control_id(arriving)}"
+    text = (
+        answers.decode(envelope.codec, "replace")
+        if envelope.message
+        else f"AA {_control_id(arriving, stored)}"
+    )
     return Response(doors.soap.write_answer(envelope, text, element), content_type=envelope.content_type)
 
 
 def _arriving(doors: Doors, envelope: Envelope, source: Source | None) -> Sequence[Arriving]:
     circumstances = _circumstances()
     if envelope.message:
-        return doors.receive(envelope.message, **circumstances)
+        return _at_door(doors.receive(envelope.message, **circumstances), "soap")
     assert source is not None  # only a source can say what elements mean
     row = row_message(source, "soap", dict(envelope.row), peer=circumstances["peer"], at=circumstances["at"])
     reason = _sources().admits(source, circumstances["caller"])
     if not reason:
         return [row]
-    return [Refused(reason, len(row.raw), row.sha256, b"", row.peer, row.received_at)]
+    return [
+        Refused(
+            reason, len(row.raw), row.sha256, b"", row.peer, row.received_at, source=source.code, door="soap"
+        )
+    ]
+
+
+def _at_door(arriving: Sequence[Arriving], door: str) -> Sequence[Arriving]:
+    return [each._replace(door=door) if isinstance(each, Refused) else each for each in arriving]
 
 
 def _store(arriving: Sequence[Arriving]) -> list[Stored]:
@@ -132,8 +145,11 @@ def _refusal(arriving: Sequence[Arriving]) -> HcrmError:
     return HcrmError(f"hl7v2.{reason}", _WORDS.get(reason, "消息不能接收"), status=status)
 
 
-def _control_id(arriving: Sequence[Arriving]) -> str:
-    return next((item.control_id for item in arriving if isinstance(item, Incoming)), "")
+def _control_id(arriving: Sequence[Arriving], stored: Sequence[Stored]) -> str:
+    pairs = zip(arriving, stored, strict=True)
+    return next(
+        (done.control_id or item.control_id for item, done in pairs if isinstance(item, Incoming)), ""
+    )
 
 
 def _circumstances() -> dict[str, Any]:

@@ -21,8 +21,8 @@ from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Row, Work, open_work
 from hcrm.directory.models import Department
 from hcrm.inbox.census_compare import Compared, Comparison, Found
-from hcrm.inbox.census_list import CensusParts, Delivered, authority_of, read_census, seal_rows
-from hcrm.inbox.census_models import CensusLine, CensusRun, Finding, LineState, RunState
+from hcrm.inbox.census_list import SETTLING, CensusParts, Delivered, authority_of, read_census, seal_rows
+from hcrm.inbox.census_models import LEFT_OUT, CensusLine, CensusRun, Finding, LineState, RunState
 from hcrm.inbox.census_ours import load_ours
 from hcrm.inbox.monitor_models import IncidentKind
 
@@ -157,9 +157,10 @@ def _compare(
     if delivered is None or delivered.error:
         if before is not None and before.state is RunState.COMPLETE:
             return None  # a list that is gone takes nothing back
-        if delivered is None and not _is_overdue(work, source, day):
+        is_away = delivered is None or delivered.error == SETTLING
+        if is_away and not _is_overdue(work, source, day):
             return None
-        state = RunState.ABSENT if delivered is None else RunState.UNREADABLE
+        state = RunState.ABSENT if is_away else RunState.UNREADABLE
         error = delivered.error if delivered else None
         if before is not None and (before.state, before.error) == (state, error):
             return None
@@ -232,7 +233,7 @@ def _write(
         id=work.new_id(), source=source.code, day=day, number=before.number + 1 if before else 1, state=state,
         list_at=delivered.made_at if delivered else None, rows=rows,
         unreadable=delivered.unreadable if delivered else 0, usual=usual, error=error,
-        counts=_matrix(work, source, compared) if compared else [],
+        counts=_matrix(work, source, delivered, compared) if delivered and compared else [],
         findings=0, allowed=source.census.limit if source.census else 0, ran_at=work.clock.now(),
         ran_by=work.actor.name, again_at=None,
         believed_by=before.believed_by if is_believed and before else None,
@@ -245,7 +246,8 @@ def _write(
     return run
 
 
-def _matrix(work: Work, source: Source, compared: Compared) -> list[Any]:
+def _matrix(work: Work, source: Source, delivered: Delivered, compared: Compared) -> list[Any]:
+    """Lines of the matrix, then what of the list is in none of them, by why."""
     assert source.census is not None
     codes = {department for _, department in compared.counts}
     names: Mapping[str, str] = {
@@ -254,11 +256,13 @@ def _matrix(work: Work, source: Source, compared: Compared) -> list[Any]:
             sa.select(Department.code, Department.name).where(Department.code.in_(sorted(codes)))
         )
     }
+    told_twice = delivered.rows - delivered.unreadable - delivered.cancels - len(delivered.stays)
+    left_out = {**compared.left_out, "cancelled": delivered.cancels, "same_stay": told_twice}
     return sorted(
         [movement.value, campus_of(source, department), department, names.get(department, department),
          *(counts[name] for name in _NUMBERS)]
         for (movement, department), counts in compared.counts.items()
-    )  # fmt: skip
+    ) + [[LEFT_OUT, why, number] for why, number in left_out.items() if number]  # fmt: skip
 
 
 def campus_of(source: Source, department: str) -> str:
@@ -298,12 +302,12 @@ def _same(line: CensusLine | Row) -> tuple[Any, ...]:
 def _line(work: Work, source: Source, run: CensusRun, found: Found) -> Row:
     listed, ours = found.listed, found.ours
     authority, visit_no = listed.key if listed else (ours.authority, ours.visit_no) if ours else ("", "")
-    numbers = listed.numbers if listed and listed.numbers else tuple(sorted(ours.numbers)) if ours else ()
+    numbers = listed.numbers if listed and listed.numbers else sorted(ours.numbers) if ours else ()
     has_row = listed is not None and found.finding is not Finding.EXTRA
     return {
         "id": work.new_id(), "run_id": run.id, "movement": found.movement, "finding": found.finding,
         "field": found.field, "authority": authority, "visit_no": visit_no,
-        "patient_no": numbers[0] if numbers else "", "encounter_id": ours.id if ours else None,
+        "patient_no": numbers[0].value if numbers else "", "encounter_id": ours.id if ours else None,
         "patient_id": ours.patient_id if ours else None, "campus": campus_of(source, found.department),
         "department_code": found.department, "theirs": found.theirs_text, "ours": found.ours_text,
         "row_sealed": work.keys.seal(seal_rows(listed)) if has_row and listed else None,
@@ -338,7 +342,10 @@ def list_troubles(work: Work) -> list[CensusTrouble]:
         )
     }
     found: list[CensusTrouble] = []
+    just_now = work.clock.now() - timedelta(seconds=limits.CENSUS_SETTLE_SECONDS)
     for run in runs:
+        if run.error == SETTLING and run.ran_at > just_now:
+            continue
         if run.state is not RunState.COMPLETE:
             detail = {"state": run.state.value, "rows": run.rows, "usual": run.usual}
             found.append(CensusTrouble(IncidentKind.CENSUS_LIST, run.source, run.day, detail))

@@ -15,7 +15,15 @@ from hcrm.core.channels import RowEvent
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Work
-from hcrm.inbox.census_models import CensusLine, CensusRun, Finding, LineState, Movement, RunState
+from hcrm.inbox.census_models import (
+    OF_OTHER_PATIENT,
+    CensusLine,
+    CensusRun,
+    Finding,
+    LineState,
+    Movement,
+    RunState,
+)
 from hcrm.inbox.records import Incoming, Stored
 from hcrm.inbox.rows import row_message
 
@@ -29,6 +37,12 @@ def count_applicable(work: Work, run_id: str) -> int:
     """Stays of a run whose rows can be applied."""
     statement = sa.select(sa.func.count(sa.distinct(CensusLine.visit_no)))
     return int(work.scalar(statement.where(*_applicable(run_id))))
+
+
+def is_applicable(work: Work, line: CensusLine) -> bool:
+    """Whether the row of this finding can be applied."""
+    found = sa.select(CensusLine.id).where(CensusLine.id == line.id, *_applicable(line.run_id))
+    return work.session.scalar(found) is not None
 
 
 def apply_lines(
@@ -52,7 +66,9 @@ def apply_lines(
     for line in lines:
         by_stay.setdefault((line.authority, line.visit_no), []).append(line)
     if not by_stay:
-        raise ConflictError("census.nothing", "没有可补录的差异，请刷新")
+        raise ConflictError(
+            "census.nothing", "没有可补录的差异：已处理过，或就诊属于另一位患者，补录不能改变"
+        )
     made_at = run.list_at or run.ran_at
     messages = [
         (stay, message)
@@ -72,8 +88,14 @@ def apply_lines(
 
 
 def _applicable(run_id: str) -> list[sa.ColumnElement[bool]]:
+    """Not stays that are another patient's here: a row does not say whose a stay is, its message would be parked."""
+    other = sa.orm.aliased(CensusLine)
+    is_other_s = sa.exists().where(
+        other.run_id == run_id, other.field == OF_OTHER_PATIENT, other.visit_no == CensusLine.visit_no,
+        other.authority == CensusLine.authority,
+    )  # fmt: skip
     return [
-        CensusLine.run_id == run_id, CensusLine.state.in_(_OPEN), CensusLine.row_sealed.is_not(None),
+        CensusLine.run_id == run_id, CensusLine.state.in_(_OPEN), CensusLine.row_sealed.is_not(None), ~is_other_s,
     ]  # fmt: skip
 
 

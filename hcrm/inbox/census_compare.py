@@ -5,7 +5,7 @@ finding as long as the times agree.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -13,9 +13,12 @@ from typing import Final
 from hcrm.archive.terms import DischargeWay, EncounterStatus
 from hcrm.core.channels import Census
 from hcrm.core.clock import day_bounds, local_date, local_time
-from hcrm.inbox.census_list import ListedStay, VisitKey
-from hcrm.inbox.census_models import Finding, Movement
+from hcrm.inbox.census_list import ListedStay, RecordKey, VisitKey
+from hcrm.inbox.census_models import OF_OTHER_PATIENT, Finding, Movement
 
+OTHER_DAY: Final = "other_day"
+OTHER_CLASS: Final = "other_class"
+"""Why a stay of the list is not compared."""
 _HERE: Final = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE, EncounterStatus.FINISHED)
 
 
@@ -27,7 +30,7 @@ class OurStay:
     patient_id: str
     authority: str
     visit_no: str
-    numbers: frozenset[str]
+    numbers: frozenset[RecordKey]
     department: str
     status: EncounterStatus
     admitted_at: datetime | None
@@ -56,7 +59,7 @@ class Compared:
 
     counts: "Counts"
     found: tuple[Found, ...]
-    listed: int
+    left_out: Mapping[str, int]
 
 
 Counts = dict[tuple[Movement, str], Counter[str]]
@@ -84,6 +87,7 @@ class Comparison:
         """`resolved`: visit numbers of the list to the id of our stay, merges followed."""
         self._day = day
         self._movements = movements_of(census)
+        self._classes = census.classes
         self._tolerance = timedelta(seconds=census.tolerance_seconds)
         self._begin, self._end = day_bounds(day)
         self._ours = {stay.id: stay for stay in ours}
@@ -101,15 +105,15 @@ class Comparison:
         counts: Counts = {}
         found: list[Found] = []
         touched: set[str] = set()
-        listed: set[VisitKey] = set()
+        known: dict[str, Movement] = {}  # stays we have but for this movement
         for movement in self._movements:
             met: set[str] = set()
-            for key, stay, mine in self._on_list(movement):
-                listed.add(key)
+            for stay, mine in self._on_list(movement):
                 department = stay.department or (mine.department if mine else "")
                 _count(counts, movement, department, "his")
                 if mine is None or not self._we_have(movement, mine):
                     found.append(self._missing(movement, stay, mine, department))
+                    known |= {mine.id: movement} if mine else {}
                 else:
                     met.add(mine.id)
                     _count(counts, movement, department, "ours")
@@ -124,9 +128,11 @@ class Comparison:
                 found.append(Found(movement, Finding.EXTRA, mine.department, row, mine, ours_text=text))
         for stay_id in touched:
             found += self._differences(self._row_of[stay_id], self._ours[stay_id])
+        for stay_id in known.keys() - touched:
+            found += self._of_other_patient(known[stay_id], self._row_of[stay_id], self._ours[stay_id])
         for each in {(one.movement, one.finding, one.department, _who(one)) for one in found}:
             _count(counts, each[0], each[2], each[1].value)
-        return Compared(counts, tuple(found), len(listed))
+        return Compared(counts, tuple(found), self._left_out())
 
     def count_ours(self) -> int:
         """Our stays with anything on the day."""
@@ -139,15 +145,31 @@ class Comparison:
         """Stays of the list with anything on the day."""
         return sum(
             any(self._listed_on_day(movement, stay) for movement in self._movements)
-            for stay in self._stays.values()
+            and not self._is_of_other_class(key)
+            for key, stay in self._stays.items()
         )
 
-    def _on_list(self, movement: Movement) -> Iterator[tuple[VisitKey, ListedStay, OurStay | None]]:
+    def _left_out(self) -> dict[str, int]:
+        """Stays of the list that are none of this comparison's, by why."""
+        found: Counter[str] = Counter()
+        for key, stay in self._stays.items():
+            if self._is_of_other_class(key):
+                found[OTHER_CLASS] += 1
+            elif not any(self._listed_on_day(movement, stay) for movement in self._movements):
+                found[OTHER_DAY] += 1
+        return dict(found)
+
+    def _is_of_other_class(self, key: VisitKey) -> bool:
+        """Of a class this list is not compared by, and nothing of ours."""
+        said = self._stays[key].encounter_class
+        return said is not None and said.value not in self._classes and self._of[key] is None
+
+    def _on_list(self, movement: Movement) -> Iterator[tuple[ListedStay, OurStay | None]]:
         for key, stay in self._stays.items():
             mine = self._of[key]
             is_own = mine is None or self._row_of[mine.id] is stay
-            if is_own and self._listed_on_day(movement, stay):
-                yield key, stay, mine
+            if is_own and self._listed_on_day(movement, stay) and not self._is_of_other_class(key):
+                yield stay, mine
 
     def _not_listed(self, movement: Movement, met: Set[str]) -> Iterator[OurStay]:
         for mine in self._ours.values():
@@ -234,8 +256,14 @@ class Comparison:
         if discharged and is_told and row.way is not mine.way and mine.status is EncounterStatus.FINISHED:
             assert row.way is not None
             yield differing(Movement.DISCHARGE, "discharge_way", row.way.label, mine.way.label)
-        if row.numbers and not mine.numbers & set(row.numbers):
-            yield differing(main, "patient_no", row.numbers[0], "、".join(sorted(mine.numbers)))
+        yield from self._of_other_patient(main, row, mine)
+
+    def _of_other_patient(self, movement: Movement, row: ListedStay, mine: OurStay) -> Iterator[Found]:
+        """Found by its visit number, but under a patient whom the list's number does not find."""
+        if row.numbers and not any(his.is_same(own) for his in row.numbers for own in mine.numbers):
+            theirs, ours = _number_texts(row.numbers[0], mine.numbers)
+            department = row.department or mine.department
+            yield Found(movement, Finding.DIFFERING, department, row, mine, OF_OTHER_PATIENT, theirs, ours)
 
     def _differ(self, field: str, row: ListedStay, theirs: datetime | None, ours: datetime | None) -> bool:
         if theirs is None or ours is None:
@@ -243,6 +271,18 @@ class Comparison:
         if field in row.by_day:
             return local_date(theirs) != local_date(ours)
         return abs(theirs - ours) > self._tolerance
+
+
+def _number_texts(theirs: RecordKey, ours: Collection[RecordKey]) -> tuple[str, str]:
+    """Both numbers; where they read alike, with the type and authority that tell two archives apart."""
+    own = sorted(ours)
+    if all(theirs.value != each.value for each in own):
+        return theirs.value, "、".join(each.value for each in own)
+    return _in_full(theirs), "、".join(map(_in_full, own))
+
+
+def _in_full(number: RecordKey) -> str:
+    return f"{number.value}（{number.type or '无类型'}，{number.authority}）"
 
 
 def _count(counts: Counts, movement: Movement, department: str, name: str) -> None:

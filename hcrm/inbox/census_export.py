@@ -17,12 +17,13 @@ def write_sheet(run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool) 
     # A writer that takes a tenth of a second to import is not paid by every process.
     from openpyxl import Workbook  # noqa: PLC0415
     from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE  # noqa: PLC0415
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("对账差异")
 
     def text(value: str) -> WriteOnlyCell:
-        cell = WriteOnlyCell(sheet, value=value)
+        cell = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value))
         cell.data_type = "s"  # what a sender wrote is never a formula
         return cell
 

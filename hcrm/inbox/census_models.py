@@ -44,6 +44,12 @@ class LineState(LabelledEnum):
     EXPLAINED = "explained", "已说明"
 
 
+OF_OTHER_PATIENT = "patient_no"
+"""What differs of a stay that the list gives to another patient than we do."""
+LEFT_OUT = "left_out"
+"""Instead of a movement: lines or stays of a list that are in no line of the matrix."""
+
+
 class CensusRun(Base):
     """One comparison of one day; the one with the highest number counts."""
 
@@ -62,9 +68,8 @@ class CensusRun(Base):
     unreadable: Mapped[int]  # rows nobody can make a stay of
     usual: Mapped[int | None]  # rows of such a day, where the list is not believed
     error: Mapped[str | None]  # code of why it cannot be read
-    counts: Mapped[
-        list[Any]
-    ]  # a line of the matrix each: movement, campus, department, its name, five numbers
+    counts: Mapped[list[Any]]
+    """A line of the matrix each: movement, campus, department, its name, five numbers; then what was left out."""
     findings: Mapped[int]  # stays
     allowed: Mapped[int]  # so many raise no alarm
     ran_at: Mapped[datetime]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from hcrm.core.clock import day_bounds
 from hcrm.core.work import Work
 from hcrm.directory.models import Department
 from hcrm.inbox.census_compare import OurStay
-from hcrm.inbox.census_list import VisitKey
+from hcrm.inbox.census_list import RecordKey, VisitKey
 
 _AT_ONCE = 5_000
 
@@ -23,8 +23,7 @@ def load_ours(
     work: Work, census: Census, day: date, *, authorities: Collection[str], keys: Collection[VisitKey]
 ) -> tuple[list[OurStay], dict[VisitKey, str]]:
     """Stays of that day and stays the list names, and which of them each listed number means, merges followed."""
-    margin = timedelta(seconds=census.tolerance_seconds)
-    begin, end = (moment + by for moment, by in zip(day_bounds(day), (-margin, margin), strict=True))
+    begin, end = day_bounds(day)
     classes = [EncounterClass(name) for name in census.classes]
     rows: dict[str, Any] = {}
     for column in (Encounter.admitted_at, Encounter.discharged_at):
@@ -77,17 +76,20 @@ def _survivor(rows: Mapping[str, Any], row: Any) -> str:
     return str(row.id)
 
 
-def _numbers(work: Work, patient_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+def _numbers(work: Work, patient_ids: Collection[str]) -> Mapping[str, frozenset[RecordKey]]:
     """Record numbers that find each patient: those of archives merged into theirs too."""
-    found: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[RecordKey]] = defaultdict(set)
     for some in _batches(sorted(patient_ids)):
         for row in work.execute(
-            sa.select(PatientIdentifier.patient_id, PatientIdentifier.value).where(
+            sa.select(
+                PatientIdentifier.patient_id, PatientIdentifier.authority, PatientIdentifier.type,
+                PatientIdentifier.value,
+            ).where(
                 PatientIdentifier.patient_id.in_(some), PatientIdentifier.kind == IdentifierKind.RECORD,
                 PatientIdentifier.ended_at.is_(None),
             )
         ):  # fmt: skip
-            found[row.patient_id].add(row.value)
+            found[row.patient_id].add(RecordKey(row.authority, row.type, row.value))
     return defaultdict(frozenset, {one: frozenset(numbers) for one, numbers in found.items()})
 
 

@@ -13,7 +13,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.text import half_width
 from hcrm.core.work import Work
-from hcrm.inbox.census_models import CensusLine, CensusRun, Finding, LineState, Movement
+from hcrm.inbox.census_models import LEFT_OUT, CensusLine, CensusRun, Finding, LineState, Movement
 from hcrm.inbox.models import InboxApplication
 from hcrm.web.paging import Page, keyset_page
 
@@ -77,8 +77,13 @@ def find_runs(work: Work, source: str, day: date) -> Sequence[CensusRun]:
 def matrix_of(run: CensusRun) -> list[MatrixRow]:
     """Its lines, by movement, campus and department."""
     order = list(Movement)
-    rows = [MatrixRow(Movement(line[0]), *line[1:]) for line in run.counts]
+    rows = [MatrixRow(Movement(line[0]), *line[1:]) for line in run.counts if line[0] != LEFT_OUT]
     return sorted(rows, key=lambda row: (order.index(row.movement), row.campus, row.department_name))
+
+
+def left_out_of(run: CensusRun) -> dict[str, int]:
+    """Lines or stays of the list that are in none of them, by why."""
+    return {line[1]: line[2] for line in run.counts if line[0] == LEFT_OUT}
 
 
 def totals_of(rows: Sequence[MatrixRow]) -> dict[Movement, dict[str, int]]:
@@ -180,8 +185,15 @@ def get_run_of(work: Work, line_id: str) -> str:
 
 
 def masked_number(value: str, *, is_clear: bool) -> str:
-    """A number for those who may not read messages: only its end."""
-    plain = half_width(value)
-    if is_clear or not plain:
+    """A number, or several, for those who may not read messages: only its end; type and authority after it stay."""
+    if is_clear or not value:
         return value
-    return f"***{plain[-3:]}" if len(plain) > _SHORT else "***"
+    return "、".join(map(_masked, value.split("、")))
+
+
+def _masked(value: str) -> str:
+    number, mark, more = value.partition("（")
+    plain = half_width(number)
+    if not plain:
+        return value
+    return (f"***{plain[-3:]}" if len(plain) > _SHORT else "***") + mark + more

@@ -12,9 +12,11 @@ from hcrm.inbox import census_acts as acts
 from hcrm.inbox import census_queries as queries
 from hcrm.inbox import words
 from hcrm.inbox.census_export import write_sheet
-from hcrm.inbox.census_models import CensusRun, Finding, LineState, Movement, RunState
+from hcrm.inbox.census_list import SETTLING
+from hcrm.inbox.census_models import OF_OTHER_PATIENT, CensusRun, Finding, LineState, Movement, RunState
 from hcrm.inbox.inputs import NoteInput
 from hcrm.inbox.intake import store_now
+from hcrm.inbox.row_words import left_out_words
 from hcrm.inbox.views import TONES as MESSAGE_TONES
 from hcrm.inbox.views import console_parts
 from hcrm.web.shell import console_work, current_shell, flash, form_values, require
@@ -74,6 +76,7 @@ def show_day() -> ResponseReturnValue:
     return render_template(
         "census/day.html", codes=codes, source=source, day=day, days=days, runs=runs, run=run, rows=rows,
         is_latest=bool(run) and run is runs[0], totals=queries.totals_of(rows), states=states, applicable=applicable,
+        left_out=left_out_words(queries.left_out_of(run)) if run else "", SETTLING=SETTLING,
         RunState=RunState, LineState=LineState, run_tones=RUN_TONES, line_tones=LINE_TONES, words=words,
     )  # fmt: skip
 
@@ -118,9 +121,11 @@ def show_line(line_id: str) -> ResponseReturnValue:
     """One finding: both values, the list's row, messages of the stay."""
     with console_work() as work:
         found = queries.get_line(work, line_id, with_content=g.actor.may("message.content"))
+        can_apply = acts.is_applicable(work, found.line)
     return render_template(
         "census/line.html", found=found, line=found.line, run=found.run, words=words, number=_number,
-        line_tones=LINE_TONES, message_tones=MESSAGE_TONES, LineState=LineState,
+        line_tones=LINE_TONES, message_tones=MESSAGE_TONES, LineState=LineState, can_apply=can_apply,
+        OF_OTHER_PATIENT=OF_OTHER_PATIENT,
     )  # fmt: skip
 
 

@@ -11,7 +11,9 @@ from difflib import SequenceMatcher
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
+from hcrm.archive.records import Unmapped
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
@@ -21,11 +23,12 @@ from hcrm.inbox.console_models import MessageActKind, MessageCorrection
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.outline import Line, Readable
 from hcrm.inbox.queries import read_text
-from hcrm.inbox.reading import ConsoleParts
-from hcrm.inbox.records import Incoming, Stored
+from hcrm.inbox.reading import ConsoleParts, ShownLine, places, show_lines
+from hcrm.inbox.records import CORRECTED_COPY, Incoming, Stored
 from hcrm.inbox.segments import field_words, segment_words
 
-FLAG = "corrected_copy"
+log = structlog.get_logger(__name__)
+FLAG = CORRECTED_COPY
 REASON = "corrected"
 _CORRECTABLE = (ApplicationState.PARKED, ApplicationState.HELD, ApplicationState.IGNORED)
 
@@ -52,22 +55,52 @@ class ChangedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the copy would become, as far as it alone shows it; `reason` is empty where it may be applied."""
+
+    reason: str
+    detail: str
+    is_ignored: bool
+    flags: str
+
+
+@dataclass(frozen=True, slots=True)
 class Correction:
-    """A copy that may be sent: what is stored, and what differs."""
+    """A copy that may be sent: what is stored, what differs, and what would become of it."""
 
     original: InboxMessage
     copy: Incoming
     changes: Sequence[ChangedLine]
+    outlook: Outlook
 
 
-def draft_copy(work: Work, seq: int, parts: ConsoleParts) -> tuple[InboxMessage, str]:
-    """The message and its text for correcting, one segment a line; noted as a read."""
-    message, readable, became = _correctable(work, seq, parts)
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message to be corrected: its text, one segment a line, and the same named, what is wrong marked."""
+
+    message: InboxMessage
+    application: InboxApplication
+    text: str
+    lines: Sequence[ShownLine]
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The first field that is said to be wrong."""
+        return next(
+            (place for place in places(self.application.detail) if place[1] and place[0] != "MSH"), None
+        )
+
+
+def draft_copy(work: Work, seq: int, parts: ConsoleParts) -> Draft:
+    """The message for correcting; noted as a read."""
+    message, readable, application = _correctable(work, seq, parts)
+    became = application.became_patient_id
     record_audit(
         work, action="message.read", patients=[became] if became else [], subject_type="inbox_message",
         subject_id=str(seq),
     )  # fmt: skip
-    return message, "\n".join(line.text for line in readable.lines)
+    lines = show_lines(readable, detail=application.detail, flags=application.flags, with_content=True)
+    return Draft(message, application, "\n".join(line.text for line in readable.lines), lines)
 
 
 def check_copy(work: Work, seq: int, text: str, parts: ConsoleParts) -> Correction:
@@ -107,7 +140,19 @@ def check_copy(work: Work, seq: int, text: str, parts: ConsoleParts) -> Correcti
     )  # fmt: skip
     if known is not None:
         raise HcrmError("correction.known", f"与已收到的消息 {known} 完全相同", status=409, field="text")
-    return Correction(message, incoming, changes)
+    return Correction(message, incoming, changes, _outlook(incoming, parts))
+
+
+def _outlook(copy: Incoming, parts: ConsoleParts) -> Outlook:
+    """The copy mapped without the archive, as `hcrm source check` does it."""
+    try:
+        result = parts.mappers[copy.format](copy.raw, parts.sources, copy.received_at).result
+    except Exception as error:  # noqa: BLE001  the worker meets it too, and parks the copy with this reason
+        log.warning("correction.not_mapped", error=type(error).__name__)
+        return Outlook("error", "", is_ignored=False, flags="")
+    if isinstance(result, Unmapped):
+        return Outlook(result.reason, result.detail or "", is_ignored=result.ignored, flags="")
+    return Outlook("", "", is_ignored=False, flags=" ".join(result.flags))
 
 
 def lock_original(work: Work, correction: Correction) -> None:
@@ -160,7 +205,9 @@ def _changed_meanwhile() -> HcrmError:
     return HcrmError("correction.state", "消息的状态刚刚变了，请刷新后再看", status=409)
 
 
-def _correctable(work: Work, seq: int, parts: ConsoleParts) -> tuple[InboxMessage, Readable, str | None]:
+def _correctable(
+    work: Work, seq: int, parts: ConsoleParts
+) -> tuple[InboxMessage, Readable, InboxApplication]:
     message = work.get(InboxMessage, seq)
     application = work.get(InboxApplication, seq)
     newer = work.session.get(MessageCorrection, seq)
@@ -176,7 +223,7 @@ def _correctable(work: Work, seq: int, parts: ConsoleParts) -> tuple[InboxMessag
         raise HcrmError("correction.pruned", "原文已按保存期限清除，不能更正", status=409)
     if readable.codec is None:
         raise HcrmError("correction.charset", "不能按来源的字符集解读，请先更正来源配置", status=409)
-    return message, readable, application.became_patient_id
+    return message, readable, application
 
 
 def _changes(before: Sequence[Line], after: Sequence[Line]) -> Iterator[ChangedLine]:

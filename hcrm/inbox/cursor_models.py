@@ -22,5 +22,6 @@ class SourceCursor(Base):
     last_error: Mapped[str | None]  # code or class of what went wrong; never its text
     rows_last: Mapped[int]  # messages of the last turn, repeats included
     rows_total: Mapped[int]  # new messages ever
+    put_aside: Mapped[int | None]  # files that lie in a folder's _error
     leased_by: Mapped[str | None]
     leased_until: Mapped[datetime | None]

@@ -1,7 +1,7 @@
 """What addresses and forms of the interface console may say."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.inputs import Blank, Input, OptionalText
 from hcrm.inbox.models import ApplicationState
 from hcrm.inbox.queries import MessageFilters
+from hcrm.inbox.refusals import RefusalFilters
 from hcrm.inbox.search import SearchBy
 
 
@@ -72,10 +73,24 @@ class ReplayInput(Input):
 
 
 class IncidentAddress(Input):
-    """What stands in the address of the list of incidents: open or closed, else all."""
+    """What stands in the address of the list of incidents: those that are open unless others are asked for."""
 
-    state: OptionalText = None
+    state: Literal["open", "closed", "all"] = "open"
     key: OptionalText = None
+
+
+class RefusedAddress(Input):
+    """What stands in the address of the list of refusals."""
+
+    reason: OptionalText = None
+    peer: OptionalText = None
+    source: OptionalText = None
+    key: OptionalText = None
+
+    @property
+    def filters(self) -> RefusalFilters:
+        """The same for the query."""
+        return RefusalFilters(self.reason or "", self.peer or "", self.source or "")
 
 
 class NoteInput(Input):

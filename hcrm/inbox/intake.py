@@ -22,7 +22,8 @@ from hcrm.core import limits
 from hcrm.core.db import Database, sqlite_path
 from hcrm.core.errors import HcrmError
 from hcrm.core.faults import fault
-from hcrm.inbox.records import Incoming, Refused, Stored
+from hcrm.inbox.records import CORRECTED_COPY, Incoming, Refused, Stored
+from hcrm.inbox.row_series import Place, number_rows
 from hcrm.inbox.statements import PostgresqlStatements, SqliteStatements, Statements, Values
 
 Arriving = Incoming | Refused
@@ -48,16 +49,18 @@ def store_now(database: Database, arriving: Sequence[Arriving]) -> list[Stored]:
 
     A message stored before (same sender, facility, control id and bytes) is not stored again and answered with the
     ACK it got then. The same control id with other bytes is a message of its own, flagged `control_id_reused`.
+    Rows of a series get their control ids here (`hcrm.inbox.row_series`).
     """
     rows = [_message_values(database, item) for item in arriving if isinstance(item, Incoming)]
+    places = [Place(item.series, item.taking) for item in arriving if isinstance(item, Incoming)]
     refusals = [_refusal_values(database, item) for item in arriving if isinstance(item, Refused)]
     driver = database.inbox.dialect.loaded_dbapi
     try:
         if database.is_sqlite:
             with ONE_WRITER:
-                outcome = _write(database, SqliteStatements(), rows, refusals)
+                outcome = _write(database, SqliteStatements(), rows, refusals, places)
         else:
-            outcome = _write(database, PostgresqlStatements(), rows, refusals)
+            outcome = _write(database, PostgresqlStatements(), rows, refusals, places)
     except (sa.exc.OperationalError, driver.OperationalError, driver.InterfaceError) as error:
         log.error("inbox.store_unavailable", error=type(error).__name__, messages=len(rows))
         raise StoreUnavailable from error
@@ -67,7 +70,11 @@ def store_now(database: Database, arriving: Sequence[Arriving]) -> list[Stored]:
 
 
 def _write(
-    database: Database, statements: Statements, rows: list[list[Any]], refusals: list[Values]
+    database: Database,
+    statements: Statements,
+    rows: list[list[Any]],
+    refusals: list[Values],
+    places: list[Place],
 ) -> list[Stored]:
     """One transaction on the driver's connection; whatever goes wrong, the next one begins on a new connection."""
     stored: list[Stored] = []
@@ -75,6 +82,7 @@ def _write(
     try:
         cursor = connection.cursor()
         statements.begin(cursor)
+        number_rows(statements, cursor, rows, places)
         for start in range(0, len(rows), limits.COMMIT_BATCH):
             stored += _store_rows(statements, cursor, rows[start : start + limits.COMMIT_BATCH])
         if refusals:
@@ -89,7 +97,10 @@ def _write(
         raise
     finally:
         connection.close()
-    return stored
+    return [
+        each._replace(control_id=row[2]) if place.series else each
+        for each, row, place in zip(stored, rows, places, strict=True)
+    ]
 
 
 def _store_rows(statements: Statements, cursor: Any, rows: list[list[Any]]) -> list[Stored]:
@@ -105,7 +116,7 @@ def _store_rows(statements: Statements, cursor: Any, rows: list[list[Any]]) -> l
     for n, row in enumerate(rows):
         if outcome[n] is None and first.setdefault(tuple(row[:4]), n) == n:
             name = tuple(row[:3])
-            if name in seen:
+            if name in seen and CORRECTED_COPY not in row[9]:
                 row[9] = f"{row[9]} {_REUSED}".lstrip()
             seen.add(name)
     fresh = list(first.values())
@@ -132,7 +143,12 @@ def _message_values(database: Database, item: Incoming) -> list[Any]:
 
 def _refusal_values(database: Database, item: Refused) -> Values:
     sealed, moment = database.keys.seal(item.head), _stored_moment(database, item.received_at)
-    return moment, item.peer, item.reason, item.size, item.sha256, sealed
+    said = (item.detail, item.source, item.sender, item.facility, item.control_id, item.subject)
+    name = database.keys.seal(item.name.encode("utf-8", "surrogateescape")) if item.name else None
+    return (
+        moment, item.peer, item.reason, item.size, item.sha256, sealed, *(text or None for text in said),
+        item.peer_port, item.door or None, name,
+    )  # fmt: skip
 
 
 def _stored_moment(database: Database, moment: datetime) -> Any:

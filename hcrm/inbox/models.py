@@ -45,7 +45,7 @@ class InboxMessage(Base):
 
 
 class RefusedMessage(Base):
-    """What could not be stored as a message: why, how long it was and its hash; never its content."""
+    """What could not be stored as a message: why, who it claimed to be, how long it was; of its content a head."""
 
     __tablename__ = "refused_message"
     __table_args__ = ({"schema": INBOX_SCHEMA, "sqlite_autoincrement": True},)
@@ -58,6 +58,15 @@ class RefusedMessage(Base):
     size: Mapped[int]
     sha256: Mapped[bytes]
     head: Mapped[bytes]  # sealed: up to 64 bytes, for the interface engineer
+    detail: Mapped[str | None]  # what exactly: no_certificate, expired, unknown_ca
+    source: Mapped[str | None]  # code of the source it was taken for
+    sender: Mapped[str | None]  # MSH-3.1 as claimed
+    facility: Mapped[str | None]  # MSH-4.1 as claimed
+    control_id: Mapped[str | None]  # MSH-10
+    subject: Mapped[str | None]  # of the certificate shown: CN=his.example,O=H1
+    peer_port: Mapped[int | None]
+    door: Mapped[str | None]  # mllp 2575, mllps 2576, http, folder
+    name: Mapped[bytes | None]  # sealed: of a file put aside
 
 
 class ApplicationState(LabelledEnum):

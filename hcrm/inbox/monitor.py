@@ -1,4 +1,4 @@
-"""Incidents of the interface: silence, too many parked, events we do not know. One of each is open at a time.
+"""Incidents of the interface: silence, too many parked, unknown events, ways that fail. One of each is open at a time.
 
 A job looks every five minutes. What it opened it closes once the cause is gone; a person only says that they know.
 """
@@ -18,7 +18,7 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
 from hcrm.inbox.census import list_troubles
-from hcrm.inbox.cursor_models import SourceCursor
+from hcrm.inbox.channels import ChannelLine, Key, channel_troubles, destination_troubles, list_channels
 from hcrm.inbox.guard import REASONS as GUARDED
 from hcrm.inbox.holidays import load_holidays
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
@@ -36,9 +36,6 @@ _PARKED: Any = InboxApplication.state == sa.literal(
 )
 log = structlog.get_logger(__name__)
 
-Key = tuple[IncidentKind, str, str]
-"""Kind, source and subject."""
-
 
 def watch_interface(work: Work) -> int:
     """Open and close incidents by what stands; a job runs it after traffic was counted. How many changed."""
@@ -48,7 +45,7 @@ def watch_interface(work: Work) -> int:
     }
     wanted = {
         **_silent(work, now, standing, load_holidays()), **_failing(work, now, standing), **_unknown(work),
-        **_guarded(work), **_census(work),
+        **_guarded(work), **_census(work), **channel_troubles(work, standing), **destination_troubles(work, standing),
     }  # fmt: skip
     opened = [key for key in wanted if key not in standing]
     work.insert_new(
@@ -212,6 +209,12 @@ class SourceLine:
     incidents: int
     follow_up_from: datetime | None
     is_configured: bool
+    channels: Sequence[ChannelLine] = ()
+
+    @property
+    def faults(self) -> Sequence[ChannelLine]:
+        """Folders and views of it that cannot be read now, or hold files put aside."""
+        return [line for line in self.channels if line.error or line.put_aside]
 
 
 def list_sources(work: Work, sources: Sources) -> list[SourceLine]:
@@ -231,23 +234,20 @@ def list_sources(work: Work, sources: Sources) -> list[SourceLine]:
     incidents = _numbers(
         work,
         sa.select(Incident.source, sa.func.count())
-        .where(Incident.closed_at.is_(None))
+        .where(Incident.closed_at.is_(None), Incident.kind != IncidentKind.UNSENT)
         .group_by(Incident.source),
     )
+    channels = list_channels(work, sources)
     known = {source.code: source for source in (sources.default, *sources.by_code.values())}
     return [
         SourceLine(
             code, known[code].title if code in known else code, _last_at(work, code) if code in used else None,
             today.get(code, 0), parked.get(code, 0), incidents.get(code, 0),
             known[code].follow_up_from if code in known else None, is_configured=code in known,
+            channels=[line for line in channels if line.source == code],
         )
         for code in _ordered(known, used)
     ]  # fmt: skip
-
-
-def list_cursors(work: Work) -> Sequence[SourceCursor]:
-    """How the folders and views we fetch from are read."""
-    return work.scalars(sa.select(SourceCursor).order_by(SourceCursor.source, SourceCursor.channel))
 
 
 def _ordered(known: Iterable[str], used: Sequence[str]) -> list[str]:

@@ -27,6 +27,9 @@ class IncidentKind(LabelledEnum):
     ERRORS = "errors", "搁置比例过高"
     UNSUPPORTED = "unsupported", "暂不支持的事件"
     GUARDED = "guarded", "等待人工放行"
+    UNSENT = "unsent", "发不出"
+    UNREADABLE = "unreadable", "视图或文件夹读不了"
+    FILES = "files", "文件被拒"
     CENSUS = "census", "对账有差异"
     CENSUS_LIST = "census_list", "对账名单有问题"
 
@@ -46,8 +49,8 @@ class Incident(Base):
     )  # fmt: skip
     id: Mapped[Id]
     kind: Mapped[IncidentKind]
-    source: Mapped[str]
-    subject: Mapped[str]  # an event, as ADT^A60; else empty
+    source: Mapped[str]  # of UNSENT the destination
+    subject: Mapped[str]  # an event, as ADT^A60, or a channel; else empty
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     detail: Mapped[dict[str, Any]]  # figures it was opened by

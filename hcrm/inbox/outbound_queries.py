@@ -1,6 +1,6 @@
 """Reading what we send: the list, the destinations, one message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from hcrm.core import limits
 from hcrm.core.destinations import Destination, Destinations
 from hcrm.core.work import Work
 from hcrm.inbox.outbound_models import UNSENT, OutboundDestination, OutboundMessage, OutboundState
+from hcrm.inbox.outline import Line, Readable
+from hcrm.inbox.reading import ShownLine, show_lines
 from hcrm.web.paging import Page, keyset_page
 
 
@@ -64,6 +66,7 @@ class DestinationRow:
     own: OutboundDestination | None  # None: nothing was ever queued for it
     unsent: int
     failed: int
+    refused: int  # not accepted: failed, or answered AE and to be tried again
 
     @property
     def title(self) -> str:
@@ -83,10 +86,22 @@ def list_destinations(work: Work, configured: Destinations) -> Sequence[Destinat
             .group_by(OutboundMessage.destination, OutboundMessage.state)
         )
     }
+    refused = {
+        row.destination: row.number
+        for row in work.execute(
+            sa.select(OutboundMessage.destination, sa.func.count().label("number"))
+            .where(
+                OutboundMessage.state.in_(watched),
+                sa.or_(OutboundMessage.state == OutboundState.FAILED, OutboundMessage.refusals > 0),
+            )
+            .group_by(OutboundMessage.destination)
+        )
+    }
     return [
         DestinationRow(
             code, configured.by_code.get(code), known.get(code),
             sum(counts.get((code, state), 0) for state in UNSENT), counts.get((code, OutboundState.FAILED), 0),
+            refused.get(code, 0),
         )
         for code in sorted({*configured.by_code, *known})
     ]  # fmt: skip
@@ -97,8 +112,15 @@ class OutboundDetail:
     """One message; `lines` and `ack_lines` are empty where the reader may not see content."""
 
     message: OutboundMessage
+    own: OutboundDestination | None
     lines: tuple[str, ...]
     ack_lines: tuple[str, ...]
+
+    @property
+    def named(self) -> tuple[ShownLine, ...]:
+        """Our text by segments and fields, as a received message is shown."""
+        lines = tuple(Line(line[:3], line, tuple(_fields(line))) for line in self.lines)
+        return show_lines(Readable(lines, "utf-8"), detail=self.message.detail, flags="", with_content=True)
 
 
 def get_outbound(work: Work, seq: int, configured: Destinations, *, with_content: bool) -> OutboundDetail:
@@ -115,7 +137,15 @@ def get_outbound(work: Work, seq: int, configured: Destinations, *, with_content
         work, action="outbound.read" if with_content else "outbound.open",
         patients=[message.patient_id] if with_content else [], subject_type="outbound_message", subject_id=str(seq),
     )  # fmt: skip
-    return OutboundDetail(message, lines, ack_lines)
+    own = work.session.get(OutboundDestination, message.destination)
+    return OutboundDetail(message, own, lines, ack_lines)
+
+
+def _fields(line: str) -> Iterator[tuple[int, str]]:
+    """What is filled, by number; we write with the standard's separators, and MSH-1 is one of them."""
+    values = line.split("|")[1:]
+    first = 2 if line.startswith("MSH") else 1
+    yield from ((number, value) for number, value in enumerate(values, first) if value)
 
 
 def _lines(raw: bytes, charset: str) -> tuple[str, ...]:

@@ -16,11 +16,24 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """One column of a row: its text, and which of our fields it feeds; empty where none."""
+
+    column: str
+    text: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Readable:
-    """A message decoded by the source's rule. `codec` is None where that failed: shown as well as can be, not more."""
+    """A message decoded by the source's rule. `codec` is None where that failed: shown as well as can be, not more.
+
+    `cells`: of a row, which has columns instead of segments, and is corrected where it came from, not here.
+    """
 
     lines: tuple[Line, ...]
     codec: str | None
+    cells: tuple[Cell, ...] | None = None
 
 
 class Reader(Protocol):

@@ -23,8 +23,8 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.sources import Source
 from hcrm.inbox.intake import store_now
 from hcrm.inbox.pressure import is_full
-from hcrm.inbox.rows import row_message
 from hcrm.inbox.turns import Turn
+from hcrm.inbox.view_rows import view_messages
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql",
@@ -152,12 +152,7 @@ def _read_pages(database: Database, source: Source, view: View, turn: Turn, engi
 def _store(
     database: Database, source: Source, view: View, rows: Sequence[Mapping[Any, Any]], turn: Turn
 ) -> int:
-    peer = f"view {source.code}"
-    at = turn.clock.now()
-    wanted = list(view.columns.values())
-    messages = [
-        row_message(source, "view", {name: row[name] for name in wanted}, peer=peer, at=at) for row in rows
-    ]
+    messages = view_messages(database, source, view, rows, at=turn.clock.now())
     return sum(not stored.is_duplicate for stored in store_now(database, messages))
 
 

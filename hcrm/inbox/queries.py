@@ -13,9 +13,10 @@ from hcrm.core.events import Event
 from hcrm.core.work import Work
 from hcrm.inbox.console_models import MessageAct, MessageCorrection
 from hcrm.inbox.floor import read_floor, untaken
-from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage, RefusedMessage
+from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.outline import Line, Readable
-from hcrm.inbox.reading import ConsoleParts, Link, ShownLine, show_lines
+from hcrm.inbox.reading import ConsoleParts, Link, ShownCell, ShownLine, show_cells, show_lines
+from hcrm.inbox.row_words import peer_words
 from hcrm.web.paging import Page, keyset_page
 
 Statement = TypeVar("Statement", bound=sa.Select[*tuple[Any, ...]])
@@ -255,6 +256,8 @@ class MessageDetail:
     application: InboxApplication | None
     readable: Readable | None  # None: pruned
     lines: Sequence[ShownLine]
+    cells: Sequence[ShownCell] | None  # of a row, which has columns instead
+    peer: str
     answer: Sequence[str]  # the ACK; empty where the reader may not see it
     acts: Sequence[MessageAct]
     corrected_by: MessageCorrection | None
@@ -275,16 +278,19 @@ def get_message(work: Work, seq: int, *, with_content: bool, parts: ConsoleParts
             subject_id=str(seq),
         )  # fmt: skip
     readable = read_text(work, message, parts)
+    told: Any = {
+        "detail": application.detail if application else None, "with_content": with_content,
+        "flags": application.flags if application else "",
+    }  # fmt: skip
     codec = (readable and readable.codec) or "utf-8"
     answer = message.ack.decode(codec, "replace").splitlines() if with_content else []
     return MessageDetail(
         message=message,
         application=application,
         readable=readable,
-        lines=show_lines(
-            readable, detail=application.detail if application else None, with_content=with_content,
-            flags=application.flags if application else "",
-        ) if readable else (),
+        lines=show_lines(readable, **told) if readable else (),
+        cells=show_cells(readable, **told) if readable else None,
+        peer=peer_words(message.peer, parts.sources),
         answer=[line for line in answer if line.strip()],
         acts=work.scalars(sa.select(MessageAct).where(MessageAct.seq == seq).order_by(MessageAct.id)),
         corrected_by=work.session.get(MessageCorrection, seq),
@@ -311,11 +317,15 @@ def _led_to(work: Work, application: InboxApplication | None, parts: ConsolePart
     return parts.led_to(work, application.became_encounter_id)
 
 
+def neighbours(work: Work, filters: MessageFilters, seq: int) -> tuple[int | None, int | None]:
+    """The next newer and the next older message of what the filters give."""
+    order = InboxApplication.seq if filters.is_of_way else InboxMessage.seq
+    every = narrow_messages(work, sa.select(order), filters)
+    newer = work.scalar(every.where(order > seq).order_by(order.asc()).limit(1))
+    older = work.scalar(every.where(order < seq).order_by(order.desc()).limit(1))
+    return newer, older
+
+
 def is_taken_up(seq: int) -> sa.Select[Any]:
     """Whether a message has its row: something to replay."""
     return sa.select(InboxApplication.seq).where(InboxApplication.seq == seq)
-
-
-def list_refused(work: Work, *, size: int = limits.PAGE_SIZE) -> Sequence[RefusedMessage]:
-    """What was refused at the door, the newest first."""
-    return work.scalars(sa.select(RefusedMessage).order_by(RefusedMessage.seq.desc()).limit(size))

@@ -10,7 +10,9 @@ from hcrm.core.sources import Sources
 from hcrm.core.work import Work
 from hcrm.inbox.outbound_acts import Remakers
 from hcrm.inbox.outline import Readable, Reader
+from hcrm.inbox.row_words import ROW_FIELDS, fields_named
 from hcrm.inbox.segments import field_words, segment_words
+from hcrm.inbox.take_up import Mappers
 
 _PLACE = re.compile(r"(?<!\^)\b([A-Z][A-Z0-9]{2})(?:-(\d+))?(?![A-Z0-9^])")
 
@@ -34,6 +36,8 @@ class ConsoleParts:
     led_to: Callable[[Work, str], Sequence[Link]]
     """Encounter to what was made of the stay, within the actor's scope."""
     remakers: Remakers
+    mappers: Mappers
+    """By format: what a message would become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,34 @@ class ShownLine:
     text: str | None
     fields: tuple[ShownField, ...]
     is_wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCell:
+    """A column of a row; `value` is None for who may not see it."""
+
+    column: str
+    words: str
+    value: str | None
+    is_wrong: bool
+
+
+def show_cells(
+    readable: Readable, *, detail: str | None, flags: str, with_content: bool
+) -> tuple[ShownCell, ...] | None:
+    """A row for the page: what each column feeds, what is wrong marked; None where it is no row."""
+    if readable.cells is None:
+        return None
+    wrong = fields_named(detail or "")
+    for flag in flags.split():
+        wrong |= fields_named(flag.partition(":")[2])
+    return tuple(
+        ShownCell(
+            cell.column, ROW_FIELDS.get(cell.field, ""), _clipped(cell.text) if with_content else None,
+            cell.field in wrong,
+        )
+        for cell in readable.cells
+    )  # fmt: skip
 
 
 def places(detail: str | None) -> list[tuple[str, int]]:

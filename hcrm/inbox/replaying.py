@@ -11,7 +11,8 @@ from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.errors import HcrmError
 from hcrm.core.work import Work
-from hcrm.inbox.console_models import MessageCorrection, ReplayRun, ReplayState
+from hcrm.inbox.console_models import MessageAct, MessageActKind, MessageCorrection, ReplayRun, ReplayState
+from hcrm.inbox.guard import REASONS as GUARDED
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import MessageFilters, narrow_messages
 from hcrm.inbox.service import replay_messages
@@ -25,6 +26,11 @@ class ReplayLine:
     reason: str | None
     number: int
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether only a person who looks at the one message lets it through; a bulk replay does not."""
+        return self.reason in GUARDED
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayPreview:
@@ -37,6 +43,11 @@ class ReplayPreview:
     def total(self) -> int:
         """How many messages."""
         return sum(line.number for line in self.lines)
+
+    @property
+    def guarded(self) -> int:
+        """How many of them will be stopped again."""
+        return sum(line.number for line in self.lines if line.is_guarded)
 
 
 def preview_replay(work: Work, filters: MessageFilters, *, upto: int | None = None) -> ReplayPreview:
@@ -87,6 +98,24 @@ def stop_replay(work: Work, run_id: str) -> None:
     run = work.session.get(ReplayRun, run_id, with_for_update=True)
     if run is not None and run.state is ReplayState.RUNNING:
         run.state, run.finished_at = ReplayState.STOPPED, work.clock.now()
+
+
+def count_outcomes(work: Work, run: ReplayRun) -> Sequence[ReplayLine]:
+    """How the messages a replay let go stand now, by state and reason."""
+    until = run.finished_at or work.clock.now()
+    seqs = sa.select(MessageAct.seq).where(
+        MessageAct.id >= run.id, MessageAct.kind == MessageActKind.REPLAYED, MessageAct.actor_id == run.started_by,
+        MessageAct.happened_at >= run.started_at, MessageAct.happened_at <= until,
+        MessageAct.seq <= run.upto_seq,
+    )  # fmt: skip
+    columns: Any = (InboxApplication.state, InboxApplication.reason, sa.func.count().label("number"))
+    rows = work.execute(
+        sa.select(*columns)
+        .where(InboxApplication.seq.in_(seqs))
+        .group_by(InboxApplication.state, InboxApplication.reason)
+        .order_by(InboxApplication.state, InboxApplication.reason)
+    )
+    return [ReplayLine(row.state, row.reason, row.number) for row in rows]
 
 
 def list_running(work: Work) -> Sequence[ReplayRun]:

@@ -26,7 +26,7 @@ from hcrm.core.work import Work, open_work
 from hcrm.inbox.acts import lock_replayable, note_acts
 from hcrm.inbox.console_models import MessageActKind
 from hcrm.inbox.guard import REASONS as GUARDED
-from hcrm.inbox.guard import RELEASED, guard
+from hcrm.inbox.guard import RELEASED, guard, is_guarded
 from hcrm.inbox.models import ApplicationState, InboxApplication
 from hcrm.inbox.take_up import (
     NO_LANE,
@@ -40,6 +40,7 @@ from hcrm.inbox.take_up import (
 
 _LANES_AT_ONCE = limits.LANES // 4
 _LOCK_LANE, _LOCK_VISIT = 4_802, 4_803  # advisory locks: a number of our own, then the lane or visit
+_LOCK_GUARD = 4_804
 _STATES = {
     OutcomeState.APPLIED: ApplicationState.APPLIED,
     OutcomeState.IGNORED: ApplicationState.IGNORED,
@@ -128,17 +129,20 @@ def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
             state = OutcomeState.IGNORED if result.ignored else OutcomeState.PARKED
             outcome = AbsorbOutcome(state, reason=result.reason, detail=result.detail)
             decided.append(_decided(row, outcome, now))
-    stopped = guard(work, changes, {row["seq"]: row["flags"] for row in batch}, intake.sources)
-    decided += [_decided(row, stopped[row["seq"]], now) for row in batch if row["seq"] in stopped]
-    changes = {seq: change for seq, change in changes.items() if seq not in stopped}
+    _lock_guard(work, changes.values())
     _lock_visits(work, changes.values())
     early = _early(work, changes.values(), intake)
     rows = {row["seq"]: row for row in batch} | {row["seq"]: row for row, _ in early}
     changes |= {row["seq"]: change for row, change in early}
-    arrivals = [Arrival(seq, changes[seq]) for seq in sorted(changes)]
+    verdict = guard(work, changes, rows, intake.sources)  # of the early ones too: they may touch a VIP by now
+    for seq, flags in verdict.flags.items():
+        rows[seq] = {**rows[seq], "flags": flags}
+    decided += [_decided(rows[seq], outcome, now) for seq, outcome in verdict.stopped.items()]
+    arrivals = [Arrival(seq, changes[seq]) for seq in sorted(changes.keys() - verdict.stopped.keys())]
     for arrival, outcome in zip(arrivals, absorb_records(work, arrivals=arrivals), strict=True):
         row = rows[arrival.seq]
-        if row["state"] is ApplicationState.WAITING or not outcome.visit_key:
+        # An early one that still waits for the same visit is left alone; of two visits it may wait for the other now.
+        if row["state"] is ApplicationState.WAITING or outcome.visit_key != row["visit_key"]:
             decided.append(_decided(row, outcome, now))
     work.update_rows(InboxApplication, decided, key="seq")
 
@@ -260,6 +264,15 @@ def _lock_lanes(work: Work, lanes: set[int]) -> set[int]:
         return lanes
     lane = sa.func.unnest(sa.cast(sorted(lanes), ARRAY(sa.Integer))).column_valued("lane")
     return set(work.scalars(sa.select(lane).where(sa.func.pg_try_advisory_xact_lock(_LOCK_LANE, lane))))
+
+
+def _lock_guard(work: Work, changes: Iterable[Change]) -> None:
+    """One at a time counts and applies what is counted, or two would use up the same rest of a limit.
+
+    Asked for before the visits' locks, by whoever asks for both.
+    """
+    if on_postgresql(work) and any(is_guarded(change) for change in changes):
+        work.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_GUARD, 0)))
 
 
 def _lock_visits(work: Work, changes: Collection[Change]) -> None:

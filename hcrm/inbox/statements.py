@@ -12,9 +12,14 @@ COLUMNS = (
     "sender", "facility", "control_id", "sha256", "kind", "format", "raw", "ack", "peer", "flags", "received_at",
 )  # fmt: skip
 """The order of a message's values; the first four are its key."""
-REFUSED_COLUMNS = ("received_at", "peer", "reason", "size", "sha256", "head")
+REFUSED_COLUMNS = (
+    "received_at", "peer", "reason", "size", "sha256", "head", "detail", "source", "sender", "facility", "control_id",
+    "subject", "peer_port", "door", "name",
+)  # fmt: skip
 
 Values = Sequence[Any]
+Latest = tuple[int, str, bytes]
+"""Index of what was asked for; control id and hash of the row found."""
 Known = tuple[int, int | None, bytes | None]
 """Index of the row; seq and ACK of the same message, or None, None where only its control id was seen before."""
 
@@ -24,6 +29,13 @@ class Statements(Protocol):
 
     def begin(self, cursor: Any) -> None:
         """Begin a transaction that writes."""
+        ...
+
+    def latest(self, cursor: Any, series: Sequence[Values]) -> list[Latest]:
+        """The last row of each series before this part of the taking, and nobody adds to one until we commit.
+
+        A series is sender, facility, lowest control id, the one beyond its highest, and the part of a taking.
+        """
         ...
 
     def known(self, cursor: Any, rows: Sequence[Values]) -> list[Known]:
@@ -46,6 +58,13 @@ class SqliteStatements:
         """See Statements."""
         cursor.execute("BEGIN IMMEDIATE")
 
+    def latest(self, cursor: Any, series: Sequence[Values]) -> list[Latest]:
+        """See Statements; the transaction that writes is the only one."""
+        asked = [value for n, each in enumerate(series) for value in (n, *each)]
+        cursor.execute(f"WITH k({_SERIES}) AS (VALUES {_marks(len(series), 6)}) {_LATEST}", asked)
+        found: list[Latest] = cursor.fetchall()
+        return found
+
     def known(self, cursor: Any, rows: Sequence[Values]) -> list[Known]:
         """See Statements."""
         cursor.execute(
@@ -63,6 +82,21 @@ class SqliteStatements:
     def refuse(self, cursor: Any, rows: Sequence[Values]) -> None:
         """See Statements."""
         cursor.executemany(_refusal("?"), rows)
+
+
+_SERIES = "n, sender, facility, low, beyond, taking"
+_LATEST = """
+    SELECT k.n, m.control_id, m.sha256 FROM k JOIN inbox.inbox_message m
+        ON m.sender = k.sender AND m.facility = k.facility AND m.control_id = (
+            SELECT max(r.control_id) FROM inbox.inbox_message r
+            WHERE r.sender = k.sender AND r.facility = k.facility AND r.control_id >= k.low
+                AND r.control_id < coalesce(CASE WHEN k.taking <> '' THEN (
+                    SELECT min(o.control_id) FROM inbox.inbox_message o
+                    WHERE o.sender = k.sender AND o.facility = k.facility AND o.control_id >= k.low
+                        AND o.control_id < k.beyond AND substr(o.control_id, 31, 8) = substr(k.taking, 1, 8)
+                        AND substr(o.control_id, 31) >= k.taking
+                ) END, k.beyond))
+"""
 
 
 @lru_cache(maxsize=1024)
@@ -113,8 +147,22 @@ class PostgresqlStatements:
         RETURNING seq, sender, facility, control_id, sha256
     """  # noqa: S608  nothing but column names is put in
 
+    _LOCK_SERIES = 4_805  # an advisory lock of our own
+
     def begin(self, cursor: Any) -> None:
         """See Statements; the driver begins with the first statement."""
+
+    def latest(self, cursor: Any, series: Sequence[Values]) -> list[Latest]:
+        """See Statements."""
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [self._LOCK_SERIES])
+        arrays = "%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]"
+        columns = [list(column) for column in zip(*series, strict=True)]
+        cursor.execute(
+            f"WITH k AS (SELECT * FROM unnest({arrays}) AS k({_SERIES})) {_LATEST}",  # noqa: S608
+            [list(range(len(series))), *columns],
+        )
+        found: list[Latest] = cursor.fetchall()
+        return found
 
     def known(self, cursor: Any, rows: Sequence[Values]) -> list[Known]:
         """See Statements."""

@@ -47,10 +47,12 @@ class Turn:
                 values["watermark"] = watermark
             self._update(work, values)
 
-    def end(self, error: str | None = None) -> None:
-        """Let go, and say how it went."""
+    def end(self, error: str | None = None, *, put_aside: int | None = None) -> None:
+        """Let go, and say how it went; `put_aside`: files that lie in the folder's _error."""
         now = self.clock.now()
         values: dict[str, Any] = {"leased_by": None, "leased_until": None, "last_error": error}
+        if put_aside is not None:
+            values["put_aside"] = put_aside
         if error is None:
             values["last_ok_at"] = now
         with self._work() as work:
@@ -73,8 +75,8 @@ def take_turn(database: Database, clock: Clock, *, source: str, channel: str, ow
     with open_work(database, actor=_ACTOR, clock=clock) as work:
         new = {
             "id": work.new_id(), "source": source, "channel": channel, "watermark": None, "last_run_at": None,
-            "last_ok_at": None, "last_error": None, "rows_last": 0, "rows_total": 0, "leased_by": None,
-            "leased_until": None,
+            "last_ok_at": None, "last_error": None, "rows_last": 0, "rows_total": 0, "put_aside": None,
+            "leased_by": None, "leased_until": None,
         }  # fmt: skip
         work.insert_new(SourceCursor, [new])
         free = sa.or_(SourceCursor.leased_until.is_(None), SourceCursor.leased_until < now)

@@ -6,10 +6,10 @@ from flask import Blueprint, current_app, g, redirect, render_template, request,
 from flask.typing import ResponseReturnValue
 
 from hcrm.core import limits
-from hcrm.core.errors import HcrmError, NotFoundError
-from hcrm.core.inputs import read_input
+from hcrm.core.errors import HcrmError, InvalidInput, NotFoundError
+from hcrm.core.inputs import AnyInput, read_input
 from hcrm.core.work import Work
-from hcrm.inbox import monitor, queries, words
+from hcrm.inbox import monitor, queries, refusal_words, refusals, words
 from hcrm.inbox.console_models import ReplayRun
 from hcrm.inbox.correction import check_copy, draft_copy, lock_original, record_correction
 from hcrm.inbox.habits import list_habits
@@ -18,6 +18,7 @@ from hcrm.inbox.inputs import (
     IncidentAddress,
     MessageAddress,
     NoteInput,
+    RefusedAddress,
     ReplayInput,
     SearchInput,
 )
@@ -26,10 +27,11 @@ from hcrm.inbox.models import ApplicationState
 from hcrm.inbox.monitor import count_incidents
 from hcrm.inbox.plots import SPANS, plot_tables
 from hcrm.inbox.reading import ConsoleParts
-from hcrm.inbox.replaying import list_running, preview_replay, start_replay, stop_replay
-from hcrm.inbox.search import MessageSearch, Searched, open_search, search_messages
+from hcrm.inbox.replaying import count_outcomes, list_running, preview_replay, start_replay, stop_replay
+from hcrm.inbox.search import MessageSearch, open_search, search_messages
 from hcrm.inbox.service import replay_messages
 from hcrm.inbox.traffic import list_traffic
+from hcrm.inbox.way import list_steps
 from hcrm.web.shell import (
     NotAllowedError,
     console_work,
@@ -50,17 +52,40 @@ TONES = {
 }  # fmt: skip
 """How each state looks in a list."""
 TABS = (
-    ("inbox.overview", "概况"), ("inbox.list_messages", "消息"), ("inbox.list_incidents", "事件"),
+    ("inbox.overview", "概况"), ("inbox.list_messages", "消息"), ("inbox.list_incidents", "告警"),
     ("inbox.list_sources", "来源"), ("census.show_day", "对账"), ("outbound.list_messages", "发出"),
     ("inbox.list_refused", "拒收"),
 )  # fmt: skip
 """Pages of the interface; one whose part is not there is left out."""
 
+_TAB_OF = {
+    **dict.fromkeys(
+        ("inbox.show_message", "inbox.edit_copy", "inbox.send_copy", "inbox.preview_run", "inbox.show_run"),
+        "inbox.list_messages",
+    ),
+    **dict.fromkeys(("census.list_lines", "census.show_line", "census.ask_apply"), "census.show_day"),
+    **dict.fromkeys(("outbound.show_message", "outbound.ask_resend_failed"), "outbound.list_messages"),
+    "inbox.show_refused": "inbox.list_refused",
+}
+
 
 @bp.app_context_processor
 def interface_tabs() -> dict[str, Any]:
-    """The tabs above every page of the interface."""
-    return {"interface_tabs": [tab for tab in TABS if tab[0] in current_app.view_functions]}
+    """The tabs above every page of the interface; pages below one of them belong to it."""
+    endpoint = _TAB_OF.get(request.endpoint or "", request.endpoint)
+    return {
+        "interface_tabs": [tab for tab in TABS if tab[0] in current_app.view_functions],
+        "interface_tab": endpoint,
+    }
+
+
+def read_address(model: type[AnyInput]) -> AnyInput:
+    """The address of a list; what is wrong in it is named."""
+    try:
+        return read_input(model, request.args.to_dict())
+    except InvalidInput as error:
+        said = "；".join(f"{words.FILTERS.get(name, name)}：{text}" for name, text in error.errors.items())
+        raise HcrmError("filter.invalid", f"地址中的筛选条件有误。{said}", status=422) from None
 
 
 def console_parts() -> ConsoleParts:
@@ -73,9 +98,10 @@ def console_parts() -> ConsoleParts:
 @require("message.read", audit="message.search")
 def list_messages() -> ResponseReturnValue:
     """Messages by arrival."""
-    asked = read_input(MessageAddress, request.args.to_dict())
+    asked = read_address(MessageAddress)
     with console_work() as work:
-        searched = _search(work, asked)
+        wanted = _wanted(work, asked)
+        searched = search_messages(work, asked.filters, wanted, console_parts()) if wanted else None
         page = queries.list_messages(work, searched.filters if searched else asked.filters, key=asked.key)
         counts = queries.count_states(work)
         runs = list_running(work) if g.actor.may("message.replay") else ()
@@ -87,16 +113,15 @@ def list_messages() -> ResponseReturnValue:
     return render_template(
         "inbox/list.html", page=page, counts=counts, states=ApplicationState, tones=TONES, words=words, asked=asked,
         searched=searched, search_limit=limits.SEARCH_MESSAGES, kept=asked.kept(), runs=runs,
-        is_filtered=bool(asked.kept() or asked.find), **choices,
+        is_filtered=bool(asked.kept() or asked.find), wanted=wanted, opened=_opened(asked), **choices,
     )  # fmt: skip
 
 
-def _search(work: Work, asked: MessageAddress) -> Searched | None:
+def _wanted(work: Work, asked: MessageAddress) -> MessageSearch | None:
     if not asked.find:
         return None
-    if not g.actor.may("message.content"):
-        raise NotAllowedError("message.content", request.endpoint or "")
-    return search_messages(work, asked.filters, open_search(work, asked.find), console_parts())
+    _require_content()
+    return open_search(work, asked.find)
 
 
 @bp.post("/messages/find")
@@ -116,11 +141,25 @@ def find_messages() -> ResponseReturnValue:
 @require("message.read", audit="message.read")
 def show_message(seq: int) -> ResponseReturnValue:
     """One message: its way, and its text for those who may read it."""
+    asked = read_address(MessageAddress)
     with console_work() as work:
         found = queries.get_message(
             work, seq, with_content=g.actor.may("message.content"), parts=console_parts()
         )
-    return render_template("inbox/show.html", found=found, tones=TONES, words=words)
+        newer, older = (None, None) if asked.find else queries.neighbours(work, asked.filters, seq)
+    kept = _opened(asked)
+    sources = console_parts().sources
+    source = sources.by_code.get(found.application.source) if found.application else None
+    return render_template(
+        "inbox/show.html", found=found, tones=TONES, words=words, newer=newer, older=older, kept=kept,
+        read_as=words.read_as(found.message.kind, source.events if source else {}),
+        steps=list_steps(found.message, found.application, found.acts), back=url_for("inbox.list_messages", **kept),
+    )  # fmt: skip
+
+
+def _opened(asked: MessageAddress) -> dict[str, Any]:
+    """What the page of a message has in its address, so that it leads back to the list it was opened from."""
+    return {**asked.kept(), **({"find": asked.find} if asked.find else {})}
 
 
 @bp.post(f"/messages/{_SEQ}/replay")
@@ -139,12 +178,26 @@ def replay_message(seq: int) -> ResponseReturnValue:
 
 
 @bp.get("/refused")
-@require("message.read", audit="none:no content is kept of what was refused")
+@require("message.read", audit="none:who claimed to be whom, no content")
 def list_refused() -> ResponseReturnValue:
     """What never became a message."""
+    asked = read_address(RefusedAddress)
     with console_work() as work:
-        rows = queries.list_refused(work)
-    return render_template("inbox/refused.html", rows=rows, words=words)
+        page = refusals.list_refused(work, asked.filters, key=asked.key)
+        reasons, peers = refusals.list_refusal_words(work)
+    return render_template(
+        "inbox/refused.html", page=page, reasons=reasons, peers=peers, asked=asked, words=words, told=refusal_words,
+        is_filtered=asked.filters != refusals.RefusalFilters(),
+    )  # fmt: skip
+
+
+@bp.get(f"/refused/{_SEQ}")
+@require("message.read", audit="refused.read")
+def show_refused(seq: int) -> ResponseReturnValue:
+    """One refusal, and the first bytes of it for those who may read them."""
+    with console_work() as work:
+        found = refusals.get_refused(work, seq, with_content=g.actor.may("message.content"))
+    return render_template("inbox/refused_show.html", found=found, words=words, told=refusal_words)
 
 
 # ── correcting a copy, replaying many ──────────────────────────────────────
@@ -155,11 +208,20 @@ def list_refused() -> ResponseReturnValue:
 def edit_copy(seq: int) -> ResponseReturnValue:
     """The text of a message, to be corrected in a copy."""
     _require_content()
-    with console_work() as work:
-        message, text = draft_copy(work, seq, console_parts())
+    return _correct_page(seq)
+
+
+def _correct_page(
+    seq: int, text: str | None = None, reason: str = "", error: HcrmError | None = None
+) -> ResponseReturnValue:
+    """The form with what was typed; where the message has gone on meanwhile, its refusal is the page."""
+    with console_work(write=False) as work:
+        draft = draft_copy(work, seq, console_parts())
+    shown = draft.text if text is None else text
+    errors = form_errors(error) if error else {}
     return render_template(
-        "inbox/correct.html", message=message, text=text, reason="", errors={}, words=words
-    )
+        "inbox/correct.html", draft=draft, text=shown, reason=reason, errors=errors, words=words
+    ), error.status if error else 200  # fmt: skip
 
 
 @bp.post(f"/messages/{_SEQ}/correct")
@@ -171,6 +233,8 @@ def send_copy(seq: int) -> ResponseReturnValue:
     step = values.pop("step", "")
     text, reason = str(values.get("text", "")), str(values.get("reason", ""))
     runtime = current_shell().runtime
+    if step == "edit":
+        return _correct_page(seq, text, reason)
     try:
         entered = read_input(CorrectionInput, values)
         with console_work(write=step == "send") as work:
@@ -182,11 +246,7 @@ def send_copy(seq: int) -> ResponseReturnValue:
     except HcrmError as error:
         if error.status not in (409, 422):
             raise
-        with console_work(write=False) as work:
-            message, _ = draft_copy(work, seq, console_parts())  # gone on meanwhile: its refusal is the page
-        return render_template(
-            "inbox/correct.html", message=message, text=text, reason=reason, errors=form_errors(error), words=words
-        ), error.status  # fmt: skip
+        return _correct_page(seq, text, reason, error)
     if step != "send":
         return render_template(
             "inbox/correct_check.html", message=correction.original, correction=correction, text=text,
@@ -229,7 +289,11 @@ def show_run(run_id: str) -> ResponseReturnValue:
     """How far a replay is."""
     with console_work() as work:
         run = work.get(ReplayRun, run_id)
-    return render_template("inbox/replay_run.html", run=run)
+        outcomes = count_outcomes(work, run)
+    waiting = sum(line.number for line in outcomes if line.state is ApplicationState.WAITING)
+    return render_template(
+        "inbox/replay_run.html", run=run, outcomes=outcomes, waiting=waiting, tones=TONES, words=words
+    )
 
 
 @bp.post("/replays/<run_id>/stop")
@@ -265,10 +329,10 @@ def overview() -> ResponseReturnValue:
 @require("message.read", audit="none:sources, events and counts, nothing of patients")
 def list_incidents() -> ResponseReturnValue:
     """What is or was wrong with an interface."""
-    asked = read_input(IncidentAddress, request.args.to_dict())
+    asked = read_address(IncidentAddress)
     with console_work() as work:
         page = monitor.list_incidents(
-            work, is_open={"open": True, "closed": False}.get(asked.state or ""), key=asked.key
+            work, is_open={"open": True, "closed": False}.get(asked.state), key=asked.key
         )
         count = count_incidents(work)
     return render_template("inbox/incidents.html", page=page, count=count, words=words, asked=asked)
@@ -281,7 +345,7 @@ def acknowledge_incident(incident_id: str) -> ResponseReturnValue:
     entered = read_input(NoteInput, form_values())
     with console_work() as work:
         monitor.acknowledge_incident(work, incident_id, note=entered.note)
-    flash("已确认；恢复后事件自动关闭", "success")
+    flash("已确认；恢复后自动关闭", "success")
     return redirect(url_for("inbox.list_incidents"), 303)
 
 
@@ -291,8 +355,8 @@ def list_sources() -> ResponseReturnValue:
     """Every source: when it last sent, what is parked, whether its cut-over is set."""
     with console_work() as work:
         lines = monitor.list_sources(work, console_parts().sources)
-        cursors = monitor.list_cursors(work)
     sources = console_parts().sources
+    channels = [channel for line in lines for channel in line.channels]
     known = {source.code: source for source in (sources.default, *sources.by_code.values())}.values()
     habits = [(source.title, found) for source in known if (found := list_habits(source))]
-    return render_template("inbox/sources.html", lines=lines, cursors=cursors, words=words, habits=habits)
+    return render_template("inbox/sources.html", lines=lines, channels=channels, words=words, habits=habits)

@@ -1,17 +1,17 @@
 """What the codes of the inbox mean to a clerk: why a message is parked and what to do about it."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 
 from hcrm.core.clock import local_time
-from hcrm.core.paths import config_path
-from hcrm.core.sources import load_sources
 from hcrm.inbox.census_models import RunState
+from hcrm.inbox.configured import configured_destinations, configured_sources
 from hcrm.inbox.models import ApplicationState
 from hcrm.inbox.monitor_models import Incident, IncidentKind
+from hcrm.inbox.row_words import row_text
 
 REASONS = {
-    "event_not_supported": ("暂不支持的事件", "消息已保存；支持此事件后可重新处理"),
+    "event_not_supported": ("暂不支持的事件", "消息已保存。在来源文件的 events 中加一行，重启，再重新处理"),
     "no_msh": ("没有 MSH 段", "请接口工程师核对发送方"),
     "batch_cut": ("批次的头尾夹在消息中间", "不知其中各段属于谁，请发送方重发这一批"),
     "no_pid": ("缺少 PID 段", "请发送方补发带患者信息的消息"),
@@ -32,8 +32,16 @@ REASONS = {
     "merge_flood": ("一小时内合并过多", "请与发送方核对；无误后重新处理即放行"),
     "delete_flood": ("一分钟内删除过多", "请与发送方核对；无误后重新处理即放行"),
     "vip_merge": ("合并涉及重要患者", "请核对身份；无误后重新处理即放行"),
+    "vip_change": ("改归、拆分或删除涉及重要患者", "请核对身份；无误后重新处理即放行"),
     "no_visit": ("缺少 PV1 段", "请发送方补发带就诊信息的消息"),
-    "charset": ("字符集无法识别", "核对来源配置中的 charset，然后重新处理"),
+    "charset": (
+        "字符集无法识别",
+        "核对来源配置的 charset 与 charset_order，重启后重新处理；若只有个别字节损坏，请发送方更正后重发",
+    ),
+    "charset_utf8": (
+        "内容是 UTF-8，与约定的字符集不符",
+        "核对来源配置中的 charset 和 charset_order，然后重新处理",
+    ),
     "unreadable": ("消息无法解析", "请接口工程师查看原文"),
     "format_not_supported": ("不支持的格式", "请接口工程师核对"),
     "source_unknown": (
@@ -44,7 +52,18 @@ REASONS = {
     "event_not_known_yet": ("撤销先于原事件到达", "等待原事件，24 小时后转为搁置"),
     "event_never_came": ("撤销的原事件一直没有到达", "核对 HIS 中此次就诊是否存在"),
     "visit_unclear": ("无法确定是哪一次就诊", "核对 PV1-19 就诊流水号"),
-    "visit_of_other_patient": ("就诊流水号属于另一位患者", "核对两位患者是否应合并"),
+    "visit_of_other_patient": (
+        "就诊流水号属于另一位患者",
+        "核对两位患者是否应合并；是表格的行，先核对病案号列",
+    ),
+    "number_elsewhere": (
+        "病案号在档案中类型或发号机构不同",
+        "核对来源配置的 patient_no_type、patient_no_authority",
+    ),
+    "nameless": (
+        "病案号不在档案中，行中又没有姓名",
+        "请 HIS 补发建档或入院消息后重新处理，或在 columns 中加 name 列",
+    ),
     "identity_conflict": ("病历号疑似被重复使用", "姓名、性别、出生日期等两项以上不符，请核对身份"),
     "merge_self": ("合并双方是同一标识", "无需处理"),
     "merge_cycle": ("合并方向与此前相反", "请核对哪一份档案应保留"),
@@ -60,6 +79,7 @@ FLAGS = {
     "control_id_reused": "消息控制号重复使用",
     "charset_declared_wrong": "声明的字符集不符",
     "charset_fallback": "按备用字符集读取",
+    "charset_doubtful": "字符集存疑，可能是 UTF-8",
     "identifier_conflict": "标识指向不同患者",
     "late_under_merged_id": "使用已合并的病历号",
     "already_merged": "此前已合并",
@@ -72,6 +92,7 @@ FLAGS = {
     "replacement_character": "含无法还原的字符",
     "unexpected_ack": "应答消息",
     "batch_count": "批次条数不符",
+    "discharge_cleared": "出院时间被清空，未按取消出院处理",
     "corrected_copy": "人工更正的副本",
     "batch_cut": "批次不完整",
     "verified_contact_kept": "已核实的联系方式未被覆盖",
@@ -86,6 +107,8 @@ _PLACED = {
     "unmapped": "代码未对照",
     "bad_number": "数值无法识别",
     "bad_content": "附件无法解码",
+    "merges": "计为合并次数",
+    "deletions": "计为删除次数",
 }
 
 REFUSALS = {
@@ -104,6 +127,7 @@ REFUSALS = {
     "sender_address": "此地址不得以该发送方的名义发送",
     "sender_certificate": "证书不属于该发送方",
     "sender_token": "令牌不属于该发送方",
+    "file": "文件未能读入，在 _error",
 }
 """Why something was refused at the door."""
 
@@ -189,16 +213,37 @@ def event_words(kind: str) -> str:
     return f"{kind} {word}" if word else kind
 
 
-@cache
 def source_titles() -> dict[str, str]:
-    """Titles of the sources by code; their files are read once, as at every start."""
-    sources = load_sources(config_path("sources"))
+    """Titles of the sources by code."""
+    sources = configured_sources()
     return {source.code: source.title for source in (sources.default, *sources.by_code.values())}
 
 
 def source_words(code: str) -> str:
     """A source by its title; one whose file is gone by its code."""
     return source_titles().get(code, code)
+
+
+def read_as(kind: str, events: Mapping[str, str]) -> str:
+    """The event a local one is handled as; empty where it is handled as what it is."""
+    type_, _, event = kind.partition("^")
+    known = events.get(kind) or (events.get(event) if type_ == "ADT" else None)
+    return event_words(known) if known else ""
+
+
+FILTERS = {
+    "state": "状态", "kind": "事件", "source": "来源", "reason": "原因", "control_id": "控制号", "from": "起始时间",
+    "to": "结束时间", "peer": "对方地址", "key": "翻页", "find": "检索",
+}  # fmt: skip
+"""Filters of the lists by their names in an address."""
+
+
+def incident_place(incident: Incident) -> str:
+    """Whose incident it is: a source, or where it sends to."""
+    if incident.kind is IncidentKind.UNSENT:
+        found = configured_destinations().by_code.get(incident.source)
+        return f"发往 {found.title if found else incident.source}"
+    return source_words(incident.source)
 
 
 def state_words(state: str) -> str:
@@ -216,6 +261,16 @@ def incident_words(incident: Incident) -> str:
         return f"一小时内 {detail['received']} 条中搁置 {detail['parked']} 条"
     if incident.kind is IncidentKind.GUARDED:
         return f"{REASONS[incident.subject][0]}，{detail['parked']} 条等待放行"
+    if incident.kind is IncidentKind.UNSENT:
+        since = local_time(datetime.fromisoformat(detail["since"])).strftime("%m-%d %H:%M")
+        why = f"：{OUTBOUND_ERRORS.get(detail['error'], detail['error'])}" if detail["error"] else ""
+        return f"{since} 起有 {detail['unsent']} 条没有送达{why}"
+    if incident.kind is IncidentKind.UNREADABLE:
+        last = detail["last_ok_at"]
+        since = local_time(datetime.fromisoformat(last)).strftime("%m-%d %H:%M 之后") if last else "从未"
+        return f"{CHANNELS.get(incident.subject, incident.subject)}{since}没有读到：{channel_error(detail['error'])}"
+    if incident.kind is IncidentKind.FILES:
+        return f"{detail['files']} 个文件未能读入，已移到 _error；移走或改好放回后自动恢复，确认后也会关闭"
     if incident.kind is IncidentKind.CENSUS:
         return f"{incident.subject} 的名单与档案有 {detail['findings']} 人次不一致"
     if incident.kind is IncidentKind.CENSUS_LIST:
@@ -240,8 +295,38 @@ CENSUS_ERRORS = {
     "unreadable": "文件无法读取",
     "view.password": "视图的密码没有设置",
     "view.driver": "没有安装数据库驱动",
+    "view.host": "连不上数据库主机，请核对地址、端口和网络",
+    "view.login": "账号或密码被拒绝",
+    "view.database": "数据库或服务名不存在",
+    "view.missing": "视图或列不存在",
+    "view.rights": "账号没有读取的权限",
+    "view.timeout": "查询超时",
 }
 """Why a list cannot be read; other codes are classes of the database's errors."""
+
+
+CHANNELS = {"view": "视图", "folder": "文件夹"}
+"""Ways on which we fetch."""
+CHANNEL_ERRORS = {
+    **CENSUS_ERRORS,
+    "view.key_empty": "key 列中有空值",
+    "view.key_repeats": "key 列不能区分各行",
+    "view.watermark": "watermark 列的类型变了",
+    "inbox.full": "等待处理的消息过多或磁盘将满",
+    "not_run": "取数进程没有运行",
+    "OperationalError": "连不上数据库，或查询被拒绝",
+    "ProgrammingError": "视图或列不存在，或没有权限",
+    "NoSuchColumnError": "视图中没有配置的列",
+    "FileNotFoundError": "文件夹不存在",
+    "NotADirectoryError": "不是文件夹",
+    "PermissionError": "没有权限读写文件夹",
+}
+"""Why a view or folder cannot be read; other codes are classes of errors."""
+
+
+def channel_error(code: str) -> str:
+    """What is wrong with a view or folder, with its code for the engineer."""
+    return f"{CHANNEL_ERRORS[code]}（{code}）" if code in CHANNEL_ERRORS else code
 
 
 def flag_words(flags: str) -> list[str]:
@@ -249,8 +334,13 @@ def flag_words(flags: str) -> list[str]:
     words = []
     for flag in flags.split():
         name, _, place = flag.partition(":")
-        words.append(f"{_PLACED[name]}（{place}）" if name in _PLACED else FLAGS.get(name, name))
+        words.append(f"{_PLACED[name]}（{row_text(place)}）" if name in _PLACED else FLAGS.get(name, name))
     return words
+
+
+def detail_words(kind: str, detail: str) -> str:
+    """Where a reason lies: of a message segment and field, of a row our field in words, and its column."""
+    return row_text(detail) if kind.startswith("ROW^") else detail
 
 
 OUTBOUND_SUBJECTS = {"instruction": "随访结果"}
@@ -268,6 +358,7 @@ OUTBOUND_ERRORS = {
     "foreign_answer": "应答的控制号不符",
     "bad_answer": "应答无法识别",
     "error": "发送时出错，请联系管理员查看日志",
+    "unconfigured": "配置文件已移除",
     "sealed": "缺少密钥，报文无法读取",
     "no_patient_number": "患者没有对方认识的病历号",
     "not_valid": "内容不符合 HL7 标准",

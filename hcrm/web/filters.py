@@ -27,6 +27,11 @@ def moment(value: datetime | None, today: date) -> str:
     return local.strftime("%m-%d %H:%M" if local.year == today.year else "%Y-%m-%d %H:%M")
 
 
+def instant(value: datetime | None, today: date) -> str:
+    """A moment with its seconds, where the order of things is read: 11-22 15:30:07."""
+    return EMPTY if value is None else f"{moment(value, today)}:{local_time(value):%S}"
+
+
 def day(value: date | datetime | None, today: date) -> str:
     """A date: 11-22, in another year 2025-11-22. A moment gives the hospital's date of it."""
     if value is None:
@@ -109,6 +114,7 @@ def register_filters(app: Flask, today: Callable[[], date] | None = None) -> Non
     now = today or (lambda: local_date(datetime.now(UTC)))
     app.jinja_env.filters.update(
         moment=lambda value: moment(value, now()),
+        instant=lambda value: instant(value, now()),
         day=lambda value: day(value, now()),
         age=lambda value, on=None: age(value, on or now()),
         due_words=lambda value: due_words(value, now()),

@@ -52,6 +52,8 @@ _MESSAGES = MenuEntry(
         "census.ask_apply",
     ),
 )
+_INTERFACE = MenuEntry("inbox.overview", "接口", "arrow-left-right", "message.read", _MESSAGES.covers)
+"""For those whose day it is: they land on the overview."""
 _DIRECTORY = MenuEntry(
     "directory.show_staff", "人员与科室", "hospital", "directory.read", ("directory.show_departments",)
 )
@@ -80,8 +82,9 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
         _MY_PATIENTS,
         _STATISTICS,
     ),
+    "interface": (_INTERFACE, _DIRECTORY),
     "sysadmin": (
-        _MESSAGES,
+        _INTERFACE,
         MenuEntry("accounts.list_accounts", "账号", "person-gear", "account.manage"),
         _DIRECTORY,
         _SYSTEM,

@@ -279,7 +279,10 @@ def frame_words() -> dict[str, Any]:
 
 def _menu_counts(shell: Shell, actor: Actor) -> dict[str, int]:
     """What waits at entries of the menu, on whole pages."""
-    wanted = {name: count for name, (needs, count) in shell.menu_counts.items() if actor.may(needs)}
+    own = {entry.endpoint for entry in nav.menu_of(actor)}
+    wanted = {
+        name: count for name, (needs, count) in shell.menu_counts.items() if name in own and actor.may(needs)
+    }
     if not wanted or request.headers.get("HX-Request") == "true":
         return {}
     try:

@@ -175,7 +175,7 @@ def read_values(filling: str) -> None:
 
 @pytest.mark.parametrize("filling", ["A~", "x\n", "\rOBX|2|NM|a||1", "\\T\\", "\\Z", "^", "\r"])
 def test_a_megabyte_of_anything_is_read_without_delay(filling):
-    small, large = (filling * (size // len(filling)) for size in (250_000, 1_000_000))
+    small, large = (filling * (size // len(filling)) for size in (125_000, 1_000_000))
 
     assert growth(read_values, small, large) < LINEAR
 

@@ -25,6 +25,7 @@ def hospital(database, clock, app):
         hospital.receive(
             adt("A01", c=1, name=f"{LONG}^"), adt("A03", c="c" * 60, name=f"{LONG}^", PV1_45=BAD)
         )
+        hospital.send(adt("A01", c="refused").replace(b"|P|2.5.1", b"|X|2.5.1"))
         now = clock.now()
         with open_work(database, actor=system_actor("test"), clock=clock) as work:
             work.insert(
@@ -52,8 +53,8 @@ def hospital(database, clock, app):
 
 PAGES = (
     "/interface/messages", "/interface/messages?state=held", "/interface/overview", "/interface/overview?span=7d",
-    "/interface/incidents", "/interface/sources", "/interface/refused", "/interface/messages/2",
-    "/interface/messages/2/correct", "/interface/messages/replay?state=parked",
+    "/interface/incidents", "/interface/sources", "/interface/refused", "/interface/refused/1",
+    "/interface/messages/2", "/interface/messages/2/correct", "/interface/messages/replay?state=parked",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What we send, as people see it: list and destinations, one message, send again, stop, pause."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -123,6 +124,36 @@ def test_the_text_is_for_those_who_may_read_it_and_reading_is_noted(
             row.subject_patient_id for row in work.all(AuditSubject, AuditSubject.audit_id == read.id)
         ] == ["p0"]
         assert len(work.all(AuditEvent, AuditEvent.action == "outbound.open")) == 1
+
+
+def test_our_text_is_shown_by_named_fields_and_the_place_of_an_error_marked(
+    queue, write, make_person, browser_of
+):
+    seqs = write(queue)
+    make_person("wang")
+    browser = browser_of("wang")
+    page = browser.get(f"{URL}/{seqs['pending']}").text
+    assert '<th scope="row">PID-5</th><td>' in page
+    assert re.search(r'class="wrong"><th scope="row">PID-3', page)  # ERR: 207 PID-3
+    assert re.search(r"排队 \d\d-\d\d \d\d:\d\d:\d\d", page)
+
+
+def test_a_destination_that_did_not_accept_is_not_called_normal_and_one_that_rests_counts(
+    queue, write, make_person, browser_of
+):
+    write(queue)
+    make_person("wang")
+    browser = browser_of("wang")
+    page = browser.get(URL).text
+    rows = re.findall(r'destination=(\w+)">[^<]+</a></td>\s*<td>(.*?)</td>', page, re.DOTALL)
+    told = dict(rows)
+    assert "2 条对方没有接受" in told["his"]
+    assert "正常" not in told["his"]
+    assert "连不上对方" in told["lis"]
+    assert "连续 1 次" in told["lis"]
+    assert "完成并审核后" in page
+    seq = re.findall(rf'href="{URL}/(\d+)">', browser.get(f"{URL}?destination=lis").text)[-1]
+    assert "目标连续 1 次没有接通" in browser.get(f"{URL}/{seq}").text
 
 
 def test_a_failed_message_is_sent_again_with_its_bytes(queue, write, make_person, browser_of, database):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LINEAR = 10.0  # for four times the size: linear work takes about 4 times as long, quadratic work 16 times
+LINEAR = 30.0  # for eight times the size: linear work takes about 8 times as long, quadratic work 64 times
 
 
 def growth(work: Callable[[Any], object], small: Any, large: Any) -> float:

@@ -1,4 +1,4 @@
-"""What the interface console keeps: incidents, traffic, corrected copies, replays, and what pruning has passed.
+"""What the interface console keeps: incidents, traffic, corrected copies, replays, what pruning has passed, who was refused.
 
 Revision ID: 20261122_1620
 Revises: 20261122_1610
@@ -15,6 +15,7 @@ branch_labels = None
 depends_on = None
 
 _SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_REFUSED = ("detail", "source", "sender", "facility", "control_id", "subject", "door")
 _TABLES = (
     "message_act", "message_correction", "replay_run", "prune_floor", "prune_later", "message_traffic", "incident",
 )  # fmt: skip
@@ -115,8 +116,20 @@ def upgrade() -> None:
     )  # fmt: skip
 
 
+    for name in _REFUSED:
+        op.add_column("refused_message", sa.Column(name, sa.Text(), nullable=True), schema=db.INBOX_SCHEMA)
+    op.add_column(
+        "refused_message", sa.Column("peer_port", sa.Integer(), nullable=True), schema=db.INBOX_SCHEMA
+    )
+    op.add_column(
+        "refused_message", sa.Column("name", sa.LargeBinary(), nullable=True), schema=db.INBOX_SCHEMA
+    )
+
+
 def downgrade() -> None:
     """Without them."""
+    for name in ("name", "peer_port", *_REFUSED):
+        op.drop_column("refused_message", name, schema=db.INBOX_SCHEMA)
     for name in ("reason", "source", "kind"):
         op.drop_index(f"ix_inbox_application_{name}_seq", table_name="inbox_application")
     for table in _TABLES:

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("rows_last", sa.Integer(), nullable=False),
         sa.Column("rows_total", sa.Integer(), nullable=False),
+        sa.Column("put_aside", sa.Integer(), nullable=True),
         sa.Column("leased_by", sa.Text(), nullable=True),
         sa.Column("leased_until", db.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_source_cursor")),

@@ -139,6 +139,16 @@
   }
   ["input", "change"].forEach((name) => document.addEventListener(name, forgetError));
 
+  /* The clipboard's own interface exists only over HTTPS and on this machine itself. */
+  function copyText(text) {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    const area = document.body.appendChild(Object.assign(document.createElement("textarea"), { value: text }));
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done ? Promise.resolve() : Promise.reject(new Error("copy"));
+  }
+
   function focusErrors() {
     const summary = one("[data-focus]");
     if (!summary) return;
@@ -153,5 +163,7 @@
     const field = jump && document.getElementById(jump.hash.slice(1));
     if (field) { event.preventDefault(); field.focus(); field.scrollIntoView({ block: "center" }); }
     if (event.target.closest("[data-print]")) window.print();
+    const copy = event.target.closest("[data-copy]");
+    if (copy) copyText(one(`#${copy.dataset.copy}`).value).then(() => toast({ text: "已复制" }), () => toast({ text: "浏览器不允许复制" }));
   });
 })();

@@ -8,7 +8,7 @@ from adapters.his.check import BadProfile, check_message, load_profile
 from adapters.his.explain import explain_message
 from adapters.his.files import messages_of
 from hcrm.core.paths import config_path
-from hcrm.core.sources import load_sources
+from hcrm.core.sources import Source, Sources, load_sources
 from tests.support.adt import adt
 from tests.support.outbound import destination, written
 
@@ -47,10 +47,57 @@ def test_each_fault_is_named_with_segment_and_field(change, place):
     assert place in [found for found, _ in errors(raw)]
 
 
-def test_a_charset_that_does_not_fit_is_said_and_nothing_guessed():
+def test_a_charset_that_does_not_fit_is_said_and_the_rest_checked_all_the_same():
     raw = written(destination(charset="gb18030")).replace(b"GB 18030-2000", b"UNICODE UTF-8")
 
-    assert errors(raw) == [("MSH-18", "字符集与内容不符，无法解码")]
+    assert errors(raw) == [("MSH-18", "字符集与内容不符，以下按 gb18030 检查")]
+    assert "PID-7" in [place for place, _ in errors(raw.replace(b"|19660307|", b"|20261399|"))]
+
+
+@pytest.mark.parametrize("charset", ["gb18030", "big5", "utf-8"])
+def test_without_a_word_for_it_the_usual_charsets_are_tried_and_the_one_taken_is_named(charset):
+    raw = adt("A01", name="陳^大文", address="", doctor="", charset="", encoding=charset)
+    source = Sources([Source(code="default", title="t", charset="ascii")])
+
+    found = check_message(raw, source)
+
+    assert [each for each in found if each.is_error] == []
+    assert f"以下按 {charset} 检查" in found[0].text or charset == "big5"  # which GB 18030 takes as well
+
+
+def test_what_fits_no_usual_charset_is_said_so():
+    raw = adt("A01", charset="").replace("张".encode(), b"\xff\xff")
+
+    assert ("MSH-18", "字符集与内容不符，无法解码") in errors(raw)
+
+
+def test_a_charset_that_is_asked_for_is_the_only_one():
+    raw = adt("A01", charset="", encoding="gbk")
+
+    assert [each for each in check_message(raw, SOURCES, charset="gbk") if each.is_error] == []
+    assert errors_in(raw, "utf-8") == [("MSH-18", "内容不是 utf-8，无法解码")]
+    assert errors_in(adt("A01"), "gbk") == [("MSH-18", "内容不是 gbk，无法解码")]  # UTF-8 in disguise
+
+
+def errors_in(raw, charset):
+    return [(each.place, each.text) for each in check_message(raw, SOURCES, charset=charset) if each.is_error]
+
+
+@pytest.mark.parametrize("value", ["20261399", "1970年1月1日", "19900230", "1990-03-07", "199003072560"])
+@pytest.mark.parametrize("version", ["2.3", "2.4", "2.5.1", "2.6"])
+@pytest.mark.parametrize("extra", ["", "x"])  # a PID of which hl7apy knows nothing
+def test_a_date_that_does_not_exist_is_a_fault(value, version, extra):
+    found = errors(adt("A01", dob=value, MSH_11=version, PID_60=extra))
+
+    assert ("PID-7", "值不是 DTM 的写法，或没有这个日期、时间") in found
+    assert "PID-7" not in [place for place, _ in errors(adt("A01", MSH_11=version, PID_60=extra))]
+
+
+@pytest.mark.parametrize(
+    "value", ["1990", "199003", "19900307", "1990030710", "199003071000", "20261122100000.123+0800"]
+)
+def test_every_length_the_standard_allows_is_well(value):
+    assert "EVN-2" not in [place for place, _ in errors(adt("A01", EVN_2=value))]
 
 
 @pytest.mark.parametrize("kind", [b"ADT^A08", b"ADT^A04", b"ADT^A40"])

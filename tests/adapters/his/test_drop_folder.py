@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_taken_in_lies_in_the_error_folder_with_its_reason
     found = take()
     assert [taken.reason for taken in found] in ([reason, ""], ["", reason])  # the neighbour is not lost
     assert f"_error/20261122-{name}" in names(drop)
-    text = (drop / "_error" / f"20261122-{name}.reason.txt").read_text(encoding="utf-8")
+    text = told(drop, name)
     assert "张三" not in text
     assert text.strip()
     if reason == "columns":
@@ -251,7 +251,22 @@ def test_a_file_that_cannot_be_taken_in_lies_in_the_error_folder_with_its_reason
 def test_the_good_messages_of_a_file_with_a_bad_one_are_stored(take, database, drop):
     (drop / "a.hl7").write_bytes(adt("1") + adt("", body="PID|1||2"))
     assert take() == [Taken(2, 1, "refused")]
-    assert (stored(database), refusals(database)) == ([("1", "")], ["header"])
+    assert stored(database) == [("1", "")]
+    assert "header" in refusals(database)
+    assert "文件中另有 1 条已接收" in told(drop, "a.hl7")
+
+
+@pytest.mark.parametrize("content", [b"hello", b""])
+def test_of_a_file_without_a_message_nothing_is_said_to_be_taken_in(take, database, drop, content):
+    (drop / "a.hl7").write_bytes(content)
+    take()
+
+    assert stored(database) == []
+    assert "文件中没有消息被接收" in told(drop, "a.hl7")
+
+
+def told(drop, name: str) -> str:
+    return (drop / "_error" / f"20261122-{name}.reason.txt").read_text(encoding="utf-8")
 
 
 def test_a_list_without_a_description_of_its_columns_is_not_guessed(database, clock, drop):
@@ -418,3 +433,116 @@ def test_a_list_needs_a_folder():
     with pytest.raises(ValueError, match="绝对路径"):
         source_of(Path("relative"))
     assert HcrmError is not None
+
+
+# ── files that end the process that reads them ──────────────────────────────
+
+TAKE_LISTS = PROGRAM.replace(
+    '"folder": {"path": sys.argv[2], "still_seconds": 0}}',
+    '"folder": {"path": sys.argv[2], "still_seconds": 0},'
+    ' "list_file": {"columns": {"patient_no": "病人ID", "visit_no": "住院号"}}}',
+)
+
+
+def workbook(path: Path, *cells: tuple[str, str], dimension: str = "A1:B2") -> None:
+    """An XLSX of a kilobyte with these cells and no others."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    rows: dict[str, str] = {}
+    for place, text in cells:
+        number = place.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        cell = f'<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>'
+        rows[number] = rows.get(number, "") + cell
+    data = "".join(f'<row r="{number}">{inside}</row>' for number, inside in rows.items())
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="xml" '
+        'ContentType="application/xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="S" sheetId="1" '
+        'r:id="r1"/></sheets></workbook>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><dimension ref="{dimension}"/><sheetData>{data}'
+        "</sheetData></worksheet>",
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, text in parts.items():
+            packed.writestr(name, f'<?xml version="1.0"?>{text}')
+
+
+HEADS = [("A1", "病人ID"), ("B1", "住院号")]
+
+
+def run_program(program: str, *arguments: str) -> subprocess.CompletedProcess:
+    root = Path(__file__).resolve().parents[3]
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], env={**os.environ, "PYTHONPATH": str(root)}, cwd=root,
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "dimension"),
+    [
+        ([*HEADS, ("XFD1048576", "2")], "A1:XFD1048576"),
+        ([*HEADS, ("XFD1048576", "2")], "A1:B2"),
+        ([*HEADS, ("ZZ1048576", "2")], "A1:B2"),
+    ],
+)
+def test_a_sheet_that_asks_for_a_terabyte_ends_no_process_and_holds_up_no_file(
+    database, database_url, drop, cells, dimension
+):
+    workbook(drop / "a.xlsx", *cells, dimension=dimension)
+    assert (drop / "a.xlsx").stat().st_size < 3000
+    workbook(drop / "b.xlsx", *HEADS, ("A2", "1"), ("B2", "V1"))
+
+    done = run_program(TAKE_LISTS, database_url, str(drop))
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(stored(database)) == 1
+    assert [path.suffix for path in sorted((drop / "_error").iterdir())] == [".xlsx", ".txt"]
+    assert "行数" in next((drop / "_error").glob("*.reason.txt")).read_text(encoding="utf-8")
+
+
+def test_a_file_that_ended_its_process_twice_is_put_aside_and_those_behind_it_come_in(
+    take, database, database_url, drop
+):
+    (drop / "a.csv").write_text(csv_text(NAMES, ROWS[0]), encoding="utf-8")
+    dying = TAKE_LISTS.replace(
+        "lambda items: store_now(database, items)", "lambda items: __import__('os').abort()"
+    )
+    for _ in range(2):
+        assert run_program(dying, database_url, str(drop)).returncode == -signal.SIGABRT
+    (drop / "b.hl7").write_bytes(adt("1"))
+
+    assert [taken.reason for taken in take()] == ["crashed", ""]
+    assert stored(database) == [("1", "")]
+    assert refusals(database) == ["file"]
+    assert sorted(names(drop)) == [
+        "_archive/20261122/b.hl7", "_error/20261122-a.csv", "_error/20261122-a.csv.reason.txt",
+    ]  # fmt: skip
+    (drop / "_error" / "20261122-a.csv").rename(drop / "a.csv")  # put back, it has its tries again
+    assert take() == [Taken(1, 1)]
+
+
+def test_a_store_that_is_away_counts_against_no_file(take, database, drop):
+    (drop / "a.csv").write_text(csv_text(NAMES, *ROWS), encoding="utf-8")
+
+    def away(_items):
+        raise StoreUnavailable
+
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            take(away)
+    assert take() == [Taken(2, 2)]
+
+
+def test_a_sheet_is_read_whole_with_its_times_and_numbers(take, database, drop):
+    book = openpyxl.Workbook()
+    book.active.append(NAMES)
+    for n in range(1_200):
+        book.active.append([n, f"V{n}", "张三\n", ROWS[0][3]])
+    book.save(drop / "a.xlsx")
+    assert take() == [Taken(1_200, 1_200)]

@@ -1,8 +1,10 @@
-"""What a sender may not do without a person: merge or delete in masses, merge a VIP (assurance C23, C24)."""
+"""What a sender may not do without a person: merge or delete in masses, touch a VIP (assurance C23, C24)."""
 
 import pytest
+from sqlalchemy.exc import NoResultFound
 
 from hcrm.archive.models import Patient, PatientMerge
+from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState
@@ -38,29 +40,118 @@ def release(hospital: Hospital, *numbers: int) -> None:
     hospital.settle()
 
 
-def test_more_merges_than_an_hour_may_have_wait_for_a_person(hospital):
-    hospital.receive(*(merge(p) for p in range(100, 105)))
-    parked = [reason for _, reason in hospital.outcomes()]
-    assert parked == [None, None, None, None, None]  # nobody knew the merged: numbers only, nothing was moved
+def groups(*numbers: int) -> bytes:
+    """One A40: of each two numbers the second is merged into the first."""
+    first, second, *rest = numbers
+    more = [
+        part
+        for p, mrg in zip(rest[::2], rest[1::2], strict=True)
+        for part in (f"PID|2||{p}^^^H1^MR||张^三||19900307|M", f"MRG|{mrg}^^^H1^MR")
+    ]
+    return adt("A40", c=f"g{len(numbers)}-{first}", p=first, mrg=second, m="16:00", segments=more)
 
+
+def send_at_once(hospital: Hospital, *messages: bytes) -> None:
+    for raw in messages:
+        hospital.send(raw)
+    hospital.settle()
+
+
+def reasons(hospital: Hospital) -> list[str | None]:
+    return [reason for _, reason in hospital.outcomes()]
+
+
+def test_more_merges_than_an_hour_may_have_wait_for_a_person(hospital):
     hospital.receive(*(admit(p) for p in (300, 400, 301, 401, 302, 402, 303, 403, 304, 404)))
     hospital.receive(*(merge(p) for p in range(300, 305)))
     assert hospital.count(PatientMerge) == 3
-    assert [reason for _, reason in hospital.outcomes()][-5:] == [
-        None,
-        None,
-        None,
-        "merge_flood",
-        "merge_flood",
-    ]
+    assert reasons(hospital)[-5:] == [None, None, None, "merge_flood", "merge_flood"]
 
     hospital.replay()
     assert hospital.count(PatientMerge) == 3
+    assert reasons(hospital)[-5:] == [None, None, None, "merge_flood", "merge_flood"]
 
-    release(hospital, 19)
+    release(hospital, 14)
     assert hospital.count(PatientMerge) == 4
-    assert hospital.application(19).flags == "released"
-    assert hospital.application(20).reason == "merge_flood"
+    assert hospital.application(14).flags == "released"
+    assert hospital.application(15).reason == "merge_flood"
+
+    hospital.clock.move(hours=1, seconds=1)
+    hospital.replay()
+    assert hospital.count(PatientMerge) == 5
+
+
+@pytest.mark.parametrize("send", [Hospital.receive, send_at_once],
+                         ids=["one by one", "in one batch"])  # fmt: skip
+@pytest.mark.parametrize("event", ["A40", "A47"])
+def test_numbers_nobody_knows_yet_and_new_numbers_count_like_merges(hospital, event, send):
+    send(hospital, *(adt(event, c=p, p=p, mrg=p + 100, m="16:00") for p in range(100, 105)))
+    assert reasons(hospital) == [None, None, None, "merge_flood", "merge_flood"]
+    with pytest.raises(NoResultFound):
+        hospital.patient(203)  # the number was not taken
+
+
+def test_the_groups_of_one_message_are_counted_and_it_goes_through_as_a_whole_or_not_at_all(hospital):
+    hospital.receive(*(admit(p) for p in range(300, 308)))
+
+    hospital.receive(groups(300, 301, 302, 303, 304, 305, 306, 307))
+    assert (hospital.count(PatientMerge), reasons(hospital)[-1]) == (0, "merge_flood")
+
+    hospital.receive(groups(300, 301, 302, 303))
+    assert hospital.count(PatientMerge) == 2
+    assert hospital.application().flags == "merges:2"
+    hospital.receive(groups(304, 305, 306, 307))
+    assert (hospital.count(PatientMerge), reasons(hospital)[-1]) == (2, "merge_flood")
+
+    release(hospital, 9)
+    assert hospital.count(PatientMerge) == 4
+    assert set(hospital.application(9).flags.split()) == {"released", "merges:2", "already_merged"}
+
+
+def test_groups_that_stand_count_though_another_of_their_message_is_parked(hospital):
+    hospital.receive(*(admit(p) for p in range(300, 306)))
+    hospital.receive(adt("A40", c="first", p=300, mrg=301, m="16:00"))
+    hospital.receive(groups(302, 303, 301, 300))  # the second turns the first merge round
+    assert (hospital.count(PatientMerge), reasons(hospital)[-1]) == (2, "merge_cycle")
+
+    hospital.receive(
+        adt("A40", c="next", p=304, mrg=305, m="16:01"), adt("A40", c="more", p=304, mrg=302, m="16:02")
+    )
+    assert reasons(hospital)[-2:] == [None, "merge_flood"]
+
+
+def test_a_merge_whose_event_only_evn_names_counts_too(hospital):
+    hospital.receive(*(adt("A40", c=p, p=p, mrg=p + 100, m="16:00", MSH_9="ADT", EVN_1="A40")
+                       for p in range(300, 304)))  # fmt: skip
+    assert reasons(hospital) == [None, None, None, "merge_flood"]
+
+
+def test_no_sender_without_a_file_uses_up_the_limit_of_another(hospital):
+    hospital.receive(admit(300), admit(400))
+    hospital.receive(*(adt("A40", c=f"x{n}", p=7000 + n, mrg=8000 + n, MSH_3="OTHER") for n in range(4)))
+    assert reasons(hospital)[-2:] == [None, "merge_flood"]
+
+    hospital.receive(merge(300))
+    assert hospital.count(PatientMerge) == 1
+
+
+def test_who_invents_senders_comes_only_so_far(hospital):
+    most = 3 * limits.UNREGISTERED_SENDERS
+    send_at_once(
+        hospital, *(adt("A40", c=n, p=7000 + n, mrg=8000 + n, MSH_3=f"S{n}") for n in range(most + 2))
+    )
+    assert reasons(hospital) == [None] * most + ["merge_flood"] * 2
+
+
+def test_a_registered_source_has_one_limit_whatever_facility_it_writes(database, evening):
+    source = Source(code="lis", title="LIS", sender="LIS", merges_per_hour=1)
+    with Hospital(database, evening, sources=Sources([source])) as hospital:
+        hospital.receive(
+            *(adt("A40", c=n, p=300 + n, mrg=400 + n, MSH_3="LIS", MSH_4=f"F{n}") for n in range(2))
+        )
+        assert reasons(hospital) == [None, "merge_flood"]
+        hospital.receive(adt("A40", c="his", p=310, mrg=410))
+        assert reasons(hospital)[-1] is None
 
 
 def test_what_waits_for_a_person_is_an_incident_until_it_is_let_through(hospital):
@@ -86,6 +177,60 @@ def test_a_merge_of_a_vip_waits_for_a_person(hospital):
 
     release(hospital, 3)
     assert hospital.patient(400).id == hospital.patient(300).id
+
+
+def test_who_is_merged_with_a_vip_is_one_until_the_merge_is_undone(hospital):
+    hospital.receive(admit(300), admit(400, PV1_16="VIP"), admit(500), merge(300))
+    release(hospital, 4)
+    assert hospital.patient(300).is_vip
+
+    hospital.receive(adt("A40", c="third", p=500, mrg=300, m="16:10"))
+    assert reasons(hospital)[-1] == "vip_merge"
+
+    part = ["PID|2||400^^^H1^MR||张^三||19900307|M"]
+    hospital.receive(adt("A37", c="apart", p=300, m="16:20", segments=part))
+    assert reasons(hospital)[-1] == "vip_change"
+    release(hospital, 6)
+    assert (hospital.patient(300).is_vip, hospital.patient(400).is_vip) == (False, True)
+
+
+def test_a_vip_told_of_in_the_same_batch_is_one(hospital):
+    send_at_once(hospital, admit(300), admit(400, PV1_16="VIP"), merge(300))
+    assert reasons(hospital) == [None, None, "vip_merge"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [adt("A29", c="act", p=400, m="16:00"), adt("A23", c="act", p=400, v="V400", m="16:00"),
+     adt("A45", c="act", p=300, v="V400", mrg="400^^^H1^MR||||V400^^^H1", m="16:00"),
+     adt("A45", c="act", p=400, v="V300", mrg="300^^^H1^MR||||V300^^^H1", m="16:00"),
+     adt("A44", c="act", p=300, mrg="400^^^H1^MR||A400", m="16:00")],
+    ids=["A29", "A23", "A45 from", "A45 to", "A44"],
+)  # fmt: skip
+def test_what_moves_or_removes_a_vips_data_waits_for_a_person(hospital, act):
+    hospital.receive(admit(300), admit(400, PV1_16="VIP", PID_18="A400"))
+    before = hospital.snapshot()
+    hospital.receive(act)
+    assert hospital.outcomes()[-1] == (ApplicationState.PARKED, "vip_change")
+    assert hospital.snapshot() == before
+
+    release(hospital, 3)
+    assert hospital.outcomes()[-1] == (ApplicationState.APPLIED, None)
+    assert hospital.snapshot() != before
+
+
+def test_a_move_that_waited_for_the_visit_of_a_vip_waits_for_a_person_then(hospital):
+    hospital.receive(
+        admit(300), adt("A45", c="move", p=300, v="V400", mrg="400^^^H1^MR||||V400^^^H1", m="16:00")
+    )
+    assert hospital.outcomes()[-1][0] is ApplicationState.HELD
+
+    hospital.receive(admit(400, PV1_16="VIP"))
+    assert hospital.outcomes()[1:] == [
+        (ApplicationState.PARKED, "vip_change"),
+        (ApplicationState.APPLIED, None),
+    ]
+    assert hospital.visit("V400").patient_id == hospital.patient(400).id
 
 
 @pytest.mark.parametrize("event", ["A29", "A23"])

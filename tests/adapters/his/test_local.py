@@ -102,7 +102,7 @@ def test_more_patients_than_any_message_names_are_parked_at_once():
         return map_message(adt("A40", mrg=1, segments=["PID"] * patients), settings, EVENING).result
 
     assert read(200_000) == Unmapped("budget", "PID")
-    assert growth(read, 50_000, 200_000) < LINEAR
+    assert growth(read, 25_000, 200_000) < LINEAR
 
 
 @given(st.text('PIDZV|^~&\\\r12-"', max_size=200))

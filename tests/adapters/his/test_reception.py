@@ -308,7 +308,7 @@ def read(item: Incoming) -> str:
     return "read"
 
 
-SIZES = (limits.MAX_FRAME_BYTES // 4, limits.MAX_FRAME_BYTES)
+SIZES = (limits.MAX_FRAME_BYTES // 8, limits.MAX_FRAME_BYTES)
 
 
 def sort_out(raw: bytes) -> None:

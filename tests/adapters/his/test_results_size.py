@@ -38,12 +38,12 @@ def test_five_thousand_results_are_read_without_delay():
 
     assert isinstance(result, Change)
     assert len(result.clinical.reports[0].observations) == 5_000
-    assert growth(mapped, results(1_250), results(5_000)) < LINEAR
+    assert growth(mapped, results(625), results(5_000)) < LINEAR
 
 
 def test_twenty_thousand_repeats_are_read_without_delay():
     assert isinstance(mapped(repeats(20_000)), Change)
-    assert growth(mapped, repeats(5_000), repeats(20_000)) < LINEAR
+    assert growth(mapped, repeats(2_500), repeats(20_000)) < LINEAR
 
 
 def test_more_rows_than_anyone_sends_are_parked():

@@ -189,7 +189,8 @@ def test_times_as_spreadsheets_and_drivers_write_them(written, read):
     ("value", "text"),
     [(100, "100"), (100.0, "100"), (Decimal("100.00"), "100"), (Decimal("1E+2"), "100"), (1.5, "1.5"), (None, ""),
      (float("nan"), ""), (True, "1"), (" 张三  ", "张三"), ("张".encode("gb18030"), "张"),
-     (date(2026, 1, 2), "2026-01-02"), (AT.replace(tzinfo=None), "2026-11-22T15:00:00"), ("a\x00b", "ab")],
+     (date(2026, 1, 2), "2026-01-02"), (AT.replace(tzinfo=None), "2026-11-22T15:00:00"), ("a\x00b", "ab"),
+     ("V\x01\x1f1\x7f", "V1"), ("a\tb\nc", "a\tb\nc")],
 )  # fmt: skip
 def test_a_cell_reads_the_same_whatever_driver_it_came_from(value, text):
     assert cell_text(value, "gb18030") == text

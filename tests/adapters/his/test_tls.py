@@ -15,6 +15,7 @@ from hcrm.audit.models import AuditEvent, AuditOutcome
 from hcrm.core.errors import HcrmError
 from hcrm.core.settings import Mllp
 from hcrm.core.sources import Source
+from hcrm.inbox.models import RefusedMessage
 from tests.support.certificates import Authority, client_context
 from tests.support.listener import (
     PATIENCE,
@@ -86,6 +87,12 @@ def denials(database) -> list[tuple[str, str]]:
         return sorted((row.detail["reason"], row.address) for row in connection.execute(query))
 
 
+def kept(database) -> list[sa.Row]:
+    """What is kept of what was refused."""
+    with database.main.connect() as connection:
+        return list(connection.execute(sa.select(RefusedMessage.__table__).order_by(RefusedMessage.seq)))
+
+
 def is_turned_away(listener, context: ssl.SSLContext) -> bool:
     """Whether the peer gets nowhere: with TLS 1.3 it hears of it at its first read."""
     try:
@@ -128,6 +135,9 @@ def test_a_peer_without_a_certificate_we_trust_is_refused_in_the_handshake_and_n
 
     eventually(lambda: denials(database), [("tls_handshake", "127.0.0.1")])
     eventually(lambda: refusals(database), ["tls_handshake"])
+    (row,) = kept(database)
+    assert row.detail == {"none": "no_certificate", "expired": "expired", "foreign": "unknown_ca"}[shown]
+    assert (row.door, row.peer_port is not None) == (f"mllps {listener.server.address[1]}", True)
     assert stored(database) == []
     with TlsPeer(listener.server.address, client_context(authority, certificates["his"])) as peer:
         assert b"MSA|AA|7" in peer.ask(adt())
@@ -149,8 +159,32 @@ def test_who_speaks_plainly_to_the_tls_port_gets_nothing_stored(listen_tls, data
     with listener.connect() as peer:
         peer.frame(adt())
         assert peer.is_closed()
-    eventually(lambda: refusals(database), ["tls_handshake"])
+    eventually(lambda: [row.detail for row in kept(database)], ["not_tls"])
     assert stored(database) == []
+
+
+def test_a_refusal_says_whose_certificate_spoke_as_whom_and_from_where(
+    listen_tls, database, authority, certificates
+):
+    listener = listen_tls(HIS, LIS, tls_beside_plain=True)
+    lab = client_context(authority, certificates["lab"])
+    with TlsPeer(listener.server.tls_address, lab) as peer:
+        assert b"MSA|AR|1" in peer.ask(adt("1"))
+        port = peer.socket.getsockname()[1]
+        assert b"MSA|AR|2" in peer.ask(adt("2").replace(b"|HIS|H1|", b"|XYZ|H9|", 1))
+    with listener.connect() as plain:
+        assert b"MSA|AR|3" in plain.ask(adt("3"))
+
+    bound, other, bare = kept(database)
+    assert (bound.sender, bound.facility, bound.control_id, bound.source) == ("HIS", "H1", "1", "his")
+    assert (bound.detail, bound.subject, bound.peer_port) == (
+        "subject_not_bound",
+        "CN=lab.example,O=H1",
+        port,
+    )
+    assert (other.detail, other.sender, other.source) == ("subject_of_other", "XYZ", "default")
+    assert (bare.detail, bare.subject) == ("no_certificate", None)
+    assert bare.door == f"mllp {listener.server.address[1]}"
 
 
 def test_a_handshake_that_does_not_come_is_given_up_and_holds_no_place(listen_tls, authority, certificates):

@@ -1,5 +1,7 @@
 """The ADT truth table: older merges, accounts and visits, new numbers, newborns, swapped beds, deletion."""
 
+from itertools import permutations
+
 import pytest
 
 from hcrm.archive.models import Patient, PatientIdentifier, PatientLink
@@ -102,6 +104,52 @@ def test_b35_a_merge_of_visits_that_came_before_them_counts(hospital, known):
     assert hospital.visit("V1").merged_into_id == hospital.visit("V2").id
     assert hospital.visit("V2").admitted_at == moment("09:00")
     assert {state for state, _ in hospital.outcomes()} == {ApplicationState.APPLIED}
+
+
+@pytest.mark.parametrize(
+    "early",
+    [
+        adt("A42", c=3, v="V2", mrg="100^^^H1^MR||||V1", m="11:00"),
+        adt("A35", c=3, PID_18="AC2", mrg="100^^^H1^MR||AC1", m="11:00"),
+    ],
+)
+def test_b35_what_is_merged_before_anybody_is_known_makes_no_archive(hospital, early):
+    hospital.receive(early)
+    assert hospital.application().state is ApplicationState.HELD
+    assert hospital.count(Patient) == hospital.count(PatientIdentifier) == 0
+
+    hospital.receive(
+        adt("A04", c=1, v="V1", cls="E", o="09:00", m="09:00", PID_18="AC1"),
+        adt("A01", c=2, v="V2", o="10:00", PID_18="AC2"),
+    )
+    assert {state for state, _ in hospital.outcomes()} == {ApplicationState.APPLIED}
+    assert hospital.count(Patient) == hospital.count(PatientIdentifier) == 1
+
+
+def test_a_number_linked_with_itself_makes_one_archive_at_most(hospital):
+    hospital.receive(adt("A24", c=1, m="10:00", segments=second(100, "", "")), adt("A01", c=2, o="11:00"))
+
+    assert hospital.count(Patient) == hospital.count(PatientIdentifier) == 1
+
+
+MOVE = adt("A45", c=5, p=200, v="V1", mrg="100^^^H1^MR||||V1", m="11:00", **WOMAN)
+AND_MOVED = (
+    adt("A01", c=1, o="10:00"), OF_WOMAN, MOVE, adt("A03", c=4, p=200, v="V1", o="12:00", phone=ABSENT, **WOMAN)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "order", [order for order in permutations(range(4)) if order.index(0) > max(order.index(2), order.index(3))],
+    ids=str,
+)  # fmt: skip
+def test_b38_a_visit_told_under_either_patient_is_the_new_ones_once_the_move_is_known(hospital, order):
+    hospital.receive(*(AND_MOVED[number] for number in order))
+
+    assert {state for state, _ in hospital.outcomes()} == {ApplicationState.APPLIED}
+    visit = hospital.visit("V1")
+    assert visit.patient_id == hospital.patient(200).id
+    assert (visit.admitted_at, visit.discharged_at) == (moment("10:00"), moment("12:00"))
+    assert (hospital.patient(100).name, hospital.patient(200).name) == ("张三", "李四")
 
 
 def test_b38_a_visit_moves_to_the_patient_it_belongs_to(hospital):
@@ -254,6 +302,16 @@ def test_b46_or_neither_does(hospital):
     assert hospital.visit("V1").location == "W2-202-2"
     assert hospital.visit("V2").location == "W1-101-1"
     assert hospital.application(2).state is ApplicationState.APPLIED
+
+
+def test_b46_a_change_of_beds_that_came_first_waits_for_the_one_and_then_for_the_other(hospital):
+    hospital.receive(SWAP, MEN[0])
+    assert hospital.application(1).state is ApplicationState.HELD
+
+    hospital.receive(MEN[1])
+    assert hospital.application(1).state is ApplicationState.APPLIED
+    assert hospital.visit("V1").location == "W2-202-2"
+    assert hospital.visit("V2").location == "W1-101-1"
 
 
 def test_b46_a_stranger_under_one_of_the_numbers_stops_both(hospital):

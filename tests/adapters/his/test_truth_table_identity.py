@@ -1,5 +1,7 @@
 """The ADT truth table: merging, and who is who (see `test_truth_table_visits`)."""
 
+from itertools import permutations
+
 import pytest
 
 from hcrm.archive.models import (
@@ -12,7 +14,19 @@ from hcrm.archive.visit_models import Encounter
 from hcrm.centre.models import Instruction
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import ABSENT, adt
-from tests.support.truth_table import BOTH, NI, OTHER_NI, WOMAN, evening, hospital, hospital_with_ties
+from tests.support.hospital import Hospital
+from tests.support.truth_table import (
+    BOTH,
+    NI,
+    OF_WOMAN,
+    OTHER_NI,
+    STAY,
+    WOMAN,
+    evening,
+    hospital,
+    hospital_with_ties,
+    second,
+)
 
 __all__ = ["evening", "hospital", "hospital_with_ties"]
 
@@ -130,6 +144,99 @@ def test_b36_b37_a_merge_of_the_dead_into_the_living_is_disputed(hospital):
     hospital.receive(*BOTH, adt("A08", c=3, p=100, m="12:40", PID_30="Y"), MERGE)
 
     assert hospital.patient(200).deceased is DeceasedState.DISPUTED
+
+
+DEAD = adt("A01", c=1, o="10:00", PID_30="Y", PID_29="20261122093000")
+
+
+@pytest.mark.parametrize("order", list(permutations((DEAD, OF_WOMAN, MERGE))), ids=range(6))
+def test_b37_the_dead_merged_into_the_living_is_disputed_in_any_order_of_arrival(hospital, order):
+    hospital.receive(*order)
+
+    assert hospital.patient(100).id == hospital.patient(200).id
+    assert hospital.patient(200).deceased is DeceasedState.DISPUTED
+
+
+def test_b37_a_death_from_before_the_merge_told_after_it_is_disputed(hospital):
+    hospital.receive(*MERGED, adt("A08", c=6, p=100, m="12:40", PID_30="Y"))
+
+    assert hospital.patient(200).deceased is DeceasedState.DISPUTED
+
+
+# ── parting ─────────────────────────────────────────────────────────────────
+
+
+def part(c: int, m: str, p: int = 200, **fields: str) -> bytes:
+    """100 is not `p`."""
+    man = second(100, "", "", name="张^三", dob="19900307", sex="M")
+    return adt("A37", c=c, p=p, m=m, phone=ABSENT, segments=man, **(fields or WOMAN))
+
+
+PART = part(6, "17:00")
+AND_PARTED = (DEAD, OF_WOMAN, MERGE, PART)
+
+
+EARLY = [order for order in permutations(range(4)) if order.index(2) < order.index(0)]
+
+
+@pytest.mark.parametrize("order", [order for order in EARLY if order[-1] != 2], ids=str)
+def test_b41_merged_early_and_parted_they_are_two_in_any_order_of_arrival(database, evening, order):
+    """Of what one of them said between merge and part the replay tells whom it was about."""
+    with Hospital(database, evening) as hospital:
+        hospital.receive(*(AND_PARTED[number] for number in order))
+        assert_two(hospital)
+
+        hospital.replay()
+        assert_two(hospital)
+        assert hospital.phones(100) == ["+8613912345678"]
+        hospital.assert_repeats_change_nothing(resend=False)
+
+
+def assert_two(hospital: Hospital) -> None:
+    """A dead man and a living woman, each with one visit."""
+    man, woman = hospital.patient(100), hospital.patient(200)
+    assert (man.name, woman.name) == ("张三", "李四")
+    assert (man.deceased, woman.deceased) == (DeceasedState.DECEASED, DeceasedState.ALIVE)
+    assert (hospital.visit("V1").patient_id, hospital.visit("V2").patient_id) == (man.id, woman.id)
+    assert {state for state, _ in hospital.outcomes()} == {ApplicationState.APPLIED}
+    assert hospital.count(Patient) == 2
+
+
+def test_b41_a_number_parted_before_anybody_was_known_under_it_goes_its_own_way(hospital):
+    hospital.receive(MERGE, *STAY, PART, adt("A08", c=7, p=100, m="18:00", phone="13700000000"), OF_WOMAN)
+
+    assert hospital.application(5).flags == ""
+    assert hospital.phones(100) == ["+8613700000000"]
+    assert hospital.phones(200) == ["+8613812345678"]
+    assert {row.patient_id for row in hospital.all(Instruction)} == {hospital.patient(100).id}
+
+
+def test_b41_an_older_word_that_they_are_two_does_not_part_what_was_merged_later(hospital):
+    hospital.receive(MERGE, part(6, "15:00"), STAY[0], OF_WOMAN)
+
+    assert hospital.application(2).flags == "already_merged"
+    assert hospital.patient(100).id == hospital.patient(200).id
+
+
+def test_b41_one_number_of_a_chain_of_early_merges_is_parted_and_the_others_stay(hospital):
+    hospital.receive(CHAIN[0])
+    hospital.clock.move(seconds=1)
+    hospital.receive(CHAIN[1], part(23, "17:00", p=200, name="张^三"))
+
+    assert hospital.patient(200).id == hospital.patient(300).id != hospital.patient(100).id
+    hospital.receive(*(adt("A01", c=number, p=number, v=f"V{number}") for number in (100, 200, 300)))
+    assert hospital.visit("V100").patient_id == hospital.patient(100).id
+    assert hospital.visit("V200").patient_id == hospital.visit("V300").patient_id == hospital.patient(300).id
+
+
+def test_b41_whose_death_was_told_while_they_were_one_a_person_decides(database, evening):
+    """Nobody is sent anything until then, or until a replay tells it of the one it was about."""
+    died = adt("A08", c=7, p=100, m="16:30", PID_30="Y")
+    with Hospital(database, evening) as hospital:
+        hospital.receive(OF_WOMAN, MERGE, died, PART)
+
+        assert hospital.patient(100).deceased is DeceasedState.DISPUTED
+        assert hospital.patient(200).deceased is DeceasedState.DECEASED
 
 
 def test_a_merge_into_somebody_the_message_does_not_describe_moves_nothing(hospital):

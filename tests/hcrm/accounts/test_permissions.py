@@ -13,7 +13,7 @@ from tests.support.builders import make_department
 
 CONTRACT = [
     "service_centre", "agent", "physician", "department_head", "community", "tcm_care", "medical_office",
-    "director", "sysadmin", "secadmin", "auditor",
+    "director", "interface", "sysadmin", "secadmin", "auditor",
 ]  # fmt: skip
 
 

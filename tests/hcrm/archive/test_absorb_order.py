@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcrm.archive.arrivals import Arrival, visits_told
-from hcrm.archive.records import VisitNumber
+from hcrm.archive.records import AbsorbOutcome, OutcomeState, VisitNumber
 from hcrm.archive.service import absorb_records
 from hcrm.archive.visit import CANCELS
 from hcrm.core.actor import system_actor
@@ -129,6 +129,59 @@ def test_with_distinct_times_the_order_of_arrival_does_not_matter(database, data
         del one["history"]  # of what came late some was never current
 
     assert found[0] == found[1]
+
+
+MAN = {"name": "张^三", "sex": "M", "dob": "19900307"}
+WOMAN = {"name": "李^四", "sex": "F", "dob": "19550102"}
+ONE_STORY: dict[str, tuple[Told, ...]] = {
+    "parted": (("A37", {"p": 200, "m": "13:00", "segments": ["PID|2||100^^^H1^MR||张^三"], **WOMAN}),),
+    "moved": (("A45", {"p": 200, "v": "V2", "mrg": "300^^^H1^MR||||V3", "m": "13:00", **WOMAN}),),
+    "renamed": (("A47", {"p": 201, "mrg": 200, "m": "13:00", **WOMAN}),),
+}
+"""What may follow a merge of 100 into 200."""
+
+
+@on_one_database
+@given(data=st.data())
+def test_who_is_who_after_a_merge_does_not_depend_on_the_order_of_arrival(database, data):
+    """Unless one of the messages had to wait for a person: he is told which."""
+    further = data.draw(st.sets(st.sampled_from(sorted(ONE_STORY)), min_size=1))
+    told: list[Told] = [
+        ("A01", {"p": 100, "v": "V1", "m": "10:00", "PID_30": data.draw(st.sampled_from(["", "Y"])), **MAN}),
+        ("A01", {"p": 200, "v": "V2", "m": "10:10", **WOMAN}),
+        ("A40", {"p": 200, "mrg": 100, "m": "12:00", **WOMAN}),
+        *(message for name in sorted(further) for message in ONE_STORY[name]),
+    ]
+    if data.draw(st.booleans()):
+        told.append(
+            ("A08", {"p": 100, "v": "V1", "m": data.draw(st.sampled_from(["11:00", "14:00"])), **MAN})
+        )
+    if "moved" in further:
+        told.append(("A01", {"p": 300, "v": "V3", "m": "10:20", **WOMAN}))
+    found = [who_is_who(database, one) for one in (told, data.draw(st.permutations(told)))]
+
+    if not any(waiting for *_, waiting in found):
+        assert found[0] == found[1]
+
+
+def who_is_who(database: Database, feed: Sequence[Told]) -> tuple[Any, Any, list[str | None]]:
+    """Whom each number finds and whether they live, whose each visit is, and why anything waits for a person."""
+    waiting: list[str | None] = []
+    try:
+        with open_work(database, actor=system_actor("test"), clock=CLOCK) as work:
+            outcomes: dict[int, AbsorbOutcome] = {}
+            for batch in one_by_one(arriving(feed)):
+                batch_outcomes = absorb_records(work, arrivals=batch)
+                outcomes |= {one.seq: told for one, told in zip(batch, batch_outcomes, strict=True)}
+                work.flush()
+            waiting = [one.reason for one in outcomes.values() if one.state is OutcomeState.PARKED]
+            found = portrait_of(work)
+            raise _Undo
+    except _Undo:
+        people = sorted(
+            (names, lives) for names, _, _, _, lives, _, _ in found["patients"] if names != "merged"
+        )
+        return people, [visit[:2] for visit in found["visits"]], waiting
 
 
 def one_by_one(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:

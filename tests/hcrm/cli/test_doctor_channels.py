@@ -59,7 +59,9 @@ def settings_with(database, database_url, tmp_path, monkeypatch):
     def make(**blocks):
         folder = tmp_path / "sources"
         folder.mkdir(exist_ok=True)
-        (folder / "his.yaml").write_text(yaml.safe_dump({"code": "his", "title": "HIS", **blocks}))
+        (folder / "his.yaml").write_text(
+            yaml.safe_dump({"code": "his", "title": "HIS", "sender": "HIS", **blocks})
+        )
         monkeypatch.setattr(doctor_channels, "open_sources", lambda _: load_sources(folder))
         monkeypatch.setattr(doctor_channels, "open_database", lambda _: database)
         return load_settings(db={"url": database_url})
@@ -76,7 +78,7 @@ def test_what_cannot_be_fetched_is_named_without_a_password(settings_with, tmp_p
     monkeypatch.setenv("HIS_PASSWORD", "Secret-2026")
     view = {"url": "postgresql://u@127.0.0.1:1/his", "password_env": "HIS_PASSWORD", "name": "v", "watermark": "t",
             "key": ["k"], "columns": {"patient_no": "p"}}  # fmt: skip
-    with pytest.raises(HcrmError, match=r"文件夹不存在或不可写.*视图：读不了（OperationalError）") as told:
+    with pytest.raises(HcrmError, match=r"文件夹不存在或不可写.*视图：连不上数据库主机") as told:
         check_channels(settings_with(folder={"path": str(tmp_path / "none")}, view=view))
     assert "Secret" not in told.value.message
 
@@ -92,7 +94,7 @@ def test_a_list_for_the_comparison_that_cannot_be_reached_is_named(settings_with
             settings_with(census={"file": {"path": str(tmp_path / "none/%Y%m%d.csv")}, "columns": columns})
         )
     view = {"url": "postgresql://u@127.0.0.1:1/his", "name": "v_list", "day": "day"}
-    with pytest.raises(HcrmError, match="对账名单：读不了（OperationalError）"):
+    with pytest.raises(HcrmError, match="对账名单：连不上数据库主机"):
         check_channels(settings_with(census={"view": view, "columns": columns}))
 
 

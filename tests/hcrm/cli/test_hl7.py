@@ -62,3 +62,29 @@ def test_a_broken_profile_is_refused_in_one_line(check, tmp_path):
 
     assert done.exit_code == 1
     assert "规范文件 profile 无法读取" in done.output
+
+
+def test_a_gbk_sample_before_there_is_a_source_is_read_and_the_charset_named(check):
+    raw = adt("A01", charset="", encoding="gbk")
+    done = check(raw)
+
+    assert done.exit_code == 0, done.output
+    assert "提示 MSH-18：没有写字符集，内容也不是 utf-8，以下按 gb18030 检查" in done.output
+    assert "提示 MSH-18" not in check(raw, options=("--charset", "gbk")).output
+
+
+def test_a_charset_or_source_nobody_knows_is_refused_in_chinese(check):
+    for options, said in (
+        (("--charset", "klingon"), "不认识的字符集"),
+        (("--source", "none"), "没有这个来源"),
+    ):
+        done = check(adt("A01"), options=options)
+        assert done.exit_code == 1
+        assert said in done.output
+
+
+def test_dates_that_do_not_exist_are_faults(check):
+    for value in ("20261399", "1970年1月1日"):
+        done = check(adt("A01", dob=value, charset="", encoding="gbk"))
+        assert done.exit_code == 1
+        assert "错误 PID-7：值不是 DTM 的写法，或没有这个日期、时间" in done.output

@@ -305,3 +305,22 @@ def test_an_envelope_speaks_for_its_source_only_with_the_sources_token(sender_na
     assert "Fault" in answer.text
     assert refusals(database) == ["sender_token"]
     assert sender_named("bus").soap(payload, "/hl7v2/soap/bus").status_code == 200
+
+
+def test_an_envelope_that_returns_to_what_it_said_is_stored_again_and_a_retry_is_not(
+    sender, database, use_sources
+):
+    rows = {"columns": {"patient_no": "no", "visit_no": "v", "phone": "p"}}
+    use_sources(Source.model_validate({"code": "bus", "title": "bus", "soap": {"rows": rows}}))
+
+    def tell(phone: str) -> str:
+        answer = sender.soap(f"<no>100</no><v>V1</v><p>{phone}</p>", "/hl7v2/soap/bus")
+        assert answer.status_code == 200
+        return answer.text.partition("AA ")[2].partition("<")[0]
+
+    told = [tell(phone) for phone in ("1", "1", "2", "2", "1", "1")]
+
+    assert told[::2] == told[1::2]
+    assert len(set(told)) == 3
+    assert [control_id for control_id, _ in stored(database)] == told[::2]
+    assert {flags for _, flags in stored(database)} == {""}

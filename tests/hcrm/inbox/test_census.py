@@ -1,16 +1,18 @@
 """The daily comparison with a HIS's own list: what is missing, extra or differs, and which lists are believed."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from hcrm.core import limits
 from hcrm.core.sources import Sources
 from hcrm.core.work import open_work
 from hcrm.inbox import census_acts as acts
 from hcrm.inbox.census import reconcile_due
 from hcrm.inbox.census_list import CensusParts
 from hcrm.inbox.census_models import CensusRun, RunState
+from hcrm.inbox.census_queries import left_out_of, matrix_of
 from hcrm.inbox.monitor_models import IncidentKind
 from hcrm.scheduler.table import CENSUS
 from tests.support.adt import adt
@@ -132,6 +134,24 @@ def test_a_discharge_around_midnight_is_one_discharge(house_of, folder):
     assert house.office.said(run) == [("V3", "discharge", "differing", "discharged_at")]
 
 
+@pytest.mark.parametrize("day", [21, 22])
+def test_seconds_around_midnight_are_no_finding_of_either_day(house_of, folder, day):
+    """Ours ten seconds before midnight, theirs ten seconds after it: both sides count it on a day of their own."""
+    house = house_of(folder)
+    house.receive(message("A01", "V1", "18 10:00", p="1"))
+    house.receive(
+        adt("A03", c="d1", v="V1", p=1, o="20261121235950+0800", m="20261122000100+0800", PV1_36="1")
+    )
+    house.stay("V2", "18 10:00", "21 12:00")
+    theirs = listed("V1", "18 10:00", "22 00:00") | {"cyrq": "2026-11-22 00:00:10"}
+    lists = {21: [listed("V2", "18 10:00", "21 12:00")], 22: [theirs]}
+    folder.put(date(2026, 11, day), lists[day])
+
+    run = house.office.run(date(2026, 11, day))
+
+    assert house.office.said(run) == []
+
+
 def test_a_list_that_names_only_days_is_compared_by_days(house_of, folder):
     house = house_of(folder)
     house.stay("V1", "18 10:00", "21 15:00")
@@ -250,9 +270,50 @@ def test_a_file_still_being_written_has_not_come(house_of, folder, clock):
     still = census.model_copy(update={"file": census.file.model_copy(update={"still_seconds": 60.0})})
     house.office.source = house.office.source.model_copy(update={"census": still})
     clock.moment = datetime.fromtimestamp(written, UTC) + timedelta(seconds=30)
-    assert house.office.run(DAY) is None or house.all(CensusRun)[-1].state is RunState.ABSENT
+    assert house.office.run(DAY) is None or house.all(CensusRun)[-1].error == "settling"
+    assert incidents(house) == []
     clock.move(seconds=60)
     assert house.office.run(DAY).state is RunState.COMPLETE
+
+
+def test_a_file_that_never_comes_to_rest_raises_the_alarm_all_the_same(house_of, folder, clock):
+    house = house_of(folder)
+    folder.put(DAY, [listed("V1", "21 09:30")])
+    path = folder.folder / "cy-20261121.xlsx"
+    census = house.office.source.census
+    still = census.model_copy(update={"file": census.file.model_copy(update={"still_seconds": 60.0})})
+    house.office.source = house.office.source.model_copy(update={"census": still})
+
+    def write_on() -> None:
+        os.utime(path, (clock.now().timestamp(), clock.now().timestamp()))
+
+    write_on()
+    assert house.office.run(DAY).error == "settling"
+    clock.move(seconds=limits.CENSUS_SETTLE_SECONDS - 1)
+    write_on()
+    assert house.office.run(DAY) is None  # said once
+    assert incidents(house) == []
+    clock.move(seconds=1)
+
+    assert incidents(house) == [(IncidentKind.CENSUS_LIST, "2026-11-21", True)]
+
+
+def test_what_of_a_list_is_not_compared_is_counted_by_why(house_of, folder):
+    house = house_of(folder)
+    house.stay("V1", "18 10:00", "21 15:00")
+    house.stay("V6", "18 10:00", "21 15:00", cls="O")  # ours, and of another class
+    folder.put(DAY, [
+        listed("V1", "18 10:00", "21 15:00"), listed("V1", "18 10:00", "21 15:00", xm="又一行"),
+        listed("V2", "19 10:00"), listed("V3", "18 10:00", "20 15:00"),  # of other days
+        listed("V4", "21 10:00", lb="O"), listed("V6", "18 10:00", "21 15:00", lb="O"),
+        listed("V5", "21 10:00", lb="不知"),
+    ])  # fmt: skip
+
+    run = house.office.run()
+
+    assert left_out_of(run) == {"other_day": 2, "other_class": 1, "same_stay": 1}
+    assert house.office.said(run) == [("V5", "admission", "missing", "")]  # what class it is nobody said
+    assert (run.rows, [row.movement.value for row in matrix_of(run)]) == (3, ["admission", "discharge"])
 
 
 @pytest.mark.parametrize(
@@ -282,7 +343,7 @@ def test_a_view_that_is_away_is_unreadable_and_nothing_of_it_is_logged(house_of,
 
     run = house.office.run()
 
-    assert (run.state, run.error) == (RunState.UNREADABLE, "ProgrammingError")
+    assert (run.state, run.error) == (RunState.UNREADABLE, "view.missing")
     assert "v_mdrb" not in capsys.readouterr().out
 
 

@@ -1,6 +1,7 @@
 """接口 › 对账: the matrix, what each number opens, the keys, the sheet; who may press and see what."""
 
 import io
+import os
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -50,7 +51,7 @@ def hospital(database, clock, office, folder):
                 adt(event, c=f"{event}{number}", v=f"V{number}", p=f"00012340{number}", o=at, m=at, r=at)
             )
         folder.put(DAY, [
-            listed("V1", "21 07:00", "21 18:00", patient="000123401", xm="=1+1"),
+            listed("V1", "21 07:00", "21 18:00", patient="000123401"),
             listed("V2", "18 10:00", "21 15:30", patient="000123402"),
         ])  # fmt: skip
         office.run()
@@ -171,6 +172,66 @@ def test_one_finding_is_applied_asked_for_and_explained(wang, hospital, office):
     explained = line_of(office, hospital, "V3")
     assert (explained.state, explained.note) == (LineState.EXPLAINED, "HIS 已核实")
     assert explained.acted_by_name
+
+
+def test_a_stay_of_another_patient_says_so_and_offers_no_row(wang, hospital, office, folder):
+    folder.put(DAY, [
+        listed("V2", "18 10:00", "21 15:30", patient="000123499", lyfs=""),
+        listed("V3", "21 08:00", patient="000123403"),
+    ])  # fmt: skip
+    run = office.run()
+    lines = {line.field: line for line in office.lines(run)}
+
+    pages = {field: wang.get(f"/interface/census/lines/{line.id}").text for field, line in lines.items()}
+
+    assert pages.keys() == {"patient_no", "discharged_at"}
+    assert "在档案中属于另一位患者。补录不能改变就诊属于谁" in pages["patient_no"]
+    assert "请先处理它的病案号差异" in pages["discharged_at"]
+    assert all("按名单补录此人次" not in page for page in pages.values())
+    assert "按名单补录…" not in wang.get("/interface/census").text
+    assert wang.post(f"/interface/census/lines/{lines['patient_no'].id}/apply").status_code == 409
+
+
+def test_numbers_that_read_alike_are_masked_with_their_types_in_sight(admin, wang, hospital, office, folder):
+    at = "20261121080000+0800"
+    hospital.receive(adt("A01", c="x", v="V7", p="000123407^^^H1^PI", o=at, m=at, r=at))
+    folder.put(DAY, [listed("V7", "21 08:00", patient="000123407")])
+    run = office.run()
+
+    path = f"/interface/census/{run.id}/lines?finding=differing"
+    assert "000123407（MR，H1）" in wang.get(path).text
+    assert "***407（PI，H1）" in admin.get(path).text
+    assert "000123407" not in admin.get(path).text
+
+
+def test_what_the_numbers_count_is_said(wang, hospital, office, folder):
+    folder.put(DAY, [
+        listed("V1", "21 07:00", "21 18:00", patient="000123401"), listed("V8", "15 10:00", patient="8"),
+        listed("V2", "18 10:00", "21 15:00", patient="000123402"), listed("V9", "21 10:00", lb="O", patient="9"),
+    ])  # fmt: skip
+    office.run()
+
+    page = wang.get("/interface/census").text
+
+    assert "共 4 条差异，一人次可有几条" in page
+    assert "未补录也未说明的" in page
+    assert "名单中不计入的：1 人次不在这一天入院、出院或死亡，1 人次不属所对账的就诊类别。" in page
+
+
+def test_a_list_that_has_just_come_is_said_to_have_come(wang, database, clock, app, folder):
+    census = folder.census()
+    census["file"]["still_seconds"] = 60
+    office = Reconciling(database, clock, source_of(census))
+    app.extensions[PARTS] = replace(app.extensions[PARTS], sources=office.sources)
+    folder.put(DAY, [])
+    moment = clock.now().timestamp()
+    os.utime(folder.folder / "cy-20261121.xlsx", (moment, moment))
+    office.run()
+
+    page = wang.get("/interface/census").text
+
+    assert "文件刚到" in page
+    assert "名单没有按时送到" not in page
 
 
 def test_a_suspect_list_is_said_and_believed_by_a_key(

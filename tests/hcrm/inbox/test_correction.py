@@ -239,3 +239,48 @@ def test_a_message_written_as_it_was_read_is_the_same(hospital):
 def test_every_state_has_its_word():
     assert words.state_words("parked") == "已搁置"
     assert words.state_words("gone") == "gone"
+
+
+# ── before it is stored ─────────────────────────────────────────────────────
+
+
+def test_the_form_says_what_is_wrong_and_where_beside_the_named_fields(clerk):
+    page = clerk.get("/interface/messages/2/correct").text
+    assert "日期或时间不可能存在，在 <strong>PV1-45</strong>" in page
+    assert "PV1-45 是 PV1 那一行第 45 个 | 之后的内容" in page
+    assert re.search(r'<tr class="wrong"><th scope="row">PV1-45</th><td>出院时间', page)
+
+
+def test_the_copy_is_read_on_trial_before_it_is_stored(hospital, clerk):
+    text = text_of(clerk, 2)
+    still = send(clerk, 2, text.replace(BAD, "20260231000000"), step="check").text
+    assert "仍不能入档" in still
+    assert "日期或时间不可能存在（PV1-45）" in still
+    good = send(clerk, 2, text.replace(BAD, GOOD), step="check").text
+    assert "可以入档" in good
+    assert len(hospital.messages()) == 2
+
+    back = send(clerk, 2, text.replace(BAD, GOOD), step="edit")
+    assert back.status_code == 200
+    assert GOOD in back.text  # what was typed is still there
+    assert "日期写错" in back.text
+
+
+def test_our_own_copy_is_not_called_a_control_id_used_again(hospital, clerk):
+    send(clerk, 2, text_of(clerk, 2).replace(BAD, GOOD))
+    hospital.settle()
+    assert hospital.messages()[2].flags.split() == ["corrected_copy"]
+    assert "消息控制号重复使用" not in clerk.get("/interface/messages/3").text
+
+
+def test_what_happened_to_an_original_stands_in_order_with_seconds(hospital, clerk, clock):
+    text = text_of(clerk, 2)
+    clock.move(minutes=5)
+    send(clerk, 2, text.replace(BAD, GOOD))
+    way = clerk.get("/interface/messages/2").text.partition('<ol class="way">')[2].partition("</ol>")[0]
+    said = re.findall(r"<time>([^<]+)</time> ([^<\n]+)", way)
+    assert [words_of.split("：")[-1].split("（")[0] for _, words_of in said] == [
+        "收到并保存，已应答", "取出", "更正，原消息不再处理", "已忽略",
+    ]  # fmt: skip
+    assert [time for time, _ in said] == sorted(time for time, _ in said)
+    assert all(re.fullmatch(r"\d\d-\d\d \d\d:\d\d:\d\d", time) for time, _ in said)

@@ -41,7 +41,7 @@ def three(hospital, clock):
 
 
 def seqs(text: str) -> list[int]:
-    return [int(found) for found in re.findall(r'class="row-link" href="/interface/messages/(\d+)"', text)]
+    return [int(found) for found in re.findall(r'class="row-link" href="/interface/messages/(\d+)[?"]', text)]
 
 
 @pytest.mark.parametrize(

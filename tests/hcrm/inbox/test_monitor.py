@@ -293,7 +293,7 @@ def test_an_incident_is_counted_in_the_menu_until_somebody_acknowledges_it(datab
     assert "长时间没有消息" in shown
     assert "按往常应有约" in shown
     assert "1<span" in shown
-    assert "个未确认的事件" not in browser_of("dong").get("/patients").text
+    assert "个未确认的告警" not in browser_of("dong").get("/patients").text
 
     (incident,) = incidents(database)
     address = f"/interface/incidents/{incident.id}/acknowledge"
@@ -301,7 +301,7 @@ def test_an_incident_is_counted_in_the_menu_until_somebody_acknowledges_it(datab
     assert browser.post(address, {"note": "接口平台在升级"}).status_code == 303
     shown = browser.get("/interface/incidents?state=open").text
     assert "接口平台在升级" in shown
-    assert "个未确认的事件" not in shown
+    assert "个未确认的告警" not in shown
     with open_work(database, actor=ACTOR, write=False) as work:
         assert count_incidents(work) == 0
         assert len(work.all(AuditEvent, AuditEvent.action == "incident.handle")) == 1

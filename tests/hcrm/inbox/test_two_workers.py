@@ -13,6 +13,7 @@ from hcrm.archive.models import ContactPoint, Patient
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database
+from hcrm.core.sources import Source
 from hcrm.core.work import open_work
 from hcrm.inbox import service
 from hcrm.inbox.models import ApplicationState
@@ -172,6 +173,75 @@ def test_a_patient_whose_numbers_lie_in_two_lanes_is_written_by_one_worker_at_a_
     with open_work(one, actor=ACTOR, write=False) as work:
         (contact,) = work.all(ContactPoint, ContactPoint.ended_at.is_(None))
         assert work.keys.open_text(contact.value_sealed) == "+8613922222222"
+
+
+def test_a_merge_and_all_behind_it_wait_while_another_works_on_one_of_its_patients(
+    two_databases, evening, monkeypatch
+):
+    one, other = two_databases
+    store(one, evening, adt("A28", c=0, p=100, m="09:00"), adt("A28", c=1, p=200, m="09:00"))
+    work_off(one, make_intake(evening))
+    store(one, evening, adt("A01", c=2, p=100, m="10:00"))
+    read, looked = threading.Event(), threading.Event()
+
+    def wait_before_the_commit(point: str) -> None:
+        if point == "before_apply_commit" and threading.current_thread().name == "one":
+            read.set()
+            looked.wait(30)
+
+    monkeypatch.setattr(service, "fault", wait_before_the_commit)
+    states: list[ApplicationState] = []
+
+    def admit() -> None:
+        threading.current_thread().name = "one"
+        process_messages(one, make_intake(evening))
+
+    def merge() -> None:
+        assert read.wait(30)
+        store(other, evening, adt("A40", c=3, p=200, mrg=100, m="11:00"), adt("A31", c=4, p=200, m="12:00"))
+        process_messages(other, make_intake(evening))
+        states.extend(row.state for row in applications(other)[3:])
+        looked.set()
+
+    side_by_side(admit, merge)
+
+    assert states == [ApplicationState.WAITING] * 2
+    work_off(one, make_intake(evening))
+    assert {row.state for row in applications(one)} == {ApplicationState.APPLIED}
+    with open_work(one, actor=ACTOR, write=False) as work:
+        survivor = work.one(Patient, Patient.merged_into_id.is_(None))
+        assert work.one(Encounter).patient_id == survivor.id
+
+
+def test_two_workers_do_not_use_up_the_same_rest_of_a_limit(two_databases, evening, monkeypatch):
+    one, other = two_databases
+    most = Source(code="default", title="HIS").merges_per_hour
+    store(one, evening, *(adt("A40", c=n, p=1_000 + n, mrg=2_000 + n, m="10:00") for n in range(most - 1)))
+    work_off(one, make_intake(evening))
+    first, second = adt("A40", c="a", p=100, mrg=200, m="11:00"), adt("A40", c="b", p=300, mrg=400, m="11:00")
+    store(one, evening, first)
+    applied = threading.Event()
+
+    def wait_before_the_commit(point: str) -> None:
+        if point == "before_apply_commit" and threading.current_thread().name == "one":
+            applied.set()
+            time.sleep(1)  # long enough for the other to have counted, if it were let in
+
+    monkeypatch.setattr(service, "fault", wait_before_the_commit)
+
+    def merge() -> None:
+        threading.current_thread().name = "one"
+        process_messages(one, make_intake(evening))
+
+    def merge_too() -> None:
+        assert applied.wait(30)
+        store(other, evening, second)
+        process_messages(other, make_intake(evening))
+
+    side_by_side(merge, merge_too)
+
+    work_off(one, make_intake(evening))
+    assert [row.reason for row in applications(one)[-2:]] == [None, "merge_flood"]
 
 
 def test_what_a_physician_notes_while_a_message_is_absorbed_is_not_overwritten(
