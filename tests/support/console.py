@@ -30,7 +30,7 @@ MakePerson = Callable[..., Account]
 
 
 class KeptBytecode(BytecodeCache):
-    """Compiled templates of this process: each test has an application of its own; compiling was a third of its time."""
+    """Compiled templates of this process: each test has an application of its own, and compiling is dear."""
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
