@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hcrm.archive.records import AbsorbOutcome, Change, OutcomeState, VisitNumber
+from hcrm.archive.matching import record_numbers
+from hcrm.archive.records import AbsorbOutcome, Change, IdentifierRecord, OutcomeState, VisitNumber
+from hcrm.archive.terms import ActKind
 from hcrm.archive.visit import CANCELS
 from hcrm.core.work import Work
+
+_WHOSE = (ActKind.MERGE_PATIENTS, ActKind.RENAME, ActKind.MOVE_VISIT, ActKind.MOVE_ACCOUNT)
+"""Acts after which a visit may be the patient's who was not its patient before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,11 @@ def visit_key(work: Work, number: VisitNumber) -> str:
     return work.keys.blind("visit", f"{number.authority}\x00{number.number}")
 
 
+def patient_key(work: Work, item: IdentifierRecord) -> str:
+    """The blind key under which waits what names another patient for a visit than stands here (B38, B39)."""
+    return work.keys.blind("visit-of", f"{item.authority}\x00{item.value}")
+
+
 def visits_told(change: Change) -> set[VisitNumber]:
     """Numbers of all visits and accounts the change speaks of."""
     found = set()
@@ -37,8 +47,9 @@ def visits_told(change: Change) -> set[VisitNumber]:
 
 
 def opened_keys(work: Work, change: Change) -> set[str]:
-    """Keys of the visits and accounts this change makes known, if it tells of any."""
-    return {
+    """Keys of the visits and accounts this change makes known, and of the patients who become one or change owner."""
+    named = [item for act in change.acts if act.kind in _WHOSE for item in (*act.subject, *act.other)]
+    return {patient_key(work, item) for item in record_numbers(named)} | {
         visit_key(work, number)
         for part in change.parts
         if part.encounter and part.event is not None and part.event.kind not in CANCELS
@@ -53,11 +64,13 @@ def _numbers(change: Change) -> Iterator[VisitNumber]:
             yield VisitNumber(record.authority, number)
 
 
-def parked(reason: str, detail: str, change: Change, *, patient_id: str | None = None) -> AbsorbOutcome:
-    """The outcome of what a person has to look at."""
+def parked(
+    reason: str, detail: str, change: Change, *, patient_id: str | None = None, key: str | None = None
+) -> AbsorbOutcome:
+    """The outcome of what a person has to look at; under `key` it is tried again once that is made known."""
     return AbsorbOutcome(
         OutcomeState.PARKED, reason=reason, detail=_as_told(detail, change), flags=change.flags,
-        patient_id=patient_id,
+        patient_id=patient_id, visit_key=key,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hcrm.archive.absorb_clinical import ClinicalSide
 from hcrm.archive.absorb_patient import PatientSide
 from hcrm.archive.absorb_visit import VisitSide
 from hcrm.archive.acts import absorb_act, refuse_stranger, strongest
-from hcrm.archive.arrivals import Arrival, held, opened_keys, parked, visit_key
+from hcrm.archive.arrivals import Arrival, held, opened_keys, parked, patient_key, visit_key
 from hcrm.archive.batch import Row
 from hcrm.archive.matching import is_someone_else, record_numbers
 from hcrm.archive.models import DeceasedState
@@ -59,6 +59,8 @@ def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOut
         outcome = outcomes[arrival.seq] = _absorb_acts(work, arrival)
         if outcome.visit_key:
             acts[outcome.visit_key].append(arrival)
+        elif outcome.state is OutcomeState.APPLIED and early:
+            run.extend(one for key in opened_keys(work, arrival.change) for one in early.pop(key, ()))
 
     for arrival in arrivals:
         if arrival.change.staff:
@@ -248,7 +250,13 @@ class _Run:
         if visit is not None:
             if visit["patient_id"] == patient_id or was_moved_from(visit, patient_id):
                 return None
-            return parked("visit_of_other_patient", "PV1-19 PID-3" if change.row else "PV1-19", change)
+            numbers = record_numbers(change.patient.identifiers) if change.patient else []
+            key = (
+                patient_key(self.work, numbers[0]) if numbers else None
+            )  # an A45 or A47 may still be on its way
+            return parked(
+                "visit_of_other_patient", "PV1-19 PID-3" if change.row else "PV1-19", change, key=key
+            )
         if event is None:
             return None
         if event.kind in CANCELS:

@@ -166,7 +166,8 @@ def _early(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[
     rows = work.execute(
         select_messages()
         .where(
-            table.c.visit_key.in_(keys), table.c.state.in_((ApplicationState.HELD, ApplicationState.APPLIED))
+            table.c.visit_key.in_(keys),
+            table.c.state.in_((ApplicationState.HELD, ApplicationState.APPLIED, ApplicationState.PARKED)),
         )
         .order_by(table.c.seq)
         .with_for_update(of=table)  # a held one may be just being corrected: it or its copy is applied

@@ -139,8 +139,7 @@ AND_MOVED = (
 
 
 @pytest.mark.parametrize(
-    "order", [order for order in permutations(range(4)) if order.index(0) > max(order.index(2), order.index(3))],
-    ids=str,
+    "order", [*(order for order in permutations(range(4)) if order[-1] == 0), (3, 0, 1, 2), (3, 1, 0, 2)], ids=str
 )  # fmt: skip
 def test_b38_a_visit_told_under_either_patient_is_the_new_ones_once_the_move_is_known(hospital, order):
     hospital.receive(*(AND_MOVED[number] for number in order))
@@ -229,6 +228,22 @@ def test_b39_a_message_under_the_old_number_is_not_late(hospital):
 
     assert hospital.application().flags == ""
     assert hospital.phones(101) == ["+8613800000000"]
+
+
+RENAMED = (
+    adt("A01", c=1, o="10:00"), adt("A47", c=2, p=101, mrg=100, m="11:00"), adt("A03", c=3, p=101, o="12:00"),
+    adt("A08", c=4, p=100, phone="13600000000", m="11:30"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1, 3), (0, 2, 3, 1), (3, 0, 2, 1), (2, 1, 0, 3)], ids=str)
+def test_b39_what_came_under_the_new_number_waits_for_the_word_of_it(hospital, order):
+    hospital.receive(*(RENAMED[number] for number in order))
+
+    assert {state for state, _ in hospital.outcomes()} == {ApplicationState.APPLIED}
+    assert hospital.count(Patient) == 1
+    visit = hospital.visit("V1")
+    assert (visit.admitted_at, visit.discharged_at) == (moment("10:00"), moment("12:00"))
 
 
 def test_b39_a_number_of_somebody_else_is_not_taken(hospital):
