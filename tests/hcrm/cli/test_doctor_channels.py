@@ -60,7 +60,9 @@ def settings_with(database, database_url, tmp_path, monkeypatch):
         folder = tmp_path / "sources"
         folder.mkdir(exist_ok=True)
         (folder / "his.yaml").write_text(
-            yaml.safe_dump({"code": "his", "title": "HIS", "sender": "HIS", **blocks})
+            yaml.safe_dump(
+                {"code": "his", "title": "HIS", "sender": "HIS", "default_authority": "H1", **blocks}
+            )
         )
         monkeypatch.setattr(doctor_channels, "open_sources", lambda _: load_sources(folder))
         monkeypatch.setattr(doctor_channels, "open_database", lambda _: database)
@@ -103,5 +105,8 @@ def test_the_fault_of_the_last_turn_is_named(settings_with, tmp_path, database, 
     turn = take_turn(database, clock, source="his", channel="folder", owner="one")
     assert turn is not None
     turn.end("inbox.full")
-    with pytest.raises(HcrmError, match=r"来源 his 的 folder 上次（11-22 10:00）出错：inbox\.full"):
+    with pytest.raises(
+        HcrmError,
+        match=r"来源 his 的 folder 上次（11-22 10:00）出错：等待处理的消息过多或磁盘将满（inbox\.full）",
+    ):
         check_channels(settings_with(folder={"path": str(tmp_path / "drop")}))
