@@ -97,7 +97,9 @@ class PatientSide:
         self.add_numbers(patient, record, change, seq)
         if record.deceased is not DeceasedState.DECEASED:
             return
-        merged = self._retired_by(patient, record)
+        merged, own_id = self._retired_by(patient, record)
+        if own_id is not None:
+            self._note_own_death(own_id, record, change, seq)
         if patient["deceased"] == DeceasedState.ALIVE and merged and is_older(change.as_of, seq, merged):
             # The dead was merged into the living, though the merge came first: a person decides (B37).
             standing = patient["provenance"].get("deceased")
@@ -109,8 +111,15 @@ class PatientSide:
             return
         self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
 
-    def _retired_by(self, patient: Row, record: PatientRecord) -> list[Any] | None:
-        """When and by which message a merge retired the number that named the patient."""
+    def _note_own_death(self, patient_id: str, record: PatientRecord, change: Change, seq: int) -> None:
+        """The retired archive keeps the word too: once the merge is undone, its patient is the one who died."""
+        own = self.work.one(Patient, Patient.id == patient_id)
+        if not is_older(change.as_of, seq, own.provenance.get("deceased")):
+            own.deceased, own.deceased_at = DeceasedState.DECEASED, record.deceased_at
+            own.provenance = {**own.provenance, "deceased": stamp(change.as_of, change.source, seq)}
+
+    def _retired_by(self, patient: Row, record: PatientRecord) -> tuple[list[Any] | None, str | None]:
+        """When and by which message a merge retired the number that named the patient, and whose it was."""
         numbers = {
             row["id"]: row
             for item in record_numbers(record.identifiers)
@@ -118,16 +127,23 @@ class PatientSide:
             if row["retired_at"]
         }
         merges = self.work.execute(
-            sa.select(PatientMerge.moved, PatientMerge.told_at, PatientMerge.source, PatientMerge.seq)
+            sa.select(
+                PatientMerge.moved,
+                PatientMerge.told_at,
+                PatientMerge.source,
+                PatientMerge.seq,
+                PatientMerge.merged_id,
+            )
             .join(Patient, Patient.id == PatientMerge.merged_id)
             .where(Patient.merged_into_id == patient["id"], PatientMerge.undone_at.is_(None))
             .order_by(PatientMerge.id)
         )
         for merge in merges:
             if not numbers.keys().isdisjoint(merge.moved.get("patient_identifier.patient_id", ())):
-                return stamp(merge.told_at, merge.source, merge.seq or 0) if merge.told_at else None
+                told = stamp(merge.told_at, merge.source, merge.seq or 0) if merge.told_at else None
+                return told, merge.merged_id
         # Retired before anybody was known under it: the row itself is the merge's word.
-        return next((stamp(row["as_of"], row["source"], row["seq"]) for row in numbers.values()), None)
+        return next((stamp(row["as_of"], row["source"], row["seq"]) for row in numbers.values()), None), None
 
     # one value
     def _set(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> bool:
