@@ -22,7 +22,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "herbal_doses_from": "中药付数位置", "charge_totals": "费用按类合计", "cost_class_from": "费用类别位置",
     "cost_classes": "费用类别对照", "region_from": "行政区划位置", "certificate_subjects": "绑定证书",
     "addresses": "允许的网段", "tokens": "绑定令牌", "folder": "投递文件夹", "list_file": "名单文件",
-    "view": "数据库视图",    "soap": "SOAP", "census": "每日核对名单", "merges_per_hour": "每小时合并上限",
+    "view": "数据库视图", "soap": "SOAP", "census": "每日核对名单", "merges_per_hour": "每小时合并上限",
     "deletions_per_minute": "每分钟删除上限", "follow_up_from": "切换时间",
 }  # fmt: skip
 """Settings of a source that the page names."""
