@@ -305,7 +305,9 @@ def test_b45_twins_are_never_matched_by_name_birth_date_or_phone(hospital):
 
 def test_b37_a_death_told_late_under_a_retired_number_is_its_patients_once_the_merge_is_undone(hospital):
     apart = adt("A37", c=6, p=200, m="13:00", segments=["PID|2||100^^^H1^MR||张^三"], **WOMAN)
-    hospital.receive(adt("A08", c=1, m="11:00"), OF_WOMAN, adt("A40", c=4, p=200, mrg=100, m="12:00", **WOMAN))
+    hospital.receive(
+        adt("A08", c=1, m="11:00"), OF_WOMAN, adt("A40", c=4, p=200, mrg=100, m="12:00", **WOMAN)
+    )
     hospital.receive(adt("A01", c=5, m="10:00", PID_30="Y"))
     assert hospital.patient(200).deceased is DeceasedState.DISPUTED
 
