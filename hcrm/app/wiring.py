@@ -17,6 +17,7 @@ from hcrm.archive.events import (
     PatientDied,
     PatientNullified,
     PatientRestored,
+    PatientsParted,
 )
 from hcrm.centre.classification import classify_encounters
 from hcrm.centre.events import (
@@ -47,6 +48,7 @@ from hcrm.inbox.outbound import Outbound
 from hcrm.inbox.outbound_records import Builders, SenderMaker
 from hcrm.inbox.outline import Reader
 from hcrm.inbox.reading import ConsoleParts
+from hcrm.inbox.replaying import replay_for_parted
 from hcrm.inbox.rows import RowOutline
 from hcrm.inbox.take_up import Intake, Mappers
 
@@ -76,6 +78,7 @@ def handlers(settings: Settings, sources: Sources, destinations: Destinations | 
         DeathRevoked: [partial(restore_for_living, home_region=region, cut_overs=cut_overs)],
         PatientNullified: [withdraw_for_nullified],
         PatientRestored: [partial(restore_for_restored, home_region=region, cut_overs=cut_overs)],
+        PatientsParted: [replay_for_parted],
         InstructionCompleted: [report],
         ReportPostponed: [report],
     }

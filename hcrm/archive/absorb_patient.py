@@ -95,27 +95,32 @@ class PatientSide:
     def apply_late(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
         """What counts under a number that a merge retired: identifiers and a death, no demographics (B29)."""
         self.add_numbers(patient, record, change, seq)
-        if record.deceased is not DeceasedState.DECEASED:
-            return
+        if record.deceased is DeceasedState.DECEASED:
+            self.tell_late_death(patient, record, record.deceased_at, change, seq)
+
+    def tell_late_death(
+        self, patient: Row, record: PatientRecord, at: datetime | None, change: Change, seq: int
+    ) -> None:
+        """A death told under a number that a merge retired: of one patient by now, unless it was before the merge."""
         merged, own_id = self._retired_by(patient, record)
         if own_id is not None:
-            self._note_own_death(own_id, record, change, seq)
+            self._note_own_death(own_id, at, change, seq)
         if patient["deceased"] == DeceasedState.ALIVE and merged and is_older(change.as_of, seq, merged):
             # The dead was merged into the living, though the merge came first: a person decides (B37).
             standing = patient["provenance"].get("deceased")
             told = standing if standing and tuple(merged[::2]) < tuple(standing[::2]) else merged
             self.patients.change(
-                patient, deceased=DeceasedState.DISPUTED, deceased_at=record.deceased_at,
+                patient, deceased=DeceasedState.DISPUTED, deceased_at=at,
                 provenance={**patient["provenance"], "deceased": told},
             )  # fmt: skip
             return
-        self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
+        self.tell_death(patient, DeceasedState.DECEASED, at, change, seq)
 
-    def _note_own_death(self, patient_id: str, record: PatientRecord, change: Change, seq: int) -> None:
+    def _note_own_death(self, patient_id: str, at: datetime | None, change: Change, seq: int) -> None:
         """The retired archive keeps the word too: once the merge is undone, its patient is the one who died."""
         own = self.work.one(Patient, Patient.id == patient_id)
         if not is_older(change.as_of, seq, own.provenance.get("deceased")):
-            own.deceased, own.deceased_at = DeceasedState.DECEASED, record.deceased_at
+            own.deceased, own.deceased_at = DeceasedState.DECEASED, at
             own.provenance = {**own.provenance, "deceased": stamp(change.as_of, change.source, seq)}
 
     def _retired_by(self, patient: Row, record: PatientRecord) -> tuple[list[Any] | None, str | None]:

@@ -287,19 +287,22 @@ class _Run:
                 self.visits.tell(visit, event)
             if event.kind is VisitEventKind.DISCHARGE and record.discharged_at is None:
                 flags.append("no_discharge_time")
-        self._death(patient, visit, had_died, arrival, flags)
+        self._death(patient, visit, had_died, arrival, flags, is_late=bool(told_under))
         return visit
 
-    def _death(self, patient: Row, visit: Row, had_died: bool, arrival: Arrival, flags: list[str]) -> None:
+    def _death(
+        self, patient: Row, visit: Row, had_died: bool, arrival: Arrival, flags: list[str], *, is_late: bool
+    ) -> None:
         """A stay that ended in death is a word about the patient (B27), and so is that it did not."""
-        change, record = arrival.change, arrival.change.encounter
+        change, record, about = arrival.change, arrival.change.encounter, arrival.change.patient
         if _ended_in_death(visit):
             if record is not None and record.discharge_way is DischargeWay.DIED:
                 flags.append("died:PV1-36")
-                at = change.patient.deceased_at if change.patient else None
-                self.patients.tell_death(
-                    patient, DeceasedState.DECEASED, at or visit["discharged_at"], change, arrival.seq
-                )
+                at = (about.deceased_at if about else None) or visit["discharged_at"]
+                if is_late and about is not None:
+                    self.patients.tell_late_death(patient, about, at, change, arrival.seq)
+                else:
+                    self.patients.tell_death(patient, DeceasedState.DECEASED, at, change, arrival.seq)
         elif had_died:
             self.patients.tell_death(patient, DeceasedState.ALIVE, None, change, arrival.seq)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.events import PatientsParted
+from hcrm.archive.models import Patient
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.errors import HcrmError
@@ -16,6 +18,8 @@ from hcrm.inbox.guard import REASONS as GUARDED
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.queries import MessageFilters, narrow_messages
 from hcrm.inbox.service import replay_messages
+
+_SURVIVORS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,27 @@ def count_outcomes(work: Work, run: ReplayRun) -> Sequence[ReplayLine]:
         .order_by(InboxApplication.state, InboxApplication.reason)
     )
     return [ReplayLine(row.state, row.reason, row.number) for row in rows]
+
+
+def replay_for_parted(work: Work, facts: Sequence[PatientsParted]) -> int:
+    """What was told under a number while a merge had retired it is told again, now of its own patient (B41)."""
+    survivors = {fact.survivor_id for fact in facts}
+    seqs: list[int] = []
+    for start in range(0, len(survivors), _SURVIVORS):
+        some = sorted(survivors)[start : start + _SURVIVORS]
+        # They may have been applied to one that was merged into the survivor later.
+        merged = sa.select(Patient.id).where(Patient.merged_into_id.in_(some))
+        seqs += work.scalars(
+            sa.select(InboxApplication.seq).where(
+                sa.or_(
+                    InboxApplication.became_patient_id.in_(some),
+                    InboxApplication.became_patient_id.in_(merged),
+                ),
+                InboxApplication.state == ApplicationState.APPLIED,
+                InboxApplication.flags.contains("late_under_merged_id"),
+            )
+        )
+    return replay_messages(work, seqs=sorted(seqs)) if seqs else 0
 
 
 def list_running(work: Work) -> Sequence[ReplayRun]:

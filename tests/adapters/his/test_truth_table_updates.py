@@ -1,6 +1,7 @@
 """The ADT truth table: what an update says and leaves unsaid, and deaths (see `test_truth_table_visits`)."""
 
 from collections.abc import Iterator
+from itertools import permutations
 
 import pytest
 import sqlalchemy as sa
@@ -17,7 +18,16 @@ from hcrm.core.sources import Source, load_sources
 from hcrm.core.work import open_work
 from tests.support.adt import ABSENT, NULL, adt, moment, stamp
 from tests.support.hospital import ACTOR, Hospital
-from tests.support.truth_table import ISSUED, STAY, WITHDRAWN, evening, hospital, hospital_with_ties
+from tests.support.truth_table import (
+    ISSUED,
+    OF_WOMAN,
+    STAY,
+    WITHDRAWN,
+    WOMAN,
+    evening,
+    hospital,
+    hospital_with_ties,
+)
 
 __all__ = ["evening", "hospital", "hospital_with_ties"]
 
@@ -148,6 +158,19 @@ def test_b27_a_sender_that_always_says_alive_does_not_dispute_the_death_it_tells
     hospital.receive(adt("A01", c=1, PID_30="N"), adt("A03", c=3, o="12:00", PV1_36="20", PID_30="N"))
 
     assert hospital.patient(100).deceased is DeceasedState.DECEASED
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_b37_a_stay_that_ended_in_death_before_a_merge_is_disputed_in_any_order(
+    hospital_with_local_ways, order
+):
+    """The living survivor is not dead by it, whether the stay or the merge comes first."""
+    hospital = hospital_with_local_ways
+    died = adt("A03", c=3, p=100, v="V1", o="11:30", m="11:31", PV1_36="20")
+    messages = (died, OF_WOMAN, adt("A40", c=4, p=200, mrg=100, m="12:00", phone=ABSENT, **WOMAN))
+    hospital.receive(*(messages[number] for number in order))
+
+    assert hospital.patient(200).deceased is DeceasedState.DISPUTED
 
 
 def test_b27_an_unmapped_way_changes_nothing_and_is_flagged(hospital_with_local_ways):
