@@ -244,10 +244,11 @@ class VisitSide:
             if self._set(visit, "discharge_way", record.discharge_way, change, seq):
                 self.encounters.change(visit, discharge_way_text=text)
 
-    def tell(self, visit: Row, event: VisitEventRecord) -> None:
-        """One line of the patient's timeline for the event."""
+    def tell(self, visit: Row, event: VisitEventRecord, record: EncounterRecord) -> None:
+        """One line of the patient's timeline for the event, where the visit's own dates put it."""
+        told = getattr(record, _DATED[event.kind]) if event.kind in _DATED else None
         self.timeline.add(
-            patient_id=visit["patient_id"], happened_at=event.happened_at, kind="visit",
+            patient_id=visit["patient_id"], happened_at=told or event.happened_at, kind="visit",
             title=f"{EncounterClass(visit['encounter_class']).label} · {_WORDS.get(event.kind, event.kind.label)}",
             subject_type="encounter", subject_id=visit["id"], encounter_id=visit["id"],
         )  # fmt: skip
@@ -310,6 +311,11 @@ class VisitSide:
 
 
 _DATA = {"encounter_class": "class"}  # as the log names it
+_DATED = {
+    VisitEventKind.ADMIT: "admitted_at",
+    VisitEventKind.REGISTER: "admitted_at",
+    VisitEventKind.DISCHARGE: "discharged_at",
+}
 _WORDS = {VisitEventKind.ADMIT: "入院", VisitEventKind.REGISTER: "就诊登记", VisitEventKind.DISCHARGE: "出院"}
 
 

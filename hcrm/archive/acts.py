@@ -6,6 +6,7 @@ numbers; an archive nobody knows yet is made, so that a message that came before
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -27,6 +28,7 @@ from hcrm.archive.records import (
 from hcrm.archive.terms import ActKind
 from hcrm.archive.unmerge import part_number, undo_merge
 from hcrm.archive.visit_acts import merge_accounts, merge_visits, move_account, move_visit
+from hcrm.archive.visit_models import Encounter, VisitEvent
 from hcrm.core.work import Work
 
 
@@ -263,18 +265,41 @@ def _rename(parties: Parties) -> AbsorbOutcome:
 
 
 def _nullify(parties: Parties) -> AbsorbOutcome:
-    """A29: the archive is hidden and nothing is sent; what was done stays on record (B47)."""
+    """A29: the archive is hidden and nothing is sent; what was done stays on record (B47).
+
+    Nobody is hidden by the deletion of a number that was retired into theirs, nor by one told before what was told of
+    them since.
+    """
     work, side, change, seq = parties.work, parties.side, parties.arrival.change, parties.arrival.seq
     patient_id = parties.subject()
+    if parties.is_subject_late:
+        return AbsorbOutcome(
+            OutcomeState.APPLIED, flags=("late_under_merged_id",), patient_id=patient_id
+        )  # told again once the number has its own archive
     patient = side.patients.by_id[patient_id]
     standing = patient["provenance"].get("is_nullified")
-    if not is_older(change.told_at, seq, standing):
-        told = {**patient["provenance"], "is_nullified": stamp(change.told_at, change.source, seq)}
-        if not patient["is_nullified"]:
-            work.emit(PatientNullified(patient_id=patient_id))
-        side.patients.change(patient, is_nullified=True, provenance=told, updated_at=work.clock.now())
+    if is_older(change.told_at, seq, standing):
+        return AbsorbOutcome(OutcomeState.APPLIED, patient_id=patient_id)
+    if not patient["is_nullified"] and _told_of_since(work, patient, change.told_at):
+        return AbsorbOutcome(OutcomeState.APPLIED, flags=("told_of_since",), patient_id=patient_id)
+    told = {**patient["provenance"], "is_nullified": stamp(change.told_at, change.source, seq)}
+    if not patient["is_nullified"]:
+        work.emit(PatientNullified(patient_id=patient_id))
+    side.patients.change(patient, is_nullified=True, provenance=told, updated_at=work.clock.now())
     side.write()
     return AbsorbOutcome(OutcomeState.APPLIED, patient_id=patient_id)
+
+
+def _told_of_since(work: Work, patient: Row, moment: datetime) -> bool:
+    """Whether the archive, or a visit of it, holds a word newer than this."""
+    if any(datetime.fromisoformat(since) > moment for since, _, _ in patient["provenance"].values()):
+        return True
+    newest = work.scalar(
+        sa.select(sa.func.max(VisitEvent.told_at))
+        .join(Encounter, Encounter.id == VisitEvent.encounter_id)
+        .where(Encounter.patient_id == patient["id"])
+    )
+    return newest is not None and newest > moment
 
 
 def _same_number(one: IdentifierRecord, other: IdentifierRecord) -> bool:

@@ -21,7 +21,7 @@ DOUBLE_SURNAMES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def name_pinyin(name: str) -> tuple[str, str]:
     """Full pinyin without blanks and the initials of a name: 曾国藩 is (`zengguofan`, `zgf`)."""
     if not is_han(name):
@@ -42,7 +42,7 @@ def name_pinyin(name: str) -> tuple[str, str]:
     return full + "".join(given), initials + "".join(syllable[0] for syllable in given)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _syllables(text: str) -> tuple[str, ...]:
     from pypinyin import lazy_pinyin  # noqa: PLC0415  66 MB: only processes that write names load them
 

@@ -7,6 +7,7 @@ statements. A merge rewrites keys in the database itself, so it stands alone bet
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from hcrm.archive.absorb_clinical import ClinicalSide
 from hcrm.archive.absorb_patient import PatientSide
@@ -284,9 +285,11 @@ class _Run:
         self.visits.apply(visit, record, change, arrival.seq)
         if event is not None:
             if is_news:
-                self.visits.tell(visit, event)
+                self.visits.tell(visit, event, record)
             if event.kind is VisitEventKind.DISCHARGE and record.discharged_at is None:
                 flags.append("no_discharge_time")
+        if (record.admitted_at or record.discharged_at) and _ends_before_it_begins(visit):
+            flags.append("discharged_before_admitted")
         self._death(patient, visit, had_died, arrival, flags, is_late=bool(told_under))
         return visit
 
@@ -310,6 +313,12 @@ class _Run:
 def _tells_of_more(change: Change) -> bool:
     """Whether the patient is only named, by an update of a visit or by what a laboratory or pharmacy tells."""
     return change.event is None and (change.encounter is not None or change.clinical is not None)
+
+
+def _ends_before_it_begins(visit: Row) -> bool:
+    """Told to the day only, a discharge seems to be earlier than an admission of that day."""
+    began, ended = visit["admitted_at"], visit["discharged_at"]
+    return bool(began and ended and began - ended >= timedelta(days=1))
 
 
 def _ended_in_death(visit: Row) -> bool:

@@ -368,6 +368,25 @@ def test_b47_a_deletion_that_overtakes_what_it_deletes_stands(hospital):
     assert hospital.instructions("V1") == []
 
 
+def test_b47_the_deletion_of_a_retired_number_does_not_hide_the_survivor(hospital):
+    """A HIS merges, then deletes what it merged away."""
+    hospital.receive(*BOTH, adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN))
+    issued = hospital.instructions("V1")
+    hospital.receive(adt("A29", c=6, p=100, m="17:00"))
+
+    assert hospital.application().flags == "late_under_merged_id"
+    assert not hospital.patient(200).is_nullified
+    assert hospital.instructions("V1") == issued != []
+
+
+def test_b47_a_deletion_told_before_what_was_told_since_deletes_nothing(hospital):
+    hospital.receive(*STAY, adt("A29", c=6, m="09:00"))
+
+    assert hospital.application().flags == "told_of_since"
+    assert not hospital.patient(100).is_nullified
+    assert set(hospital.instructions("V1")) == {ISSUED}
+
+
 def test_a_pair_without_its_second_patient_is_parked_with_the_place(hospital):
     hospital.receive(adt("A24", c=1, m="10:00"), adt("A17", c=2, v="V1", loc=ABSENT, m="10:10"))
 

@@ -12,6 +12,7 @@ from hcrm.archive.models import (
     DeceasedState,
     Patient,
     PatientHistory,
+    TimelineEntry,
 )
 from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
 from hcrm.centre.models import Instruction
@@ -48,6 +49,25 @@ def test_b1_an_admission_opens_patient_and_visit(hospital):
     assert (visit.patient_id, visit.status, visit.location) == (
         patient.id, EncounterStatus.IN_PROGRESS, "W1-101-1")  # fmt: skip
     assert visit.admitted_at == moment("10:00")
+
+
+def test_the_patients_timeline_puts_a_discharge_where_pv1_45_says(hospital):
+    """Not where the message was made, which may be the day after."""
+    told = {"PV1_44": "20261120093000", "PV1_45": "20261121102500"}
+    hospital.receive(adt("A03", c=3, o="10:00", m="10:01", **told))
+
+    (line,) = hospital.all(TimelineEntry, TimelineEntry.kind == "visit")
+    assert line.happened_at == hospital.visit("V1").discharged_at
+    assert hospital.application().flags == ""
+
+
+def test_a_discharge_days_before_its_admission_is_flagged(hospital):
+    """A day told without its hour may seem earlier than the admission of that day."""
+    hospital.receive(adt("A03", c=3, v="V1", o="10:00", PV1_44="20261115093000", PV1_45="20261101102500"))
+    assert "discharged_before_admitted" in hospital.application().flags.split()
+
+    hospital.receive(adt("A03", c=4, v="V2", p=200, o="10:00", PV1_44="20261115093000", PV1_45="20261115"))
+    assert "discharged_before_admitted" not in hospital.application().flags.split()
 
 
 def test_b2_the_same_admission_twice_is_one_row_with_the_same_ack(hospital):
