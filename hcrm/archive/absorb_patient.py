@@ -1,19 +1,15 @@
 """The patient's side of absorbing: demographics by their own clock, lists as snapshots, numbers and names."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.absorb_lists import PatientLists
 from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
 from hcrm.archive.events import PatientDied, PatientRestored
 from hcrm.archive.matching import PatientIndex, record_numbers
 from hcrm.archive.models import (
-    BUSINESS_RANKS,
-    Address,
-    Allergy,
-    ContactPoint,
     DeceasedState,
     IdentifierKind,
     LinkKind,
@@ -21,17 +17,13 @@ from hcrm.archive.models import (
     PatientHistory,
     PatientLink,
     PatientMerge,
-    RelatedPerson,
     Sex,
 )
 from hcrm.archive.pinyin import name_pinyin
-from hcrm.archive.records import NULL, Change, ContactRecord, IdentifierRecord, PatientRecord
+from hcrm.archive.records import NULL, Change, IdentifierRecord, PatientRecord
 from hcrm.archive.terms import TOLD_BY_PEOPLE
-from hcrm.core import limits
-from hcrm.core.text import clean_id_number, clean_phone
+from hcrm.core.text import clean_id_number
 from hcrm.core.work import Work
-
-LISTS = (ContactPoint, Address, RelatedPerson, Allergy)
 
 
 class PatientSide:
@@ -42,15 +34,14 @@ class PatientSide:
         self.index = PatientIndex(work)
         self.patients = self.index.patients
         self.history: list[tuple[Row, bool]] = []  # with whether it came late
-        self.lists = {model: Rows(work, model, "patient_id") for model in LISTS}
+        self.lists = PatientLists(work, self.index)
         self.links = Rows(work, PatientLink, "patient_id")
 
     def gather(self, identifiers: list[IdentifierRecord]) -> set[str]:
         """Load everything these record numbers lead to: one query a table. The ids of the patients met."""
         ids = self.index.gather(identifiers)
         if ids:
-            for model, rows in self.lists.items():
-                rows.load(values_in(model.patient_id, ids), model.ended_at.is_(None))
+            self.lists.load(ids)
             self.links.load(values_in(PatientLink.patient_id, ids), PatientLink.ended_at.is_(None))
         return ids
 
@@ -59,8 +50,8 @@ class PatientSide:
         self.patients.write()
         self.index.identifiers.write()
         self._write_history()
-        for rows in (*self.lists.values(), self.links):
-            rows.write()
+        self.lists.write()
+        self.links.write()
 
     def create(self, *, is_stub: bool) -> Row:
         """A new archive with nothing in it but its key; `apply` fills it."""
@@ -75,10 +66,7 @@ class PatientSide:
         """Take over what this message knows and is not older than what stands."""
         self._scalars(patient, record, change, seq)
         self.add_numbers(patient, record, change, seq)
-        self._contacts(patient, record, change, seq, flags)
-        self._addresses(patient, record, change, seq)
-        self._related(patient, record, change, seq)
-        self._allergies(patient, record, change, seq)
+        self.lists.apply(patient, record, change, seq, flags)
         self._mother(patient, record, change, seq)
         if record.deceased is not None:
             self.tell_death(patient, record.deceased, record.deceased_at, change, seq)
@@ -287,116 +275,3 @@ class PatientSide:
                 value=None, value_sealed=seal.seal_text(value), value_index=index,
                 last4_index=seal.blind("id4", value[-4:]), retired_at=None, replaced_at=None, **common,
             )  # fmt: skip
-
-    # lists: each message's list is the whole list
-    def _snapshot(
-        self, model: type[Any], patient: Row, name: str, wanted: list[Row], same: tuple[str, ...], change: Change,
-        seq: int, among: Callable[[Row], bool] = lambda _row: True,
-    ) -> None:  # fmt: skip
-        if is_older(change.as_of, seq, patient["provenance"].get(name)):
-            return
-        now = self.work.clock.now()
-        common = {"source": change.source, "as_of": change.as_of, "seq": seq}
-        rows = self.lists[model]
-        rows.replace(patient["id"], wanted, same=same, common=common, ended_at=now, among=among)
-        known = {**patient["provenance"], name: stamp(change.as_of, change.source, seq)}
-        self.patients.change(patient, provenance=known)
-
-    def _contacts(
-        self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]
-    ) -> None:
-        """Numbers a person here has verified stay; what a message says otherwise is flagged for a person (B20)."""
-        verified = {
-            row["value_index"]
-            for row in self.lists[ContactPoint].by_owner[patient["id"]]
-            if row["is_verified"] and row["ended_at"] is None
-        }
-        same = ("value_index", "use", "rank")
-        for name, told, above in (
-            ("contacts", record.contacts, 0),
-            ("business_contacts", record.business_contacts, BUSINESS_RANKS),
-        ):
-            if told is None:
-                continue
-            wanted = self._wanted_contacts(told, above)
-            if name == "contacts" and verified - {row["value_index"] for row in wanted}:
-                flags.append("verified_contact_kept")
-            wanted = [row for row in wanted if row["value_index"] not in verified]
-            self._snapshot(
-                ContactPoint, patient, name, wanted, same, change, seq,
-                among=_business if above else _personal,
-            )  # fmt: skip
-
-    def _wanted_contacts(self, told: tuple[ContactRecord, ...], above: int) -> list[Row]:
-        keys = self.work.keys
-        wanted: dict[tuple[str, str], Row] = {}
-        for rank, item in enumerate(told, start=above + 1):
-            value = clean_phone(item.value) if item.system == "phone" else item.value.strip()
-            if not value:
-                continue
-            index = keys.blind(item.system, value)
-            wanted.setdefault(
-                (index, item.use),
-                {"system": item.system, "use": item.use, "rank": rank, "value_sealed": keys.seal_text(value),
-                 "value_index": index, "last4_index": keys.blind(f"{item.system}4", value[-4:]), "is_verified": False},
-            )  # fmt: skip
-            if len(wanted) == limits.MAX_CONTACT_POINTS:
-                break
-        return list(wanted.values())
-
-    def _addresses(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        if record.addresses is None:
-            return
-        keys = self.work.keys
-        standing = {
-            (row["use"], row["rank"], row["region_code"], keys.open_text(row["text_sealed"])): row[
-                "text_sealed"
-            ]
-            for row in self.lists[Address].by_owner[patient["id"]]
-            if row["ended_at"] is None
-        }
-        wanted = []
-        for rank, item in enumerate(record.addresses, start=1):
-            if not item.text and not item.region_code:
-                continue
-            sealed = standing.get((item.use, rank, item.region_code, item.text)) or keys.seal_text(item.text)
-            wanted.append(
-                {"use": item.use, "rank": rank, "region_code": item.region_code, "text_sealed": sealed}
-            )
-        self._snapshot(
-            Address, patient, "addresses", wanted, ("use", "rank", "region_code", "text_sealed"), change, seq
-        )
-
-    def _related(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        if record.related is None:
-            return
-        keys = self.work.keys
-        wanted = []
-        for rank, item in enumerate(record.related, start=1):
-            phone = clean_phone(item.phone)
-            wanted.append(
-                {"rank": rank, "name": item.name, "relation": item.relation,
-                 "phone_sealed": keys.seal_text(phone) if phone else None,
-                 "phone_index": keys.blind("phone", phone) if phone else None,
-                 "phone_last4_index": keys.blind("phone4", phone[-4:]) if phone else None}
-            )  # fmt: skip
-        same = ("rank", "name", "relation", "phone_index")
-        self._snapshot(RelatedPerson, patient, "related", wanted, same, change, seq)
-
-    def _allergies(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        if record.allergies is None:
-            return
-        names = ("kind", "code", "text", "severity", "reaction")
-        wanted = [
-            {"rank": rank, **{name: getattr(item, name) for name in names}}
-            for rank, item in enumerate(record.allergies, start=1)
-        ]
-        self._snapshot(Allergy, patient, "allergies", wanted, ("rank", *names), change, seq)
-
-
-def _business(row: Row) -> bool:
-    return bool(row["rank"] > BUSINESS_RANKS)
-
-
-def _personal(row: Row) -> bool:
-    return not _business(row)

@@ -292,7 +292,7 @@ def _nullify(parties: Parties) -> AbsorbOutcome:
 
 def _told_of_since(work: Work, patient: Row, moment: datetime) -> bool:
     """Whether the archive, or a visit of it, holds a word newer than this."""
-    if any(datetime.fromisoformat(since) > moment for since, _, _ in patient["provenance"].values()):
+    if any(datetime.fromisoformat(told[0]) > moment for told in patient["provenance"].values()):
         return True
     newest = work.scalar(
         sa.select(sa.func.max(VisitEvent.told_at))

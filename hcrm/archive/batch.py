@@ -107,6 +107,10 @@ def values_in(column: Any, values: Iterable[Any]) -> Any:
     return column.in_(sorted({value for value in values if value is not None}))
 
 
+UNITED = "united"
+"""Fourth word of a list's stamp: a merge put it there, which united two lists, and no message has told it since."""
+
+
 def stamp(as_of: datetime, source: str, seq: int) -> list[Any]:
     """What a row's `provenance` keeps of a value: since when, from whom, by which message."""
     return [_written(as_of), source, seq]

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.batch import is_older, stamp
+from hcrm.archive.batch import UNITED, is_older, stamp
 from hcrm.archive.events import PatientsMerged
 from hcrm.archive.matching import deceased_after_merge
 from hcrm.archive.models import (
@@ -146,7 +146,7 @@ def _unite_lists(
     provenance = {**survivor["provenance"]}
     for name, (model, is_part) in PATIENT_LISTS.items():
         if not is_older(datetime.fromisoformat(as_of), seq, provenance.get(name)):
-            provenance[name] = told
+            provenance[name] = [*told, UNITED]
             continue
         table = table_of(model)
         work.execute(

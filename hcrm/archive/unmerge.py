@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive.absorb_patient import PatientSide
-from hcrm.archive.batch import Row
+from hcrm.archive.batch import UNITED, Row
 from hcrm.archive.events import PatientsParted
 from hcrm.archive.links import tell_link
 from hcrm.archive.merge import PATIENT_LISTS, columns_to, patient_columns
@@ -167,7 +167,7 @@ def _keep_told(work: Work, merge: PatientMerge, survivor: dict[str, Any]) -> Non
             table.c.patient_id == merge.survivor_id, is_part, table.c.ended_at >= merge.merged_at,
             table.c.id.not_in(keys),
         )  # fmt: skip
-        is_told = survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0]
+        is_told = survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0, UNITED]
         if not keys or not (is_told or work.scalar(sa.select(own_ended))):
             continue
         rows = work.execute(
@@ -255,7 +255,8 @@ def _as_before(survivor: dict[str, Any], merge: PatientMerge) -> dict[str, Any]:
     known = dict(survivor["provenance"])
     deceased, is_vip = survivor["deceased"], survivor["is_vip"]
     for name in (*PATIENT_LISTS, "deceased", "is_vip"):
-        if survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0]:
+        words = [merge.source, merge.seq or 0, *([UNITED] if name in PATIENT_LISTS else [])]
+        if survivor["provenance"].get(name, [])[1:] != words:
             continue  # told by somebody else since
         if name == "deceased":
             deceased = DeceasedState(before["deceased"])

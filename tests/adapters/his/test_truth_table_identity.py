@@ -54,6 +54,16 @@ def test_b28_a_merge_moves_visits_and_follow_ups_and_every_number_finds_the_surv
     assert hospital.visit("V1").id in merge.moved["encounter.patient_id"]
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_b28_in_any_order_of_arrival_the_survivor_has_the_phones_of_both(hospital, order):
+    """What the survivor was told before the merge is one of the two lists it united, though it came after it."""
+    hospital.receive(*(message for number in order for message in ((STAY, (OF_WOMAN,), (MERGE,))[number])))
+
+    phones = sorted(hospital.phones(200))
+    early = order.index(2) < order.index(0)  # then what 100 says comes under a retired number
+    assert phones == (["+8613812345678"] if early else ["+8613812345678", "+8613912345678"])
+
+
 def test_b29_a_message_under_a_retired_number_brings_its_visit_but_not_its_demographics(hospital):
     hospital.receive(*MERGED)
     late = adt("A08", c=6, p=100, v="V1", phone="13700000000", loc="W9^1^1", m="17:00", name="张^三")

@@ -51,6 +51,17 @@ def test_b20_a_null_phone_field_clears_what_hl7_had_said_and_keeps_its_history(h
     assert ended.ended_at is not None
 
 
+def test_b20_an_older_list_that_comes_late_is_history_once(hospital):
+    hospital.receive(
+        adt("A08", c=2, phone="13700000000", m="10:05"), adt("A08", c=1, phone="13600000000", m="10:01"),
+        adt("A08", c=3, phone="13600000000", m="10:02"),
+    )  # fmt: skip
+
+    assert hospital.phones(100) == ["+8613700000000"]
+    (ended,) = hospital.all(ContactPoint, ContactPoint.ended_at.is_not(None))
+    assert ended.as_of == moment("10:01")
+
+
 def test_b20_a_number_verified_here_stays_and_is_flagged(hospital):
     hospital.receive(KNOWN)
     with open_work(hospital.database, actor=ACTOR, clock=hospital.clock) as work:
