@@ -84,15 +84,7 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
     What nobody dials comes last.
     """
     mothers = mothers_of(work, patient_id)
-    rows = work.scalars(
-        sa.select(ContactPoint)
-        .where(
-            ContactPoint.patient_id.in_([patient_id, *mothers]),
-            ContactPoint.system == "phone",
-            ContactPoint.ended_at.is_(None),
-        )
-        .order_by(ContactPoint.is_verified.desc(), ContactPoint.rank, ContactPoint.id)
-    )
+    rows = work.scalars(_numbers([patient_id, *mothers]))
     numbers = sorted(rows, key=lambda row: row.patient_id == patient_id)
     related = work.scalars(
         sa.select(RelatedPerson)
@@ -105,14 +97,7 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
     )
     found = [
         *(
-            Phone(
-                one.id,
-                "contact",
-                f"母亲 {mothers[one.patient_id]}"
-                if one.patient_id in mothers
-                else _USES.get(one.use, "电话"),
-                *_masked(work, one.value_sealed),
-            )
+            _contact(work, one, f"母亲 {mothers[one.patient_id]}" if one.patient_id in mothers else "")
             for one in numbers
         ),
         *(
@@ -126,6 +111,37 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
         ),
     ]
     return sorted(found, key=lambda phone: bool(phone.not_dialled))
+
+
+def first_phones(work: Work, patient_ids: Sequence[str]) -> dict[str, Phone]:
+    """Of each patient the first own number that is dialled; where none is, the first with the reason."""
+    first: dict[str, Phone] = {}
+    for one in work.scalars(_numbers(patient_ids)):
+        before = first.get(one.patient_id)
+        if before is not None and not before.not_dialled:
+            continue
+        phone = _contact(work, one)
+        if before is None or not phone.not_dialled:
+            first[one.patient_id] = phone
+    return first
+
+
+def _numbers(patient_ids: Sequence[str]) -> sa.Select[ContactPoint]:
+    """Numbers of these patients as they stand, the best of each first."""
+    return (
+        sa.select(ContactPoint)
+        .where(
+            ContactPoint.patient_id.in_(patient_ids),
+            ContactPoint.system == "phone",
+            ContactPoint.ended_at.is_(None),
+        )
+        .order_by(ContactPoint.is_verified.desc(), ContactPoint.rank, ContactPoint.id)
+    )
+
+
+def _contact(work: Work, one: ContactPoint, whose: str = "") -> Phone:
+    whose = whose or _USES.get(one.use, "电话")
+    return Phone(one.id, "contact", whose, *_masked(work, one.value_sealed))
 
 
 def find_last_response(work: Work, instruction: Instruction) -> Response | None:

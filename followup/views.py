@@ -21,7 +21,6 @@ from followup.form_page import (
 from followup.inputs import AttemptInput, DraftInput, FollowupInput, HandlingInput, ReviewInput
 from followup.sent import draft_values, outcome_values, typed_again
 from followup.worklist import Section
-from hcrm.archive.queries import masked_phones
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.centre.protocols import StepChannel
 from hcrm.centre.queries import get_instruction
@@ -64,7 +63,7 @@ def today() -> ResponseReturnValue:
     with console_work() as work:
         page = worklist.list_due(work, mine=mine, section=section, key=request.args.get("key"))
         counts = worklist.count_due(work, mine=mine)
-        phones = masked_phones(work, [row.Instruction.patient_id for row in page.items])
+        phones = queries.first_phones(work, [row.Instruction.patient_id for row in page.items])
         red = queries.count_waiting_alerts(work) if g.actor.may("alert.handle") else None
     return render_template(
         "followup/today.html", page=page, counts=counts, phones=phones, mine=mine, section=section,

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,17 @@ def work(database: Database, clock: FixedClock) -> Iterator[Work]:
     """An open writing work of the system, committed at the end: constraints are checked as in production."""
     with open_work(database, actor=system_actor("test"), clock=clock) as work:
         yield work
+
+
+@pytest.fixture
+def write(database: Database, clock: FixedClock) -> Callable[[Callable[[Work], Any]], Any]:
+    """`write(act)` does something in a writing work of the system and commits it."""
+
+    def run(act: Callable[[Work], Any]) -> Any:
+        with open_work(database, actor=system_actor("test"), clock=clock) as work:
+            return act(work)
+
+    return run
 
 
 # ── what a machine may lack ─────────────────────────────────────────────────

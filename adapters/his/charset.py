@@ -19,17 +19,18 @@ _CHARSETS: Final = {
 }  # fmt: skip
 
 
-_CHINESE: Final = re.compile(
-    "[\u2e80-\u2fdf\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+"
+_LONG: Final = re.compile(
+    "[\u0800-\u1cff\u2c80-\u2dff\u2e80-\ua71f\ua800-\uab2f\uab70-\ud7ff\uf900-\ufdff\ufe70-\ufefe\uff00-\uffef"
+    "\U00020000-\U0003ffff]+"
 )
-_FOREIGN: Final = re.compile(
-    "[\u0080-\u1fff\u2c00-\u2e7f\u3040-\u33ff\ua000-\uf8ff\ufb00-\ufeff\ufff0-\U0001ffff]+"
-)
-"""What Chinese text seldom holds. In neither: punctuation, ℃, ①, which it does hold."""
+"""Writing of three or four bytes a letter in UTF-8: Chinese, Tibetan, Mongolian, Yi, Hangul, kana. No Latin, and none
+of the punctuation that other texts hold too."""
+_SHORT: Final = re.compile("[\u0080-\u07ff]+")
+"""Two bytes a letter (Arabic, Cyrillic, Greek, é): what is GB and valid UTF-8 by chance reads as such."""
 _MARKS: Final = b"|^~\\&\r\n"
 _GB: Final = "gb18030"
 _AS_SURE_AS_IT_GETS: Final = 3
-"""Chinese characters that are never UTF-8 by chance, whatever stands around them."""
+"""Letters of three bytes that are never UTF-8 by chance, whatever stands around them."""
 
 
 class CharsetError(ValueError):
@@ -56,7 +57,7 @@ def decode(raw: bytes, header: "Header", source: Source) -> tuple[str, tuple[str
     Whole and strictly under the declared charset, else under the source's, else CharsetError: 0.4 % of Chinese
     names in GB18030 are valid UTF-8 as well, so trying one after the other would store rubbish unseen. Another order,
     or another charset after those, only where the source's file says so. GB18030 takes nearly any bytes, so what is
-    Chinese in UTF-8 (`_utf8_in_disguise`) counts as not decodable by it.
+    Chinese in UTF-8 (`utf8_in_disguise`) counts as not decodable by it.
     Flags: `charset_declared_wrong`; `charset_fallback` (read by a charset that only `charset_order` names);
     `charset_doubtful` (too short to tell from UTF-8); `nul_stripped` (PostgreSQL cannot hold it);
     `replacement_character` (U+FFFD, broken before it came to us).
@@ -87,7 +88,7 @@ def _decoded(raw: bytes, header: "Header", source: Source) -> tuple[str, str, tu
             used = charset_named(own) or own
         if used is None or (text := _strictly(raw, used)) is None:
             continue
-        is_utf8 = _utf8_in_disguise(raw, text, used)
+        is_utf8 = utf8_in_disguise(raw, text, used)
         if is_utf8 == "sure":
             continue
         flags: tuple[str, ...] = ()
@@ -99,7 +100,7 @@ def _decoded(raw: bytes, header: "Header", source: Source) -> tuple[str, str, tu
             flags += ("charset_doubtful",)
         return text, used, flags
     raise CharsetError(
-        f"MSH-18 {declared or 'empty'}, source {source.charset}", is_utf8=_chinese_in_utf8(raw) > 0
+        f"MSH-18 {declared or 'empty'}, source {source.charset}", is_utf8=_letters_in_utf8(raw)[0] > 0
     )
 
 
@@ -113,30 +114,30 @@ def _strictly(raw: bytes, codec: str) -> str | None:
 # ── UTF-8 read as something else ────────────────────────────────────────────
 
 
-def _utf8_in_disguise(raw: bytes, text: str, codec: str) -> Literal["no", "maybe", "sure"]:
-    """Whether bytes that were read in another charset are Chinese in UTF-8.
+def utf8_in_disguise(raw: bytes, text: str, codec: str) -> Literal["no", "maybe", "sure"]:
+    """Whether bytes that were read in another charset are Chinese, or of another Asian writing, in UTF-8.
 
     In GB18030 two Chinese characters of UTF-8 are three rare ones, and an odd one takes the delimiter behind it along
     as its second byte: fields shift, and nothing fails. The other way round: what is GB and valid UTF-8 by chance reads
-    there as Latin, Greek or Arabic (0.5 % of names), as Chinese only where the first, second and third character are of
-    384, 378 and 4,000 of 24,000: never a name with common characters, never two such in a message that go on like it.
+    there as Latin, Greek or Arabic (0.5 % of names), in letters of three bytes only where the first, second and third
+    character are among the rarest: never a name with common characters, never two such in a message that go on like it.
     """
     if text.isascii() or codec.startswith(("utf", "UTF")):
         return "no"
-    chinese = _chinese_in_utf8(raw)
-    if not chinese:
+    letters, short = _letters_in_utf8(raw)
+    if not letters:
         return "no"
-    if chinese >= _AS_SURE_AS_IT_GETS or any(raw.count(mark) > text.count(chr(mark)) for mark in _MARKS):
+    if letters >= _AS_SURE_AS_IT_GETS or any(raw.count(mark) > text.count(chr(mark)) for mark in _MARKS):
         return "sure"
-    if codec == _GB and (chinese == 1 or _strictly(raw, "gb2312") is not None):
+    if codec == _GB and (letters == 1 or _strictly(raw, "gb2312") is not None):
         return "maybe"  # one character, or a reading that has common characters only
-    return "sure"
+    return "sure" if codec == _GB or letters > short else "no"
 
 
-def _chinese_in_utf8(raw: bytes) -> int:
-    """How many Chinese characters the bytes are in UTF-8; 0 where it holds as many of other writings, or is none."""
+def _letters_in_utf8(raw: bytes) -> tuple[int, int]:
+    """How many letters of three bytes and of two the bytes are in UTF-8; none where they are no UTF-8."""
     meant = _strictly(raw, "utf-8")
     if meant is None or meant.isascii():
-        return 0
-    chinese, other = (sum(map(len, pattern.findall(meant))) for pattern in (_CHINESE, _FOREIGN))
-    return chinese if chinese > other else 0
+        return 0, 0
+    letters, short = (sum(map(len, pattern.findall(meant))) for pattern in (_LONG, _SHORT))
+    return letters, short

@@ -23,9 +23,9 @@ from hl7apy.factories import datatype_factory  # type: ignore[import-untyped]
 from hl7apy.parser import parse_message, parse_segment  # type: ignore[import-untyped]
 
 from adapters.his.outline import Hl7Outline
+from adapters.his.trial import fitting_charset, only
 from adapters.hl7v2 import BadTime, Header, Separators, moment, read_header, read_message
-from hcrm.core.local_habits import OWN
-from hcrm.core.sources import Source, Sources
+from hcrm.core.sources import Sources
 
 VERSIONS: Final = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
 _TOLERANT: Final = VALIDATION_LEVEL.TOLERANT
@@ -37,8 +37,6 @@ _DTM: Final = re.compile(
     r"\d{4}(?:\d\d(?:\d\d(?:\d{4}(?:\d\d(?:\.\d{1,4})?)?|\d\d)?)?)?(?:[+-]\d{4})?", re.ASCII
 )
 """Chapter 2A, DTM; hours without minutes are allowed from 2.6 on and no harm before."""
-_USUAL: Final = ("utf-8", "gb18030", "big5")
-"""What a sender of Chinese may have meant, the strictest first."""
 _STRUCTURES: Final = {
     **{f"ADT_{event}": "ADT_A01" for event in ("A04", "A08", "A13")}, "ADT_A07": "ADT_A06",
     **{f"ADT_{event}": "ADT_A09" for event in ("A10", "A11", "A12")},
@@ -147,28 +145,18 @@ def check_message(
 def _lines(raw: bytes, header: Header, sources: Sources, charset: str, findings: list[Finding]) -> list[str]:
     """The segments as text; where the charset is unknown or wrong, by the first usual one that fits, which is said."""
     source = sources.find(header.sender, header.facility) or sources.default
-    readable = Hl7Outline().read(raw, _only(source, charset) if charset else sources)
+    readable = Hl7Outline().read(raw, only(source, charset) if charset else sources)
     if readable.codec is not None:
         return [line.text for line in readable.lines]
     if charset:
         findings.append(Finding("MSH-18", f"内容不是 {charset}，无法解码"))
         return []
-    for codec in _USUAL:
-        readable = Hl7Outline().read(raw, _only(source, codec))
-        if readable.codec is not None:
-            said = "字符集与内容不符" if header.charset_word else f"没有写字符集，内容也不是 {source.charset}"
-            findings.append(
-                Finding("MSH-18", f"{said}，以下按 {codec} 检查", is_error=bool(header.charset_word))
-            )
-            return [line.text for line in readable.lines]
+    if codec := fitting_charset(raw, source):
+        said = "字符集与内容不符" if header.charset_word else f"没有写字符集，内容也不是 {source.charset}"
+        findings.append(Finding("MSH-18", f"{said}，以下按 {codec} 检查", is_error=bool(header.charset_word)))
+        return [line.text for line in Hl7Outline().read(raw, only(source, codec)).lines]
     findings.append(Finding("MSH-18", "字符集与内容不符，无法解码"))
     return []
-
-
-def _only(source: Source, charset: str) -> Sources:
-    """Everybody read as that source, in that charset, whatever the message says."""
-    changed = {"code": "default", "sender": "", "charset": charset, "charset_order": (OWN,)}
-    return Sources([source.model_copy(update=changed)])
 
 
 def _dates(lines: list[str], separators: Separators) -> Iterator[Finding]:

@@ -166,7 +166,6 @@ class DropFolder:
                 raise FileRefused("crashed")
             for arriving in self._arriving(path, at, taking.token):
                 stored = store(arriving)
-                taking.has_stored = True
                 messages += len(arriving)
                 accepted += sum(isinstance(item, Incoming) for item in arriving)
                 new += sum(
@@ -182,6 +181,8 @@ class DropFolder:
         day = at.astimezone(self.source.zoneinfo).strftime("%Y%m%d")
         if reason:
             text = f"{_WORDS[reason]}{f'：{detail}' if detail else ''}。{_kept(accepted)}"
+            if reason == "refused":
+                detail = str(accepted)  # the page says how much of the file was taken in all the same
             self._put_aside(path, day, text, self._refusal(path, reason, detail, at), store)
         else:
             folder = self._path / ARCHIVE / day
@@ -212,7 +213,12 @@ class DropFolder:
         if size > limits.MAX_FRAME_BYTES:
             raise FileRefused("oversize")
         content = path.read_bytes().translate(None, _MLLP)  # some write the frames into the file
-        yield receive(content, sources=self._sources, peer=peer, at=at)
+        yield [
+            item._replace(door="folder", source=item.source or self.source.code, name=path.name)
+            if isinstance(item, Refused)
+            else item
+            for item in receive(content, sources=self._sources, peer=peer, at=at)
+        ]
 
     def _put_aside(self, path: Path, day: str, text: str, refusal: Refused, store: Store) -> None:
         log.warning("folder.refused", source=self.source.code, reason=refusal.detail.partition(" ")[0])

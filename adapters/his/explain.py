@@ -95,6 +95,19 @@ def explain_message(raw: bytes, sources: Sources, received_at: datetime) -> Expl
     )  # fmt: skip
 
 
+def list_problems(raw: bytes, sources: Sources, received_at: datetime) -> tuple[Unmapped, ...]:
+    """All that would park the message, the first as the worker says it: every impossible date, not only the first."""
+    header = read_header(raw)
+    told = map_message(raw, sources, received_at).result
+    if not isinstance(told, Unmapped):
+        return ()
+    readable = Hl7Outline().read(raw, sources)
+    if header is None or readable.codec is None:
+        return (told,)
+    source = sources.find(header.sender, header.facility) or sources.default
+    return tuple(_Prober(readable.lines, source, received_at).problems)
+
+
 class _Prober:
     """Maps the message again and again, one value changed at a time."""
 

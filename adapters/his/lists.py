@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.his.charset import charset_named, utf8_in_disguise
 from adapters.his.sheet import SheetUnreadable, read_sheet
 from hcrm.core import limits
 from hcrm.core.channels import ListFile
@@ -64,12 +65,18 @@ def _csv_lines(path: Path, form: ListFile) -> Iterator[list[Any]]:
 
 
 def _decoded(raw: bytes, charset: str) -> str:
-    """Whole and strictly: the charset of the source's file, else UTF-8, else GB 18030, which Excel writes here."""
-    for codec in [charset] if charset else ["utf-8-sig", "gb18030"]:
+    """Whole and strictly: the charset of the source's file, else UTF-8, else GB 18030, which Excel writes here.
+
+    A file that may be UTF-8 read as something else is refused: its rows have no flag that could say so.
+    """
+    for word in [charset] if charset else ["utf-8", "gb18030"]:
+        codec = charset_named(word) or word
         try:
-            return raw.decode(codec)
+            text = raw.decode(codec)
         except UnicodeDecodeError:
             continue
+        if utf8_in_disguise(raw, text, codec) == "no":
+            return text.removeprefix("\ufeff")
     raise FileRefused("charset")
 
 

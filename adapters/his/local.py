@@ -117,7 +117,8 @@ def _with(line: str, mark: str, number: int, value: str) -> str:
 def as_sent(result: r.Change | r.Unmapped, moved: Mapping[str, str]) -> r.Change | r.Unmapped:
     """Places of flags and reasons as the sender knows them."""
     if isinstance(result, r.Unmapped):
-        return replace(result, detail=moved.get(result.detail, result.detail))
+        place, space, found = result.detail.partition(" ")
+        return replace(result, detail=f"{moved.get(place, place)}{space}{found}")
     also = as_sent(result.also, moved) if result.also else None
     assert not isinstance(also, r.Unmapped)
     return replace(result, flags=tuple(_flag_as_sent(flag, moved) for flag in result.flags), also=also)

@@ -12,7 +12,7 @@ from typing import Final, get_args
 
 from adapters.his.mapping import map_message
 from hcrm.archive.records import Change, Mapped, RowRecord, Unmapped
-from hcrm.core.channels import Census, EncounterClassWord, RowEvent, RowField, Rows
+from hcrm.core.channels import EncounterClassWord, RowEvent, RowField, Rows
 from hcrm.core.errors import HcrmError
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.rows import event_of, rows_of, values_of
@@ -24,9 +24,9 @@ _TRIGGERS: Final[dict[RowEvent, str]] = {
 _PLACES: Final[dict[str, RowField]] = {
     "PID-3": "patient_no", "PID-5": "name", "PID-7": "birth_date", "PID-8": "sex", "PID-11": "address",
     "PID-13": "phone", "PID-29": "died_at", "PV1": "visit_no", "PV1-2": "encounter_class", "PV1-3": "department",
-    "PV1-7": "attending", "PV1-19": "visit_no", "PV1-36": "discharge_way", "PV1-44": "admitted_at",
-    "PV1-45": "discharged_at", "DG1-3": "diagnosis", "EVN-2": "changed_at", "EVN-6": "changed_at",
-    "MSH-7": "changed_at", "MSH-9": "event",
+    "PV1-3.4": "department", "PV1-7": "attending", "PV1-19": "visit_no", "PV1-36": "discharge_way",
+    "PV1-44": "admitted_at", "PV1-45": "discharged_at", "DG1-3": "diagnosis", "EVN-2": "changed_at",
+    "EVN-6": "changed_at", "MSH-7": "changed_at", "MSH-9": "event",
 }  # fmt: skip
 """Where the message holds what a row calls so."""
 _OPENING: Final = ("A01", "A03", "A04")
@@ -100,7 +100,7 @@ def _message(values: dict[RowField, str], trigger: str, rows: Rows, source: Sour
         visit = f"{visit}^^^{rows.visit_no_authority.translate(_ESCAPES)}"
     kind_of_stay = text("encounter_class")
     if visit and not kind_of_stay and trigger in _OPENING:
-        kind_of_stay = _class_of(rows)
+        kind_of_stay = rows.usual_class
     pv1 = {2: kind_of_stay, 3: _place(text("ward"), text("department"), text("department_name")),
            7: _person(text("attending"), text("attending_name")), 19: visit, 36: text("discharge_way"),
            44: moment("admitted_at"), 45: moment("discharged_at")}  # fmt: skip
@@ -114,13 +114,6 @@ def _message(values: dict[RowField, str], trigger: str, rows: Rows, source: Sour
     if text("diagnosis") or text("diagnosis_name"):
         lines.append(_segment("DG1", {3: f"{text('diagnosis')}^{text('diagnosis_name')}", 6: "F", 15: "1"}))
     return ("\r".join(lines) + "\r").encode()
-
-
-def _class_of(rows: Rows) -> str:
-    """What the stays of these rows are where no column says it: a list of inpatients lists inpatients."""
-    if rows.default_class:
-        return rows.default_class
-    return rows.classes[0] if isinstance(rows, Census) and len(rows.classes) == 1 else ""
 
 
 def loose_moment(text: str, zone: tzinfo) -> str:
@@ -168,7 +161,7 @@ def _named(field: RowField, rows: Rows) -> str:
 def _in_words_of_the_row(result: Change | Unmapped, rows: Rows) -> Change | Unmapped:
     """Places of the message as fields of the row."""
     if isinstance(result, Unmapped):
-        field = _PLACES.get(result.detail)
+        field = _PLACES.get(result.detail.partition(" ")[0])  # types found there are our own words
         return replace(result, detail=_named(field, rows)) if field else result
     record = RowRecord(
         {place: _named(field, rows) for place, field in _PLACES.items()},

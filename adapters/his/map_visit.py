@@ -27,7 +27,7 @@ def map_encounter(
         account_no=_account(message, visit_no),
         encounter_class=encounter_class,
         class_text=class_text,
-        department=_department(message, source),
+        department=_department(message, source, flags),
         attending=_attending(message, pv1, source),
         location=_location(message, pv1, source),
         admitted_at=_decisive_moment(pv1, 44, source, received_at, flags),
@@ -88,10 +88,14 @@ def _discharge_way(pv1: Segment, source: Source, flags: list[str]) -> tuple[Disc
     return DischargeWay(code), pv1.text(36, 2) or None
 
 
-def _department(message: Message, source: Source) -> r.DepartmentRecord | None:
-    sent = next((text for place in source.department_from if (text := message.at(place))), "")
+def _department(message: Message, source: Source, flags: list[str]) -> r.DepartmentRecord | None:
+    """The first place that is filled; a code that a table of the source's leaves out stands as it is, flagged."""
+    found = ((place, text) for place in source.department_from if (text := message.at(place)))
+    place, sent = next(found, ("", ""))
     if not sent:
         return None
+    if source.departments and sent not in source.departments:
+        flags.append(f"unmapped:{place}")
     name = next((text for place in source.department_name_from if (text := message.at(place))), "")
     return r.DepartmentRecord(source.departments.get(sent, sent), name)
 

@@ -6,7 +6,8 @@ for admission and discharge; one that cannot be read is flagged and the next one
 decides something parks the message: admission, discharge, birth, or every clock there is.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
@@ -64,6 +65,9 @@ PERSON_EVENTS = frozenset({"A28", "A31"})
 SWAP = "A17"
 """Two patients change places: both are moved, or neither."""
 _CODE_LENGTH = 8
+_TYPE = re.compile(r"(?=\w*[A-Za-z])\w{1,16}|\d{1,2}", re.ASCII)
+"""What is surely a type of PID-3.5 and no number of anybody's."""
+_TYPES_NAMED = 5
 _BATCH_SEGMENTS = ("BHS", "FHS", "BTS", "FTS")
 
 
@@ -156,7 +160,7 @@ class _Reader:
         """The first patient and the first visit."""
         patient = map_patient(message, self.source, self.authority, self.received_at, self.flags)
         if all(item.kind is not IdentifierKind.RECORD for item in patient.identifiers):
-            return r.Unmapped("no_patient_number", "PID-3")
+            return r.Unmapped("no_patient_number", _types_named(patient.identifiers))
         encounter = happened = None
         kind = VisitEventKind.TRANSFER if self.event == SWAP else EVENTS.get(self.event)
         tells_visit = self.event == SWAP or self.event in EVENTS
@@ -238,6 +242,12 @@ def _keys_of(act: r.ActRecord) -> list[str]:
 
 def _too_long(texts: list[tuple[str, str]]) -> str:
     return next((place for place, text in texts if len(text) > limits.MAX_KEY_LENGTH), "")
+
+
+def _types_named(identifiers: Sequence[r.IdentifierRecord]) -> str:
+    """The place, with the types that were found there instead of a record number's, as far as they are codes."""
+    types = dict.fromkeys(item.type for item in identifiers if _TYPE.fullmatch(item.type))
+    return " ".join(["PID-3", *list(types)[:_TYPES_NAMED]])
 
 
 def _event_named(message: Message, header: Header, event: str, source: Source) -> str:

@@ -30,7 +30,6 @@ class Taking:
         self._note = file.with_name(f".{named}.taking")
         self.token = ""
         self.tries = 0
-        self.has_stored = False
 
     def begin(self) -> None:
         """Count this try durably, before the file is opened. A process that began it before and lives was not ended."""
@@ -39,12 +38,9 @@ class Taking:
         self._write()
 
     def take_back(self) -> None:
-        """This try came to an end the file has no part in."""
+        """This try came to an end the file has no part in; the next is of the same taking, for rows may lie stored."""
         self.tries -= 1
-        if self.tries or self.has_stored:
-            self._write()
-        else:
-            self.forget()
+        self._write()
 
     def forget(self) -> None:
         """The file is done with."""

@@ -62,7 +62,9 @@ def create_app(settings: Settings, database: Database, *, clock: Clock | None = 
     with app.app_context():
         register_filters(app, today)
     app.extensions["hcrm.jobs"] = {job.name: job.title for job in JOBS}  # the system page names them
-    app.extensions["hcrm.inbox"] = console_parts(open_sources(settings))
+    sources = open_sources(settings)
+    app.extensions["hcrm.inbox"] = console_parts(sources)
+    app.extensions["hcrm.inbox.sources"] = sources  # of what comes over HTTP
     load_dial_rules()  # a mistake in it stops the start, not somebody's page
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -15,6 +15,7 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.logs import set_up_logging
 from hcrm.core.runtime import open_database
 from hcrm.core.settings import Settings, load_settings
+from hcrm.inbox.configured import read_configured
 
 USES = {"web": WEB, "listener": LISTENER, "worker": JOBS, "scheduler": JOBS, "sender": JOBS}
 AWAY_SECONDS = 1.0
@@ -38,6 +39,7 @@ def run_role(name: str, address: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
+    read_configured()  # not when a job or page first asks: the files may be changed by then
     run: Callable[[Role], None] = importlib.import_module(f"hcrm.app.role_{name}").run
     database = _open(settings, name, stop)
     if database is None:

@@ -4,6 +4,7 @@ from functools import partial
 
 from adapters.his import soap
 from adapters.his.build import build_follow_up
+from adapters.his.explain import list_problems
 from adapters.his.map_row import map_row
 from adapters.his.mapping import map_message
 from adapters.his.outline import Hl7Outline
@@ -47,7 +48,7 @@ from hcrm.inbox.doors import Doors
 from hcrm.inbox.outbound import Outbound
 from hcrm.inbox.outbound_records import Builders, SenderMaker
 from hcrm.inbox.outline import Reader
-from hcrm.inbox.reading import ConsoleParts
+from hcrm.inbox.reading import ConsoleParts, Problems
 from hcrm.inbox.replaying import replay_for_parted
 from hcrm.inbox.rows import RowOutline
 from hcrm.inbox.take_up import Intake, Mappers
@@ -56,6 +57,8 @@ DOORS = Doors(receive, soap)
 MAPPERS: Mappers = {"hl7v2": map_message, "row": map_row}
 READERS: dict[str, Reader] = {"hl7v2": Hl7Outline(), "row": RowOutline()}
 """Who reads a format for people, beside those that map it."""
+PROBLEMS: dict[str, Problems] = {"hl7v2": list_problems}
+"""Who tells all that is wrong with a message. A row is judged column by column already."""
 BUILDERS: Builders = {"follow_up": build_follow_up}
 """What we tell other systems, and who writes it. Bookings (SIU) join with what makes them."""
 SENDERS: dict[str, SenderMaker] = {"mllp": MllpSender}
@@ -91,7 +94,7 @@ def intake(sources: Sources, clock: Clock) -> Intake:
 
 def console_parts(sources: Sources) -> ConsoleParts:
     """What the interface console is handed."""
-    return ConsoleParts(READERS, sources, list_led_to, {SUBJECT: report_again}, MAPPERS)
+    return ConsoleParts(READERS, sources, list_led_to, {SUBJECT: report_again}, MAPPERS, PROBLEMS)
 
 
 def _cut_overs(sources: Sources) -> CutOvers:

@@ -30,6 +30,8 @@ from hcrm.core.db import Base, table_of
 from hcrm.core.work import Work
 
 _CHUNK = 500
+_NUMBERS = "patient_identifier.patient_id"
+"""The record numbers among what a merge moved."""
 
 
 def undo_merge(
@@ -55,7 +57,7 @@ def undo_merge(
         return "merged_further"  # that later merge has to be undone first
     now = work.clock.now()
     since = _visits_since(work, merge)
-    numbers = set(merge.moved.get("patient_identifier.patient_id", ()))
+    numbers = set(merge.moved.get(_NUMBERS, ()))
     own = [row.id for row in since if row.provenance.get("told_under") in numbers]
     moved_visits = [*merge.moved.get("encounter.patient_id", ()), *own]
     _keep_told(work, merge, survivor)
@@ -216,7 +218,7 @@ def _hand_over(
 def _reopen(work: Work, merge: PatientMerge) -> None:
     """Numbers that this merge retired find their own archive again; list rows that ended since stand again."""
     moved = merge.moved
-    identifiers = moved.get("patient_identifier.patient_id", ())
+    identifiers = sorted(set(moved.get(_NUMBERS, ())) - _retired_before(work, merge))
     by_merge = PatientIdentifier.retired_at == merge.merged_at
     changes: list[tuple[type[Base], str, Any, Any]] = [
         (PatientIdentifier, "retired_at", identifiers, by_merge)
@@ -234,6 +236,18 @@ def _reopen(work: Work, merge: PatientMerge) -> None:
                 .values({name: None})
                 .execution_options(synchronize_session=False)
             )
+
+
+def _retired_before(work: Work, merge: PatientMerge) -> set[str]:
+    """Numbers that came with archives merged into this one in the very moment of the merge: they stay retired."""
+    earlier = work.scalars(
+        sa.select(PatientMerge.moved).where(
+            PatientMerge.survivor_id == merge.merged_id,
+            PatientMerge.merged_at == merge.merged_at,
+            PatientMerge.undone_at.is_(None),
+        )
+    )
+    return {key for moved in earlier for key in moved.get(_NUMBERS, ())}
 
 
 def _visits_since(work: Work, merge: PatientMerge) -> Sequence[Any]:

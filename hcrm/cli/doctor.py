@@ -3,7 +3,7 @@
 import os
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from hcrm.accounts.permissions import roles
 from hcrm.cli.doctor_channels import check_certificates, check_channels
+from hcrm.cli.doctor_sources import list_sources, source_warnings
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
@@ -18,7 +19,8 @@ from hcrm.core.migrate import require_current_schema
 from hcrm.core.paths import config_path
 from hcrm.core.runtime import key_path, open_database, open_destinations
 from hcrm.core.settings import Settings
-from hcrm.core.sources import load_sources
+
+_AWAY = "连不上数据库，请检查地址、网络和账号"
 
 
 @click.command("limits", help="列出所有上限与时限 | print every limit")
@@ -38,41 +40,35 @@ def doctor(db: str) -> None:
         origin = "--db" if db and name == "db.url" else _origin(name, value, written)
         shown = _key_file(settings) if name == "key_file" and value is None else _masked(name, value)
         click.echo(f"{name} = {shown}  ({origin})")
-    faults = 0
-    for title, check in (
-        ("来源配置 sources", lambda: load_sources(config_path("sources"))),
-        ("发送目标 destinations", open_destinations),
-        ("角色与权限 roles", roles),
-        ("数据库结构 schema", lambda: require_current_schema(settings.db.url)),
-        ("密钥与数据库 keys and database", lambda: open_database(settings).dispose()),
-        ("TLS 证书 certificates", lambda: check_certificates(settings.mllp)),
-        ("文件夹与视图 folders and views", lambda: check_channels(settings)),
-    ):
+    faults: list[str] = []
+    for title, check in _checks(settings):
         try:
-            check()
+            found = check()
             click.echo(f"✓ {title}")
-        except HcrmError as error:
-            faults += 1
-            click.echo(f"✗ {title}：{error.message}")
-        except sa.exc.OperationalError:
-            faults += 1
-            click.echo(f"✗ {title}：连不上数据库，请检查地址、网络和账号")
-    for warning in _without_cut_over():
+            for line in found or ():
+                click.echo(f"    {line}")
+        except (HcrmError, sa.exc.OperationalError) as error:
+            fault = error.message if isinstance(error, HcrmError) else _AWAY
+            click.echo(f"✗ {title}：{'没有检查，原因同上' if fault in faults else fault}")
+            faults.append(fault)
+    for warning in source_warnings(config_path("sources"), settings):
         click.echo(f"! {warning}")
     sys.exit(1 if faults else 0)
 
 
-def _without_cut_over() -> list[str]:
-    """Sources whose stays issue instructions however long ago they ended; no fault, but seldom meant."""
-    try:
-        sources = load_sources(config_path("sources"))
-    except HcrmError:
-        return []  # said above
-    return [
-        f"来源 {source.code} 没有设切换时间 follow_up_from：此前出院的患者也会下达随访指令"
-        for source in sources.by_code.values()
-        if source.follow_up_from is None
-    ]
+def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], Iterable[str] | None]]]:
+    """Each with its title; what one returns are lines that say what it found well."""
+    yield "来源配置 sources", lambda: list(list_sources(config_path("sources")))
+    yield "发送目标 destinations", lambda: _nothing(open_destinations())
+    yield "角色与权限 roles", lambda: _nothing(roles())
+    yield "数据库结构 schema", lambda: require_current_schema(settings.db.url)
+    yield "密钥与数据库 keys and database", lambda: open_database(settings).dispose()
+    yield "TLS 证书 certificates", lambda: check_certificates(settings.mllp)
+    yield "文件夹与视图 folders and views", lambda: check_channels(settings)
+
+
+def _nothing(_: object) -> None:
+    """It could be read, and that is all."""
 
 
 def _written() -> set[str]:

@@ -9,8 +9,7 @@ import click
 from adapters.his.check import BadProfile, check_message, load_profile
 from adapters.his.files import NotMessages, messages_of
 from adapters.hl7v2 import read_header
-from hcrm.cli.options import Bilingual, sources_for
-from hcrm.core.config_file import checked_charset
+from hcrm.cli.options import Bilingual, charset_option, require_charset, sample_options, sources_for
 from hcrm.core.errors import HcrmError
 from hcrm.inbox.words import event_words
 
@@ -21,26 +20,16 @@ def hl7() -> None:
 
 
 @hl7.command(help="按标准或规范文件检查消息，全部合格才返回 0 | check messages; 0 only when all is well")
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE…",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)  # fmt: skip
+@sample_options
 @click.option(
     "--profile", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="hl7apy_profile_parser 生成的规范文件 | a message profile",
 )  # fmt: skip
-@click.option(
-    "--source", "code", default="", metavar="CODE", help="按此来源解读，不看 MSH-3/4 | read as this source"
-)
-@click.option("--charset", default="", metavar="NAME", help="按此字符集解读 | read in this charset")
+@charset_option
 def check(files: Sequence[Path], profile: Path | None, code: str, charset: str) -> None:
     """Hints (values outside a table, lengths) are shown and do not count."""
     sources = sources_for(code)
-    if charset:
-        try:
-            checked_charset(charset)
-        except ValueError as error:
-            raise HcrmError("hl7.charset", str(error)) from None
+    require_charset(charset)
     try:
         wanted = load_profile(profile) if profile else None
     except BadProfile as error:

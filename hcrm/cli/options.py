@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import sqlalchemy as sa
 
+from hcrm.core.config_file import checked_charset
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import config_path
 from hcrm.core.settings import Settings, load_settings
@@ -24,6 +26,40 @@ def db_option(function: F) -> F:
         "--db", "db", default="", metavar="URL", help="数据库地址 | database URL (or HCRM_DB__URL)"
     )
     return option(function)
+
+
+def sample_options(function: F) -> F:
+    """`FILE…` with messages, and `--source CODE` for those who do not say whose they are."""
+    files = click.argument(
+        "files", nargs=-1, required=True, metavar="FILE…",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    )  # fmt: skip
+    code = click.option(
+        "--source",
+        "code",
+        default="",
+        metavar="CODE",
+        help="按此来源解读，不看 MSH-3/4 | read as this source",
+    )
+    return files(code(function))
+
+
+def charset_option(function: F) -> F:
+    """`--charset NAME`: how samples are read, whatever they or their source's file say."""
+    option = click.option(
+        "--charset", default="", metavar="NAME", help="按此字符集解读 | read in this charset"
+    )
+    return option(function)
+
+
+def require_charset(name: str) -> None:
+    """Refuse a charset nothing can be read in."""
+    if not name:
+        return
+    try:
+        checked_charset(name)
+    except ValueError as error:
+        raise HcrmError("hl7.charset", str(error)) from None
 
 
 def settings_for(db: str) -> Settings:

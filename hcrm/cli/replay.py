@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import click
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from hcrm.core.runtime import open_database
 from hcrm.core.work import Work, open_work
 from hcrm.inbox.models import ApplicationState, InboxApplication
 from hcrm.inbox.service import replay_messages
+from hcrm.inbox.words import REASONS
 
 
 @click.command(help="重新应用消息 | apply messages again")
@@ -31,6 +33,8 @@ def replay(db: str, seqs: tuple[int, ...], parked: bool, reason: str, release: b
     database = open_database(settings_for(db))
     with open_work(database, actor=system_actor("cli")) as work:
         _require_known(work, seqs)
+        if reason:
+            _require_reason(work, reason)
         wanted = list(seqs)
         if parked:
             where = [InboxApplication.state == ApplicationState.PARKED]
@@ -38,6 +42,23 @@ def replay(db: str, seqs: tuple[int, ...], parked: bool, reason: str, release: b
             wanted += work.scalars(sa.select(InboxApplication.seq).where(*where))
         count = replay_messages(work, seqs=wanted, release=release)
     click.echo(json.dumps({"replayed": count}))
+
+
+def _require_reason(work: Work, reason: str) -> None:
+    """Refuse a reason that there is not, naming those of the messages that are parked."""
+    parked = work.scalars(
+        sa.select(InboxApplication.reason)
+        .where(InboxApplication.state == ApplicationState.PARKED, InboxApplication.reason.is_not(None))
+        .distinct()
+        .order_by(InboxApplication.reason)
+    )
+    used = [str(each) for each in parked]
+    if reason in REASONS or reason in used:
+        return
+    near = get_close_matches(reason, [*used, *REASONS], n=1)
+    meant = f"，是否想写 {near[0]}？" if near else "。"
+    listed = "、".join(f"{each}（{REASONS.get(each, (each,))[0]}）" for each in used) or "没有已搁置的消息"
+    raise HcrmError("inbox.replay", f"没有原因 {reason}{meant}已搁置的消息现有：{listed}")
 
 
 def _require_known(work: Work, seqs: Sequence[int]) -> None:

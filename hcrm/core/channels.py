@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hcrm.core.config_file import checked_charset
+from hcrm.core.config_file import WallTime, checked_charset
 
 RowField = Literal[
     "patient_no", "visit_no", "id_number", "name", "sex", "birth_date", "phone", "address", "region_code",
@@ -67,6 +67,17 @@ class Rows(_Part):
         if ("event" in self.columns) != bool(self.events):
             raise ValueError("列 event 与对照表 events 要么都写，要么都不写")
         return self
+
+    @property
+    def usual_class(self) -> str:
+        """Class of the stays its rows open, where no cell says it; empty: nobody knows."""
+        return self.default_class or ""
+
+    @property
+    def is_classless(self) -> bool:
+        """Whether its rows may open stays and nothing says of what class."""
+        opens = {"stay", "admit", "register", "discharge"} & {*self.events.values(), self.event}
+        return bool(opens) and "encounter_class" not in self.columns and not self.usual_class
 
 
 class Folder(_Part):
@@ -197,8 +208,8 @@ class Census(Rows):
 
     view: CensusView | None = None
     file: CensusFile | None = None
-    at: time = Field(default=time(6, 30), description="first look for the list, on the hospital's clock")
-    due: time = Field(default=time(8), description="a list that has not come by then raises the alarm")
+    at: WallTime = Field(default=time(6, 30), description="first look for the list, on the hospital's clock")
+    due: WallTime = Field(default=time(8), description="a list that has not come by then raises the alarm")
     classes: tuple[str, ...] = Field(default=("inpatient",), description="classes of visits it lists")
     campuses: dict[str, str] = Field(
         default_factory=dict, description="department code of the directory to campus"
@@ -220,6 +231,11 @@ class Census(Rows):
         if self.due < self.at:
             raise ValueError("due 早于 at")
         return self
+
+    @property
+    def usual_class(self) -> str:
+        """Where nothing else says it the only one of its `classes`: a list of inpatients lists inpatients."""
+        return super().usual_class or (self.classes[0] if len(self.classes) == 1 else "")
 
     @property
     def list_file(self) -> ListFile:

@@ -4,13 +4,18 @@ One place for sources, destinations, settings, roles and definitions: an unknown
 the wrong kind is refused instead of being ignored, and no sentence repeats a value, which may be a secret.
 """
 
-from collections import Counter
+import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Hashable, Sequence
+from datetime import date, datetime, time
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
 
 from hcrm.core.clock import zone_named
 from hcrm.core.errors import HcrmError
@@ -20,6 +25,8 @@ Refuse = Callable[[str], HcrmError]
 """Makes the refusal of a sentence: the name of the file before it, and a code."""
 
 _NOT_YAML: Final = "YAML 写法有误"
+_WIDE_COLON: Final = re.compile(r"\s*(?:- +)?[\w.^-]+：")
+_WIDE_COLON_SAID: Final = "冒号是全角的“：”，请改为半角冒号加一个空格"
 _SENTENCES: Final = {
     "string_type": "应为文字，像数字或 yes、no 的文字请加引号",
     "string_pattern_mismatch": "只能用小写字母、数字和下划线，字母开头",
@@ -40,33 +47,83 @@ _FAMILIES: Final = {  # by the first word of pydantic's type: int_parsing, date_
     "date": "应为日期，如 2026-12-01", "datetime": "应为日期和时间，如 2026-12-01T00:00:00+08:00",
     "time": "应为时间，如 06:30", "ip": "应为地址或网段，如 10.1.0.0/16",
 }  # fmt: skip
+_MAX_DEPTH: Final = 50
+_NUMBERS: Final = {  # by the last word of YAML's tag; without 1.1's base 60, and base 8 by a leading zero
+    "int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)\Z"),
+    "float": re.compile(
+        r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+}
+_NOT_CONVERTED: Final = {
+    "timestamp": "没有这样的日期或时间", "int": "不是整数，或位数过多",
+    "float": "应为数字", "bool": "应为 true 或 false",
+}  # fmt: skip
 _BOUNDS: Final = {
     "greater_than_equal": ("不能小于", "ge"), "less_than_equal": ("不能大于", "le"),
     "greater_than": ("应大于", "gt"), "less_than": ("应小于", "lt"),
 }  # fmt: skip
 
 
+_ASCII: Final = "".join(map(chr, range(0x20, 0x7F))) + "\r\n"
+_ESCAPES: Final = "\\u4e00\\x41\\n"
+_ISO_DAY: Final = r"\d{4}-\d\d-\d\d"
+_ISO: Final = {
+    date: re.compile(_ISO_DAY, re.ASCII),
+    datetime: re.compile(_ISO_DAY + r"(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)? ?(?:[Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII),
+    time: re.compile(r"\d\d:\d\d(?::\d\d)?", re.ASCII),
+}  # fmt: skip
+
+
 def checked_charset(value: str) -> str:
-    """The name itself; ValueError with a sentence where nothing can be read by it."""
+    """The name itself; ValueError with a sentence where nothing can be read by it, or delimiters are other bytes."""
     try:
-        "".encode(value)
+        is_usable = all(_is_kept(char, value) for char in _ASCII) and _is_kept(_ASCII + _ESCAPES, value)
     except (LookupError, ValueError):
-        raise ValueError(f"不认识的字符集 {value}，可写 utf-8、gb18030、gbk、big5 等") from None
+        raise ValueError("不认识的字符集，可写 utf-8、gb18030、gbk、big5 等") from None
+    if not is_usable:
+        raise ValueError("不能用这个字符集：ASCII 字符在其中不是原样，分隔符无从辨认")
     return value
+
+
+def _is_kept(text: str, charset: str) -> bool:
+    """Whether ASCII text is the same bytes there, and the same text again."""
+    raw = text.encode()
+    return text.encode(charset).removeprefix(BOM_UTF8) == raw and raw.decode(charset) == text
 
 
 def _checked_zone(value: str) -> str:
     try:
         zone_named(value)
     except HcrmError:
-        raise ValueError(f"没有这个时区：{value or '（空）'}，应写作 Asia/Shanghai") from None
+        raise ValueError("没有这个时区，应写作 Asia/Shanghai") from None
     return value
+
+
+def _iso(kind: type[date] | type[time]) -> BeforeValidator:
+    """ISO 8601 text, or what YAML has read as such; pydantic alone takes 20261201 for seconds since 1970."""
+
+    def check(value: object) -> object:
+        is_text = isinstance(value, str) and _ISO[kind].fullmatch(value)
+        if not is_text and not isinstance(value, time if kind is time else date):
+            raise PydanticCustomError(f"{kind.__name__}_type", "not ISO 8601")
+        if isinstance(value, time) and value.tzinfo is not None:
+            raise PydanticCustomError("time_type", "has an offset")
+        return value
+
+    return BeforeValidator(check)
 
 
 Charset = Annotated[str, AfterValidator(checked_charset)]
 """The name of a charset that can be read."""
 Zone = Annotated[str, AfterValidator(_checked_zone)]
 """The name of a time zone; an empty or unknown one is refused, never replaced (C44)."""
+Day = Annotated[date, _iso(date)]
+"""A date: 2026-12-01."""
+Instant = Annotated[AwareDatetime, _iso(datetime)]
+"""A moment with its offset: 2026-12-01T00:00:00+08:00."""
+WallTime = Annotated[time, _iso(time)]
+"""A time of every day on the hospital's clock: 06:30."""
 
 
 def read_config_file(model: type[AnyModel], path: Path, refuse: Refuse) -> AnyModel:
@@ -86,7 +143,7 @@ def read_config(model: type[AnyModel], text: str, refuse: Refuse) -> AnyModel:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        sentences = dict.fromkeys(_sentence(node, detail) for detail in _details(error))
+        sentences = dict.fromkeys(_sentence(node, detail, model) for detail in _details(error))
         raise refuse("；".join(sentences)) from error
 
 
@@ -98,21 +155,56 @@ def mistakes_of(error: ValidationError) -> str:
 
 
 def _details(error: ValidationError) -> list[Any]:
-    return list(error.errors(include_url=False, include_input=False))
+    # The input is looked at to find what was meant, and stands in no sentence.
+    return list(error.errors(include_url=False))
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice; PyYAML alone keeps the last one silently."""
+    """SafeLoader that refuses a key written twice; PyYAML alone keeps the last one silently.
+
+    10:30 and 0312 are text, as in YAML 1.2 (or a whole number in decimals where one is asked for): 1.1 reads the first
+    to base 60, the second to base 8.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _Refused(problem=f"嵌套超过 {_MAX_DEPTH} 层", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # PyYAML's own converters: 2026-13-01, !!bool maybe, an integer of 5,000 digits
+            said = _NOT_CONVERTED.get(node.tag.rpartition(":")[2], "值不合要求")
+            raise _Refused(problem=said, problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        repeated = next((key for key, count in keys.items() if count > 1), None)
-        if repeated is not None:
-            raise _RepeatedKey(problem=f"“{repeated}”写了两次", problem_mark=node.start_mark)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if before := seen.get(key.value):
+                raise _Refused(
+                    problem=f"“{key.value}”写了两次，前一次在第 {before} 行", problem_mark=key.start_mark
+                )
+            seen[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep=deep)
 
 
-class _RepeatedKey(yaml.MarkedYAMLError):
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, _NUMBERS.get(tag.rpartition(":")[2], pattern)) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Refused(yaml.MarkedYAMLError):
     """Its problem is already a sentence for people."""
 
 
@@ -122,19 +214,92 @@ def _read_yaml(text: str, refuse: Refuse) -> tuple[yaml.Node | None, Any]:
         node = loader.get_single_node()
         return node, loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
-        line = f"第 {error.problem_mark.line + 1} 行：" if error.problem_mark else ""
-        problem = error.problem if isinstance(error, _RepeatedKey) else f"{_NOT_YAML}，请检查缩进、冒号和引号"
-        raise refuse(f"{line}{problem}") from error
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        problem = str(error.problem)
+        if not isinstance(error, _Refused):
+            first = error.context_mark.line + 1 if error.context_mark else line
+            line, problem = _likely_cause(text, first, line)
+        raise refuse(f"第 {line} 行：{problem}" if line else problem) from error
     except yaml.reader.ReaderError as error:
         number = text[: error.position].count("\n") + 1
         raise refuse(f"第 {number} 行：{_NOT_YAML}，有不能识别的字符") from error
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date
-        raise refuse(f"{_NOT_YAML}，有不能识别的字符或日期") from error
+    except yaml.YAMLError as error:
+        raise refuse(_NOT_YAML) from error
 
 
-def _sentence(root: yaml.Node | None, detail: Any) -> str:
+def _likely_cause(text: str, first: int, last: int) -> tuple[int, str]:
+    """What stands between two lines that YAML cannot be made of; PyYAML often notices it a line later."""
+    lines = text.splitlines()
+    for number in range(min(first, last), last + 1):
+        line = lines[number - 1] if number <= len(lines) else ""
+        if "\t" in line.partition("#")[0]:
+            return number, "有制表符（Tab），缩进和间隔请改用空格"
+        if _WIDE_COLON.match(line):
+            return number, _WIDE_COLON_SAID
+    return last, f"{_NOT_YAML}，请检查缩进、冒号和引号"
+
+
+def _sentence(root: yaml.Node | None, detail: Any, model: type[BaseModel]) -> str:
     line, place = _place(root, detail["loc"])
-    return f"第 {line} 行{'，' if place else ''}{place}：{_problem(detail)}"
+    if said := _colon_problem(detail):
+        place = re.split("[：:]", place)[0].strip()  # behind it stands a value
+    said = said or _problem(detail) + _meant(detail, model)
+    return f"第 {line} 行{'，' if place else ''}{place}：{said}"
+
+
+def _colon_problem(detail: Any) -> str:
+    """`{BLH：record}` and `{BLH:record}` are one word to YAML, with nothing behind it."""
+    name = next((part for part in reversed(detail["loc"]) if isinstance(part, str) and part != "[key]"), "")
+    sent = detail.get("input")
+    is_text = isinstance(sent, str) and _is_whole(detail)
+    if (sent is None and "：" in name) or (is_text and _WIDE_COLON.match(sent)):
+        return _WIDE_COLON_SAID
+    if sent is None and re.search(r":\S", name):
+        return "冒号后缺少空格"
+    return ""
+
+
+def _is_whole(detail: Any) -> bool:
+    """Whether names with values were expected, and a text was found."""
+    return detail["type"] in ("dict_type", "model_type", "model_attributes_type")
+
+
+def _meant(detail: Any, model: type[BaseModel]) -> str:
+    """The known word nearest to the one that was written."""
+    if detail["type"] == "extra_forbidden":
+        word, known = str(detail["loc"][-1]), _names_beside(model, detail["loc"])
+    elif detail["type"] in ("enum", "literal_error"):
+        word, known = str(detail.get("input")), _choices(detail)
+    else:
+        return ""
+    near = get_close_matches(word.lower(), known, n=1, cutoff=0.7)
+    return f"，是否想写 {near[0]}？" if near else ""
+
+
+def _names_beside(annotation: Any, loc: Sequence[str | int]) -> list[str]:
+    """Names a model has where something unknown stands."""
+    for part in loc[:-1]:
+        model = _model_in(annotation)
+        if model is None:
+            annotation = next(reversed(get_args(annotation)), None)  # what a table or list holds
+        else:
+            field = model.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+    model = _model_in(annotation)
+    return list(model.model_fields) if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType):
+        return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return None
+
+
+def _choices(detail: Any) -> list[str]:
+    text = str(detail["ctx"]["expected"]).replace(" or ", ", ")
+    return [word.strip("'") for word in text.split(", ")]
 
 
 def _place(node: yaml.Node | None, loc: Sequence[str | int]) -> tuple[int, str]:
@@ -167,7 +332,7 @@ def _problem(detail: Any) -> str:
     if kind in ("value_error", "assertion_error"):
         return str(context["error"])
     if kind in ("enum", "literal_error"):
-        return f"只能是 {context['expected'].replace(' or ', ', ').replace(', ', '、')}"
+        return f"只能是 {'、'.join(_choices(detail))}"
     if kind == "missing":
         return f"缺少“{name}”"
     if kind == "extra_forbidden":

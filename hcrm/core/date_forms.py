@@ -55,15 +55,15 @@ def check_form(form: str) -> str:
         or sorted(letters[:3]) != ["M", "d", "y"]
         or letters[3:] != list(_ORDER[3 : len(letters)])
     ):
-        raise ValueError(f"日期写法 {form} 应先有 yyyy、M、d，再按 H、m、s、S 的顺序写到需要的一级")
+        raise ValueError("日期写法应先有 yyyy、M、d，再按 H、m、s、S 的顺序写到需要的一级")
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
         if part[0] not in _LETTERS and part.isascii() and part.isalnum() and part != "T":
-            raise ValueError(f"日期写法 {form} 中的 {part} 无法识别")
+            raise ValueError("日期写法中有无法识别的字母或数字")
         is_open = part in ("M", "d", "H", "m", "s", "S") or part[0] == "S"
         if is_open and after and (after[0] in _LETTERS or after.isdigit()):
-            raise ValueError(f"日期写法 {form} 中 {part} 之后应有分隔符")
+            raise ValueError(f"日期写法中 {part[0]} 之后应有分隔符")
     if letters[:3] != ["y", "M", "d"] and min(places[1] - places[0], places[2] - places[1]) == 1:
-        raise ValueError(f"日期写法 {form} 没有分隔符，会与 yyyyMMdd 混淆")
+        raise ValueError("日期写法没有分隔符，会与 yyyyMMdd 混淆")
     return form
 
 

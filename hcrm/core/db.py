@@ -2,14 +2,15 @@
 
 Two stores, one schema: the archive, and under the schema name `inbox` what was received. On PostgreSQL that is a
 schema of the same database; on SQLite a file of its own (`<db>-inbox`), so that storing a message never waits for
-a writer of the archive. Every connection attaches it read-only; only `Database.inbox` writes it.
+a writer of the archive. Every connection attaches it read-only; only `Database.inbox` writes it. Nothing but a
+migration of a new database makes that file: an empty one beside an archive that stands would hide that it is lost.
 """
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -158,13 +159,17 @@ class Database:
         self.inbox.dispose()
 
 
-def migration_engine(url: URL) -> Engine:
-    """An engine that may change both stores; for migrations only."""
+InboxMode = Literal["ro", "rw", "rwc"]
+"""How SQLite attaches the inbox: to read, to write, or to write and make the file where there is none."""
+
+
+def migration_engine(url: URL, *, inbox_mode: InboxMode = "rwc") -> Engine:
+    """An engine that may change both stores; for migrations only. With `ro` it changes neither and makes no file."""
     if url.get_backend_name() == "sqlite":
         path = sqlite_path(url)
         path.parent.mkdir(parents=True, exist_ok=True)
-        engine = _sqlite_engine(url, inbox_path(path), _MIGRATION, inbox_mode="rw")
-        return engine.execution_options(hcrm_write=True)
+        engine = _sqlite_engine(url, inbox_path(path), _MIGRATION, inbox_mode=inbox_mode)
+        return engine.execution_options(hcrm_write=inbox_mode != "ro")
     return _postgresql_engine(url, _MIGRATION)
 
 
@@ -213,7 +218,31 @@ def inbox_path(path: Path) -> Path:
     return path.with_name(path.name + "-inbox")
 
 
-def _sqlite_engine(url: URL, inbox: Path, use: Use, *, inbox_mode: str) -> Engine:
+def require_files(url: URL) -> None:
+    """Refuse an SQLite database one of whose two files is not there; it would make an empty one of either."""
+    if url.get_backend_name() != "sqlite":
+        return
+    path = sqlite_path(url)
+    if not path.exists():
+        raise HcrmError("db.missing", f"数据库 {path} 不存在，请先运行 hcrm init")
+    if not inbox_path(path).exists():
+        raise HcrmError(
+            "db.inbox_missing",
+            f"缺少 {inbox_path(path).name}：收到的原始消息在这个文件里，请与 {path.name} 一起从备份恢复到 "
+            f"{path.parent}",
+        )
+
+
+def require_inbox(connection: sa.Connection) -> None:
+    """Refuse an inbox that holds no messages' table: an empty file, or half of a dump."""
+    if not sa.inspect(connection).has_table("inbox_message", schema=INBOX_SCHEMA):
+        where = "模式 inbox" if connection.dialect.name == "postgresql" else "文件 …-inbox"
+        raise HcrmError(
+            "db.inbox_empty", f"收到的消息没有表（{where} 是空的或不完整），请与档案一起从备份恢复"
+        )
+
+
+def _sqlite_engine(url: URL, inbox: Path, use: Use, *, inbox_mode: InboxMode) -> Engine:
     memory = not url.database
     # A single connection for the inbox writer: one writer, one connection (assurance, design rule 10).
     pool = sa.pool.StaticPool if memory else sa.pool.QueuePool
@@ -233,10 +262,9 @@ def _sqlite_engine(url: URL, inbox: Path, use: Use, *, inbox_mode: str) -> Engin
             run(f"PRAGMA cache_size = -{use.cache_kib}")
             run(f"PRAGMA mmap_size = {use.map_mib * 1024**2}")
         run("PRAGMA foreign_keys = ON")
-        if inbox_mode == "rw" or inbox.exists():
-            mode = "rwc" if inbox_mode == "rw" else "ro"
-            run(f"ATTACH DATABASE 'file:{_uri_quoted(inbox)}?mode={mode}' AS inbox")
-            if inbox_mode == "rw":
+        if inbox_mode != "ro" or inbox.exists():
+            run(f"ATTACH DATABASE 'file:{_uri_quoted(inbox)}?mode={inbox_mode}' AS inbox")
+            if inbox_mode != "ro":
                 run("PRAGMA inbox.journal_mode = WAL")
                 run("PRAGMA inbox.synchronous = FULL")
 

@@ -62,7 +62,7 @@ _NEARLY_ANYTHING: Final = frozenset(
 
 def _checked_place(value: str) -> str:
     if not _PLACE.fullmatch(value):
-        raise ValueError(f"位置 {value} 应写作 PV1-3、PV1-3.4 或 ZPV-7")
+        raise ValueError("位置应写作 PV1-3、PV1-3.4 或 ZPV-7")
     return value
 
 
@@ -70,13 +70,13 @@ def _checked_event(value: str) -> str:
     named = value if "^" in value else f"ADT^{value}"
     if named not in EVENTS:
         known = "、".join(sorted(event.removeprefix("ADT^") for event in EVENTS))
-        raise ValueError(f"不支持的事件 {value}，可写：{known}")
+        raise ValueError(f"不支持的事件，可写：{known}")
     return named
 
 
 def _checked_local(value: str) -> str:
     if not _LOCAL_EVENT.fullmatch(value):
-        raise ValueError(f"本地事件 {value} 应是代码，如 ZP1、BS037 或 ADT^ZP1")
+        raise ValueError("本地事件应是代码，如 ZP1、BS037 或 ADT^ZP1")
     return value
 
 
@@ -111,7 +111,7 @@ def check_charset_order(order: Sequence[str]) -> None:
     """ValueError where an entry could hardly be reached, since one before it takes nearly any bytes."""
     for index, before in enumerate(order):
         codec = before if before == DECLARED else codecs.lookup(before).name
-        for after in order[index + 1 :]:
+        for later, after in enumerate(order[index + 1 :], index + 2):
             is_utf8 = after == DECLARED or codecs.lookup(after).name == "utf-8"
             if (_ANYTHING.fullmatch(codec) and codec != "cp950") or (codec in _NEARLY_ANYTHING and is_utf8):
-                raise ValueError(f"charset_order 中 {before} 几乎接受任何字节，其后的 {after} 轮不到")
+                raise ValueError(f"charset_order 第 {index + 1} 项几乎接受任何字节，第 {later} 项轮不到")

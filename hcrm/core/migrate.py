@@ -10,18 +10,35 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from hcrm.core.db import INBOX_SCHEMA, Base, migration_engine, parse_url, sqlite_path
+from hcrm.core.db import (
+    INBOX_SCHEMA,
+    Base,
+    InboxMode,
+    migration_engine,
+    parse_url,
+    require_files,
+    require_inbox,
+    sqlite_path,
+)
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import package_path
 from hcrm.core.tables import load_tables
 
 
 def migrate(url: str | sa.URL, revision: str = "head") -> None:
-    """Upgrade to a revision, or downgrade to an earlier one; everything in one transaction."""
+    """Upgrade to a revision, or downgrade to an earlier one; everything in one transaction.
+
+    Only a new database gets an inbox: beside an archive that stands, a lost one is not made up for by an empty one.
+    """
+    parsed = parse_url(url)
+    if _is_built(parsed):
+        require_files(parsed)
     with _connection(url) as connection:
         config = _config(connection)
         script = ScriptDirectory.from_config(config)
         here = MigrationContext.configure(connection).get_current_revision()
+        if here:
+            require_inbox(connection)
         if revision == "base" or (here and revision != "head" and _is_before(script, revision, here)):
             command.downgrade(config, revision)
         else:
@@ -31,11 +48,13 @@ def migrate(url: str | sa.URL, revision: str = "head") -> None:
 def schema_revision(url: str | sa.URL) -> tuple[str | None, str]:
     """The revision the database is at, and the one this release needs."""
     parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not sqlite_path(parsed).exists():
-        raise HcrmError("db.missing", f"数据库 {sqlite_path(parsed)} 不存在，请先运行 hcrm init")
-    with _connection(url) as connection:
+    require_files(parsed)
+    with _connection(parsed, inbox_mode="ro") as connection:
         script = ScriptDirectory.from_config(_config(connection))
-        return MigrationContext.configure(connection).get_current_revision(), str(script.get_current_head())
+        here = MigrationContext.configure(connection).get_current_revision()
+        if here:
+            require_inbox(connection)
+        return here, str(script.get_current_head())
 
 
 def require_current_schema(url: str | sa.URL) -> None:
@@ -69,9 +88,17 @@ def new_revision(url: str | sa.URL, words: str, *, revision: str) -> None:
         command.revision(_config(connection), message=words, autogenerate=True, rev_id=revision)
 
 
+def _is_built(url: sa.URL) -> bool:
+    """Whether an SQLite archive stands there that a migration has been through."""
+    if url.get_backend_name() != "sqlite" or not sqlite_path(url).exists():
+        return False
+    with _connection(url, inbox_mode="ro") as connection:
+        return MigrationContext.configure(connection).get_current_revision() is not None
+
+
 @contextmanager
-def _connection(url: str | sa.URL) -> Iterator[sa.Connection]:
-    engine = migration_engine(parse_url(url))
+def _connection(url: str | sa.URL, *, inbox_mode: InboxMode = "rwc") -> Iterator[sa.Connection]:
+    engine = migration_engine(parse_url(url), inbox_mode=inbox_mode)
     try:
         with engine.begin() as connection:
             yield connection

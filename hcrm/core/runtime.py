@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hcrm.core.clock import Clock, SystemClock, use_zone
 from hcrm.core.crypto import KeyRing, load_key_file, make_key_file
-from hcrm.core.db import JOBS, Database, Use, parse_url, sqlite_path
+from hcrm.core.db import JOBS, Database, Use, parse_url, require_files, require_inbox, sqlite_path
 from hcrm.core.destinations import Destinations, load_destinations
 from hcrm.core.errors import HcrmError
 from hcrm.core.installation import require_own_keys
@@ -53,12 +53,12 @@ def open_database(settings: Settings, *, use: Use = JOBS, may_be_new: bool = Fal
     """
     url = parse_url(settings.db.url)
     use_zone(settings.zone)
-    # SQLite would make an empty file of a mistyped path.
-    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        raise HcrmError("db.missing", f"数据库 {sqlite_path(url)} 不存在，请先运行 hcrm init")
+    require_files(url)
     database = Database(url, open_keys(settings), use=use)
     try:
         require_own_keys(database, may_be_new=may_be_new)
+        with database.main.connect() as connection:
+            require_inbox(connection)
     except BaseException:
         database.dispose()
         raise

@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,7 +25,7 @@ from pydantic import (
 
 from hcrm.core.channels import Census, Folder, ListFile, Rows, Soap, View
 from hcrm.core.clock import zone_named
-from hcrm.core.config_file import Charset, Zone, checked_charset, read_config_file
+from hcrm.core.config_file import Charset, Day, Instant, Zone, checked_charset, read_config_file
 from hcrm.core.date_forms import DateForms, check_form, day_of
 from hcrm.core.errors import HcrmError
 from hcrm.core.local_habits import (
@@ -89,7 +88,7 @@ class Source(BaseModel):
     date_forms: tuple[Annotated[str, AfterValidator(check_form)], ...] = Field(
         default=(), description="times beyond the standard's: yyyy/M/d H:mm, yyyy年M月d日"
     )
-    empty_dates: tuple[date | str, ...] = Field(
+    empty_dates: tuple[Day | str, ...] = Field(
         default=(), description="days and words that mean none: 1900-01-01, 9999-12-31, 无"
     )
     events: dict[LocalEvent, KnownEvent] = Field(
@@ -175,7 +174,7 @@ class Source(BaseModel):
     deletions_per_minute: int = Field(
         default=10, ge=0, description="A29 and A23 beyond it wait for a person; 0: no limit"
     )
-    follow_up_from: AwareDatetime | None = Field(
+    follow_up_from: Instant | None = Field(
         default=None, description="cut-over: stays before this instant issue nothing"
     )
 

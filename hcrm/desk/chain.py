@@ -14,10 +14,8 @@ from hcrm.archive.visit_models import VisitEvent
 from hcrm.audit.queries import same_patient
 from hcrm.centre.models import Classification, Instruction
 from hcrm.centre.queries import list_classifications
-from hcrm.centre.scope import instructions_in_scope
 from hcrm.core.work import Work
-from hcrm.desk.record_tabs import FollowUp, filled_forms, group_by_visit, list_visits
-from hcrm.directory.models import Practitioner
+from hcrm.desk.record_tabs import FollowUp, group_by_visit, instructions_to_show, list_visits, with_answers
 from hcrm.inbox.models import InboxApplication, InboxMessage
 from hcrm.web.paging import Page
 
@@ -94,15 +92,11 @@ def _messages(work: Work, patient_id: str) -> Mapping[str | None, Sequence[Any]]
 
 def _followups(work: Work, encounter_ids: Sequence[str]) -> Mapping[str, Sequence[FollowUp]]:
     rows = work.execute(
-        sa.select(Instruction, Practitioner.name.label("assignee_name"))
-        .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
-        .where(Instruction.encounter_id.in_(encounter_ids), instructions_in_scope(work.actor))
+        instructions_to_show(work)
+        .where(Instruction.encounter_id.in_(encounter_ids))
         .order_by(Instruction.due_on, Instruction.id)
     ).all()
-    forms = filled_forms(work, [row.Instruction.id for row in rows])
     found: dict[str, list[FollowUp]] = defaultdict(list)
-    for row in rows:
-        found[row.Instruction.encounter_id].append(
-            FollowUp(row.Instruction, row.assignee_name, forms.get(row.Instruction.id, ()))
-        )
+    for one in with_answers(work, rows):
+        found[one.instruction.encounter_id].append(one)
     return found

@@ -21,10 +21,9 @@ from hcrm.archive.visit_fhir import ConditionType, EncounterType
 from hcrm.audit.service import record_audit
 from hcrm.centre.fhir import TaskType
 from hcrm.core.errors import HcrmError, NotFoundError
-from hcrm.core.paths import config_path
-from hcrm.core.sources import load_sources
 from hcrm.desk.capability import capability_statement
 from hcrm.forms.fhir import ResponseType
+from hcrm.inbox.configured import configured_sources
 from hcrm.web.shell import exempt
 
 BASE = "/fhir/R4B"
@@ -34,8 +33,8 @@ _ACCEPTED = frozenset({"*/*", "application/*", "application/json", "application/
 
 @cache
 def resource_types() -> Mapping[str, ResourceType]:
-    """Every type this server reads and searches, by name. The sources' files are read once, as at every start."""
-    systems = Systems(load_sources(config_path("sources")))
+    """Every type this server reads and searches, by name; systems as the sources' files were read at start."""
+    systems = Systems(configured_sources())
     types: tuple[ResourceType, ...] = (
         PatientType(systems), EncounterType(), ConditionType(), TaskType(), ResponseType(),
     )  # fmt: skip

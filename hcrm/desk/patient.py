@@ -32,7 +32,7 @@ from hcrm.core.dialling import why_not_dialled
 from hcrm.core.errors import NotFoundError
 from hcrm.core.text import mask_phone, national_phone, relation_word
 from hcrm.core.work import Work
-from hcrm.directory.models import Practitioner
+from hcrm.desk.record_tabs import instructions_to_show
 from hcrm.directory.queries import region_names
 
 NEXT_STEPS = 3
@@ -227,9 +227,8 @@ def _related_phone(work: Work, row: RelatedPerson) -> MaskedValue | None:
 def _next_steps(work: Work, patient_id: str) -> Sequence[sa.Row[Any]]:
     """The open instructions that are due first: `Instruction`, `assignee_name`."""
     return work.execute(
-        sa.select(Instruction, Practitioner.name.label("assignee_name"))
-        .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
-        .where(Instruction.patient_id == patient_id, IS_OPEN, instructions_in_scope(work.actor))
+        instructions_to_show(work)
+        .where(Instruction.patient_id == patient_id, IS_OPEN)
         .order_by(Instruction.due_on, Instruction.id)
         .limit(NEXT_STEPS)
     ).all()

@@ -109,23 +109,26 @@ def _of_visits(work: Work, model: Any, patient_id: str, key: str | None) -> Page
 def list_followups(work: Work, *, patient_id: str, key: str | None = None) -> Page[FollowUp]:
     """Instructions of the patient with their answers: the latest first, those whose window has not begun after them."""
     lies_ahead = sa.case((Instruction.opens_on > local_date(work.clock.now()), 1), else_=0)
-    statement = (
-        sa.select(Instruction, Practitioner.name.label("assignee_name"))
-        .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
-        .where(Instruction.patient_id == patient_id, instructions_in_scope(work.actor))
-    )
+    statement = instructions_to_show(work).where(Instruction.patient_id == patient_id)
     page = keyset_page(
         work, statement, order=[lies_ahead, Instruction.due_on.desc(), Instruction.id.desc()], key=key
     )
-    forms = filled_forms(work, [row.Instruction.id for row in page.items])
-    return Page(
-        [
-            FollowUp(row.Instruction, row.assignee_name, forms.get(row.Instruction.id, ()))
-            for row in page.items
-        ],
-        page.next_key,
-        page.previous_key,
+    return Page(with_answers(work, page.items), page.next_key, page.previous_key)
+
+
+def instructions_to_show(work: Work) -> sa.Select[Instruction, str]:
+    """Instructions the actor may see: `Instruction`, `assignee_name`."""
+    return (
+        sa.select(Instruction, Practitioner.name.label("assignee_name"))
+        .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
+        .where(instructions_in_scope(work.actor))
     )
+
+
+def with_answers(work: Work, rows: Sequence[Any]) -> list[FollowUp]:
+    """Such rows with what was answered to each."""
+    forms = filled_forms(work, [row.Instruction.id for row in rows])
+    return [FollowUp(row.Instruction, row.assignee_name, forms.get(row.Instruction.id, ())) for row in rows]
 
 
 def filled_forms(work: Work, instruction_ids: Sequence[str]) -> Mapping[str, Sequence[FilledForm]]:

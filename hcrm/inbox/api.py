@@ -15,7 +15,6 @@ from hcrm.api.shell import api_work, current_api, require_scope
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.service import record_audit
 from hcrm.core.errors import HcrmError, NotFoundError
-from hcrm.core.runtime import open_sources
 from hcrm.core.sources import Caller, Source, Sources
 from hcrm.core.xml import XmlRefused
 from hcrm.inbox.doors import Doors, Envelope
@@ -162,11 +161,8 @@ def _circumstances() -> dict[str, Any]:
 
 
 def _sources() -> Sources:
-    """Read once by a process, as at every start."""
-    extensions = current_app.extensions
-    if "hcrm.inbox.sources" not in extensions:
-        extensions["hcrm.inbox.sources"] = open_sources(current_api().runtime.settings)
-    found: Sources = extensions["hcrm.inbox.sources"]
+    """As they were read at start."""
+    found: Sources = current_app.extensions["hcrm.inbox.sources"]
     return found
 
 

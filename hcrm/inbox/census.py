@@ -302,7 +302,7 @@ def _same(line: CensusLine | Row) -> tuple[Any, ...]:
 def _line(work: Work, source: Source, run: CensusRun, found: Found) -> Row:
     listed, ours = found.listed, found.ours
     authority, visit_no = listed.key if listed else (ours.authority, ours.visit_no) if ours else ("", "")
-    numbers = listed.numbers if listed and listed.numbers else sorted(ours.numbers) if ours else ()
+    numbers = listed.numbers if listed and listed.numbers else ours.shown if ours else ()
     has_row = listed is not None and found.finding is not Finding.EXTRA
     return {
         "id": work.new_id(), "run_id": run.id, "movement": found.movement, "finding": found.finding,

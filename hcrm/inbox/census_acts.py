@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from hcrm.archive.queries import record_list_read
 from hcrm.audit.service import record_audit
 from hcrm.core.channels import RowEvent
 from hcrm.core.errors import ConflictError, HcrmError
@@ -26,6 +27,7 @@ from hcrm.inbox.census_models import (
 )
 from hcrm.inbox.records import Incoming, Stored
 from hcrm.inbox.rows import row_message
+from hcrm.web.paging import Page, keyset_page
 
 Store = Callable[[Sequence[Incoming]], Sequence[Stored]]
 """Stores durably, then returns (`hcrm.inbox.intake.store_now`)."""
@@ -37,6 +39,21 @@ def count_applicable(work: Work, run_id: str) -> int:
     """Stays of a run whose rows can be applied."""
     statement = sa.select(sa.func.count(sa.distinct(CensusLine.visit_no)))
     return int(work.scalar(statement.where(*_applicable(run_id))))
+
+
+def list_applicable(work: Work, run_id: str, *, key: str | None = None) -> Page[CensusLine]:
+    """Findings of those stays: what would change; the list names patients, and is noted as read."""
+    page = keyset_page(
+        work, sa.select(CensusLine).where(*_applicable(run_id)), order=(CensusLine.visit_no, CensusLine.id), key=key
+    )  # fmt: skip
+    record_list_read(work, "census.list", [line.patient_id for line in page.items if line.patient_id])
+    return page
+
+
+def count_requestable(work: Work, run_id: str) -> int:
+    """Open findings of a run the HIS can mend by sending again."""
+    statement = sa.select(sa.func.count()).select_from(CensusLine)
+    return int(work.scalar(statement.where(*_requestable(run_id))))
 
 
 def is_applicable(work: Work, line: CensusLine) -> bool:
@@ -114,19 +131,25 @@ def _messages(work: Work, source: Source, lines: Sequence[CensusLine], made_at: 
 
 
 def request_lines(work: Work, *, run_id: str, line_id: str | None = None) -> int:
-    """Note that the HIS was asked for what is open; how many findings."""
+    """Note that the HIS was asked to send what is open; how many findings. Not what it does not have itself."""
     run = work.get(CensusRun, run_id)
     _require_latest(work, run)
-    where = [CensusLine.run_id == run_id, CensusLine.state == LineState.OPEN]
+    where = _requestable(run_id)
     if line_id is not None:
         where.append(CensusLine.id == line_id)
     lines = work.scalars(sa.select(CensusLine).where(*where).order_by(CensusLine.id).with_for_update())
     if not lines:
-        raise ConflictError("census.nothing", "没有待处理的差异，请刷新")
+        raise ConflictError("census.nothing", "没有可请求补发的差异：已处理过，或名单中没有此人次，请刷新")
     for line in lines:
         _mark(work, line, LineState.REQUESTED, line.note)
     _audit(work, "census.request", run, lines)
     return len(lines)
+
+
+def _requestable(run_id: str) -> list[sa.ColumnElement[bool]]:
+    return [
+        CensusLine.run_id == run_id, CensusLine.state == LineState.OPEN, CensusLine.finding != Finding.EXTRA,
+    ]  # fmt: skip
 
 
 def explain_line(work: Work, *, line_id: str, note: str) -> CensusLine:

@@ -5,7 +5,7 @@ finding as long as the times agree.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -19,7 +19,9 @@ from hcrm.inbox.census_models import OF_OTHER_PATIENT, Finding, Movement
 OTHER_DAY: Final = "other_day"
 OTHER_CLASS: Final = "other_class"
 """Why a stay of the list is not compared."""
-_HERE: Final = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE, EncounterStatus.FINISHED)
+CLASSLESS: Final = "classless"
+"""Why a stay of ours is not: nobody said its class, and the list does not name it."""
+HERE: Final = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE, EncounterStatus.FINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class OurStay:
     discharged_at: datetime | None
     way: DischargeWay
     died_at: datetime | None
+    shown: tuple[RecordKey, ...] = ()  # of `numbers` those in use: what people are told
+    is_classless: bool = False  # nobody said of what class it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +140,7 @@ class Comparison:
 
     def count_ours(self) -> int:
         """Our stays with anything on the day."""
-        return sum(
-            any(self._ours_on_day(movement, stay) for movement in self._movements)
-            for stay in self._ours.values()
-        )
+        return sum(self._is_compared(stay) and self._is_of_day(stay) for stay in self._ours.values())
 
     def count_listed(self) -> int:
         """Stays of the list with anything on the day."""
@@ -150,14 +151,24 @@ class Comparison:
         )
 
     def _left_out(self) -> dict[str, int]:
-        """Stays of the list that are none of this comparison's, by why."""
+        """Stays that are none of this comparison's, by why."""
         found: Counter[str] = Counter()
         for key, stay in self._stays.items():
             if self._is_of_other_class(key):
                 found[OTHER_CLASS] += 1
             elif not any(self._listed_on_day(movement, stay) for movement in self._movements):
                 found[OTHER_DAY] += 1
+        for mine in self._ours.values():
+            if not self._is_compared(mine) and self._is_of_day(mine):
+                found[CLASSLESS] += 1
         return dict(found)
+
+    def _is_compared(self, mine: OurStay) -> bool:
+        """Of the classes the list has, or named by it."""
+        return not mine.is_classless or mine.id in self._row_of
+
+    def _is_of_day(self, mine: OurStay) -> bool:
+        return any(self._ours_on_day(movement, mine) for movement in self._movements)
 
     def _is_of_other_class(self, key: VisitKey) -> bool:
         """Of a class this list is not compared by, and nothing of ours."""
@@ -173,7 +184,7 @@ class Comparison:
 
     def _not_listed(self, movement: Movement, met: Set[str]) -> Iterator[OurStay]:
         for mine in self._ours.values():
-            if mine.id in met or not self._ours_on_day(movement, mine):
+            if mine.id in met or not self._is_compared(mine) or not self._ours_on_day(movement, mine):
                 continue
             if mine.id in self._row_of or not self._is_near_midnight(_moment_of(movement, mine)):
                 yield mine
@@ -197,7 +208,7 @@ class Comparison:
     def _we_have(self, movement: Movement, stay: OurStay) -> bool:
         """Whether the archive knows of it at all, on whatever day."""
         if movement is Movement.ADMISSION:
-            return stay.status in _HERE and stay.admitted_at is not None
+            return stay.status in HERE and stay.admitted_at is not None
         if stay.status is not EncounterStatus.FINISHED:
             return False
         return movement is Movement.DISCHARGE or _died(stay)
@@ -261,7 +272,7 @@ class Comparison:
     def _of_other_patient(self, movement: Movement, row: ListedStay, mine: OurStay) -> Iterator[Found]:
         """Found by its visit number, but under a patient whom the list's number does not find."""
         if row.numbers and not any(his.is_same(own) for his in row.numbers for own in mine.numbers):
-            theirs, ours = _number_texts(row.numbers[0], mine.numbers)
+            theirs, ours = _number_texts(row.numbers[0], mine)
             department = row.department or mine.department
             yield Found(movement, Finding.DIFFERING, department, row, mine, OF_OTHER_PATIENT, theirs, ours)
 
@@ -273,9 +284,9 @@ class Comparison:
         return abs(theirs - ours) > self._tolerance
 
 
-def _number_texts(theirs: RecordKey, ours: Collection[RecordKey]) -> tuple[str, str]:
+def _number_texts(theirs: RecordKey, mine: OurStay) -> tuple[str, str]:
     """Both numbers; where they read alike, with the type and authority that tell two archives apart."""
-    own = sorted(ours)
+    own = sorted(each for each in mine.numbers if each in mine.shown or each.value == theirs.value)
     if all(theirs.value != each.value for each in own):
         return theirs.value, "、".join(each.value for each in own)
     return _in_full(theirs), "、".join(map(_in_full, own))

@@ -1,10 +1,10 @@
 """Findings as a sheet for the HIS's office."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hcrm.inbox.census_models import CensusLine, CensusRun
-from hcrm.inbox.census_queries import masked_number
+from hcrm.inbox.census_models import OF_OTHER_PATIENT, CensusLine, CensusRun
+from hcrm.inbox.census_queries import OF_DEPARTMENT, masked_number
 from hcrm.inbox.words import CENSUS_FIELDS, source_words
 
 HEADS = (
@@ -12,8 +12,10 @@ HEADS = (
 )  # fmt: skip
 
 
-def write_sheet(run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool) -> bytes:
-    """An XLSX: a title, the heads, a line per finding. `is_clear`: with whole numbers."""
+def write_sheet(
+    run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool, departments: Mapping[str, str]
+) -> bytes:
+    """An XLSX: a title, the heads, a line per finding. `is_clear`: with whole numbers; `departments`: names by code."""
     # A writer that takes a tenth of a second to import is not paid by every process.
     from openpyxl import Workbook  # noqa: PLC0415
     from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
@@ -34,8 +36,9 @@ def write_sheet(run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool) 
             text(value)
             for value in (
                 line.movement.label, line.finding.label, masked_number(line.visit_no, is_clear=is_clear),
-                masked_number(line.patient_no, is_clear=is_clear), line.campus, line.department_code,
-                CENSUS_FIELDS.get(line.field, ""), *_values(line, is_clear=is_clear), line.state.label, line.note or "",
+                masked_number(line.patient_no, is_clear=is_clear), line.campus,
+                departments.get(line.department_code, line.department_code), CENSUS_FIELDS.get(line.field, ""),
+                *line_values(line, is_clear=is_clear, departments=departments), line.state.label, line.note or "",
             )
         ])  # fmt: skip
     out = io.BytesIO()
@@ -43,7 +46,15 @@ def write_sheet(run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool) 
     return out.getvalue()
 
 
-def _values(line: CensusLine, *, is_clear: bool) -> tuple[str, str]:
-    if line.field == "patient_no":
+def line_values(line: CensusLine, *, is_clear: bool, departments: Mapping[str, str]) -> tuple[str, str]:
+    """What the list and the archive say, for people: numbers masked, departments by name and code."""
+    if line.field == OF_OTHER_PATIENT:
         return masked_number(line.theirs, is_clear=is_clear), masked_number(line.ours, is_clear=is_clear)
+    if line.field == OF_DEPARTMENT:
+        return _department(line.theirs, departments), _department(line.ours, departments)
     return line.theirs, line.ours
+
+
+def _department(code: str, departments: Mapping[str, str]) -> str:
+    name = departments.get(code, code)
+    return name if name == code else f"{name}（{code}）"

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -22,13 +22,17 @@ _AT_ONCE = 5_000
 def load_ours(
     work: Work, census: Census, day: date, *, authorities: Collection[str], keys: Collection[VisitKey]
 ) -> tuple[list[OurStay], dict[VisitKey, str]]:
-    """Stays of that day and stays the list names, and which of them each listed number means, merges followed."""
+    """Stays of that day and stays the list names, and which of them each listed number means, merges followed.
+
+    Those of a class nobody said are among them: whether the list ought to name them is not known.
+    """
     begin, end = day_bounds(day)
-    classes = [EncounterClass(name) for name in census.classes]
+    classes = [*map(EncounterClass, census.classes)]
+    is_told = EncounterClass.UNKNOWN not in classes
     rows: dict[str, Any] = {}
     for column in (Encounter.admitted_at, Encounter.discharged_at):
         _take(rows, work, sa.and_(
-            column >= begin, column < end, Encounter.encounter_class.in_(classes),
+            column >= begin, column < end, Encounter.encounter_class.in_([*classes, EncounterClass.UNKNOWN]),
             Encounter.authority.in_(sorted(authorities)),
         ))  # fmt: skip
     numbers = sorted({number for _, number in keys})
@@ -43,13 +47,14 @@ def load_ours(
         if (row.authority, row.visit_no) in wanted:
             resolved[row.authority, row.visit_no] = survivor
     living = [row for row in rows.values() if row.merged_into_id is None and not row.is_nullified]
-    known = _numbers(work, {row.patient_id for row in living})
+    known = numbers_of(work, {row.patient_id for row in living})
     named = set(resolved.values())
     return [
         OurStay(
-            row.id, row.patient_id, row.authority, row.visit_no or "", known[row.patient_id], row.department or "",
-            row.status, row.admitted_at, row.discharged_at, row.discharge_way,
-            row.deceased_at if row.deceased is DeceasedState.DECEASED else None,
+            row.id, row.patient_id, row.authority, row.visit_no or "", known[row.patient_id].all,
+            row.department or "", row.status, row.admitted_at, row.discharged_at, row.discharge_way,
+            row.deceased_at if row.deceased is DeceasedState.DECEASED else None, known[row.patient_id].living,
+            is_classless=is_told and row.encounter_class is EncounterClass.UNKNOWN,
         )
         for row in living
         if row.id in named or row.status is not EncounterStatus.CANCELLED
@@ -61,6 +66,7 @@ def _take(rows: dict[str, Any], work: Work, condition: sa.ColumnElement[bool]) -
         sa.select(
             Encounter.id, Encounter.patient_id, Encounter.authority, Encounter.visit_no, Encounter.merged_into_id,
             Encounter.status, Encounter.admitted_at, Encounter.discharged_at, Encounter.discharge_way,
+            Encounter.encounter_class,
             Department.code.label("department"), Patient.deceased, Patient.deceased_at, Patient.is_nullified,
         )
         .join(Patient, Patient.id == Encounter.patient_id)
@@ -76,21 +82,38 @@ def _survivor(rows: Mapping[str, Any], row: Any) -> str:
     return str(row.id)
 
 
-def _numbers(work: Work, patient_ids: Collection[str]) -> Mapping[str, frozenset[RecordKey]]:
-    """Record numbers that find each patient: those of archives merged into theirs too."""
-    found: dict[str, set[RecordKey]] = defaultdict(set)
+class Numbers(NamedTuple):
+    """A patient's record numbers."""
+
+    all: frozenset[RecordKey]  # those of archives merged into theirs too: each finds them
+    living: tuple[RecordKey, ...]  # those in use, the one last told first; where none is, all of them
+
+
+def numbers_of(work: Work, patient_ids: Collection[str]) -> Mapping[str, Numbers]:
+    """Record numbers that find each patient."""
+    found: dict[str, dict[RecordKey, bool]] = defaultdict(dict)
     for some in _batches(sorted(patient_ids)):
         for row in work.execute(
             sa.select(
                 PatientIdentifier.patient_id, PatientIdentifier.authority, PatientIdentifier.type,
-                PatientIdentifier.value,
-            ).where(
+                PatientIdentifier.value, PatientIdentifier.retired_at, PatientIdentifier.replaced_at,
+            )
+            .where(
                 PatientIdentifier.patient_id.in_(some), PatientIdentifier.kind == IdentifierKind.RECORD,
                 PatientIdentifier.ended_at.is_(None),
             )
+            .order_by(PatientIdentifier.as_of.desc(), PatientIdentifier.seq.desc(), PatientIdentifier.id)
         ):  # fmt: skip
-            found[row.patient_id].add(RecordKey(row.authority, row.type, row.value))
-    return defaultdict(frozenset, {one: frozenset(numbers) for one, numbers in found.items()})
+            is_living = row.retired_at is None and row.replaced_at is None
+            found[row.patient_id][RecordKey(row.authority, row.type, row.value)] = is_living
+    return defaultdict(
+        lambda: Numbers(frozenset(), ()), {one: _numbers(numbers) for one, numbers in found.items()}
+    )
+
+
+def _numbers(numbers: Mapping[RecordKey, bool]) -> Numbers:
+    living = tuple(number for number, is_living in numbers.items() if is_living)
+    return Numbers(frozenset(numbers), living or tuple(numbers))
 
 
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -13,10 +13,13 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.text import half_width
 from hcrm.core.work import Work
+from hcrm.directory.models import Department
 from hcrm.inbox.census_models import LEFT_OUT, CensusLine, CensusRun, Finding, LineState, Movement
 from hcrm.inbox.models import InboxApplication
 from hcrm.web.paging import Page, keyset_page
 
+OF_DEPARTMENT = "department"
+"""What differs of a stay that the list gives to another department: both values are codes."""
 _MESSAGES = 20
 _SHORT = 5  # characters: the end of such a number is nearly all of it
 
@@ -126,6 +129,16 @@ def export_lines(work: Work, run_id: str, filters: LineFilters) -> Sequence[Cens
     )
     record_list_read(work, "census.export", [line.patient_id for line in lines if line.patient_id])
     return lines
+
+
+def department_names(work: Work, lines: Sequence[CensusLine], *more: str) -> dict[str, str]:
+    """Names of the departments the findings tell of, and of more codes; a code nobody knows stands for itself."""
+    codes = {line.department_code for line in lines} | set(more)
+    for line in lines:
+        codes |= {line.theirs, line.ours} if line.field == OF_DEPARTMENT else set()
+    codes -= {""}
+    rows = work.execute(sa.select(Department.code, Department.name).where(Department.code.in_(sorted(codes))))
+    return {**{code: code for code in codes}, **{row.code: row.name for row in rows}}
 
 
 def _narrow(statement: sa.Select[Any], run_id: str, filters: LineFilters) -> sa.Select[Any]:

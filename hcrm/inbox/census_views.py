@@ -1,22 +1,33 @@
 """Pages: whether yesterday's stays of a HIS's own list are the archive's, and what to do about those that are not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from hcrm.core.errors import NotFoundError
 from hcrm.core.inputs import Blank, Day, Input, OptionalText, read_input
 from hcrm.core.sources import Sources
 from hcrm.inbox import census_acts as acts
 from hcrm.inbox import census_queries as queries
+from hcrm.inbox import census_stays as stays
 from hcrm.inbox import words
-from hcrm.inbox.census_export import write_sheet
+from hcrm.inbox.census_compare import CLASSLESS
+from hcrm.inbox.census_export import line_values, write_sheet
 from hcrm.inbox.census_list import SETTLING
-from hcrm.inbox.census_models import OF_OTHER_PATIENT, CensusRun, Finding, LineState, Movement, RunState
+from hcrm.inbox.census_models import (
+    OF_OTHER_PATIENT,
+    CensusLine,
+    CensusRun,
+    Finding,
+    LineState,
+    Movement,
+    RunState,
+)
 from hcrm.inbox.inputs import NoteInput
 from hcrm.inbox.intake import store_now
-from hcrm.inbox.row_words import left_out_words
+from hcrm.inbox.row_words import column_words, left_out_words
 from hcrm.inbox.views import TONES as MESSAGE_TONES
 from hcrm.inbox.views import console_parts
 from hcrm.web.shell import console_work, current_shell, flash, form_values, require
@@ -55,6 +66,21 @@ class LinesAddress(Input):
         return queries.LineFilters(self.movement, self.finding, self.state, self.department)
 
 
+class StaysAddress(Input):
+    """Which number the stays are of."""
+
+    side: stays.Side = stays.Side.OURS
+    movement: Annotated[Movement | None, Blank] = None
+    department: str | None = None  # empty: of no department
+    key: OptionalText = None
+
+
+class ApplyAddress(Input):
+    """Which page of what would change."""
+
+    key: OptionalText = None
+
+
 @bp.get("")
 @require("message.read", audit="none:counts by department, nothing of patients")
 def show_day() -> ResponseReturnValue:
@@ -72,11 +98,14 @@ def show_day() -> ResponseReturnValue:
         states = queries.count_line_states(work, run.id) if run else {}
         can_apply = run is not None and run.state is RunState.COMPLETE
         applicable = acts.count_applicable(work, run.id) if run and can_apply else 0
+        requestable = acts.count_requestable(work, run.id) if run and can_apply else 0
     rows = queries.matrix_of(run) if run else []
+    left_out = queries.left_out_of(run) if run else {}
     return render_template(
         "census/day.html", codes=codes, source=source, day=day, days=days, runs=runs, run=run, rows=rows,
         is_latest=bool(run) and run is runs[0], totals=queries.totals_of(rows), states=states, applicable=applicable,
-        left_out=left_out_words(queries.left_out_of(run)) if run else "", SETTLING=SETTLING,
+        requestable=requestable, left_out=left_out_words(left_out), classless=left_out.get(CLASSLESS, 0),
+        has_stays=source in configured, Side=stays.Side, SETTLING=SETTLING,
         RunState=RunState, LineState=LineState, run_tones=RUN_TONES, line_tones=LINE_TONES, words=words,
     )  # fmt: skip
 
@@ -93,10 +122,33 @@ def list_lines(run_id: str) -> ResponseReturnValue:
     with console_work() as work:
         run = work.get(CensusRun, run_id)
         page = queries.list_lines(work, run_id, asked.filters, key=asked.key)
+        departments = queries.department_names(work, page.items, asked.department or "")
     return render_template(
-        "census/lines.html", run=run, page=page, asked=asked, Movement=Movement, Finding=Finding, LineState=LineState,
+        "census/lines.html", run=run, page=page, asked=asked, departments=departments, values=_values(departments),
+        Movement=Movement, Finding=Finding, LineState=LineState,
         line_tones=LINE_TONES, finding_tones=FINDING_TONES, words=words, number=_number, day=run.day,
         kept={name: value for name, value in request.args.items() if name != "key"},
+    )  # fmt: skip
+
+
+@bp.get("/<run_id>/stays")
+@require("message.read", audit="census.list")
+def list_stays(run_id: str) -> ResponseReturnValue:
+    """The stays a number of the matrix counts, those that agree among them."""
+    asked = read_input(StaysAddress, request.args.to_dict())
+    which = stays.Asked(asked.side, asked.movement, asked.department)
+    with console_work() as work:
+        run = work.get(CensusRun, run_id)
+        source = _sources().by_code.get(run.source)
+        if source is None or source.census is None or run.state is not RunState.COMPLETE:
+            raise NotFoundError
+        page = stays.list_stays(work, run, source, which, key=asked.key)
+        number = stays.count_stays(work, run, source, which)
+        departments = queries.department_names(work, (), asked.department or "")
+    return render_template(
+        "census/stays.html", run=run, page=page, asked=asked, departments=departments, count=number,
+        counted=stays.count_then(run, which), Side=stays.Side, words=words,
+        finding_tones=FINDING_TONES, number=_number, day=run.day,
     )  # fmt: skip
 
 
@@ -108,7 +160,8 @@ def export_lines(run_id: str) -> ResponseReturnValue:
     with console_work() as work:
         run = work.get(CensusRun, run_id)
         lines = queries.export_lines(work, run_id, asked.filters)
-    sheet = write_sheet(run, lines, is_clear=g.actor.may("message.content"))
+        departments = queries.department_names(work, lines)
+    sheet = write_sheet(run, lines, is_clear=g.actor.may("message.content"), departments=departments)
     name = f"census-{run.source}-{run.day:%Y%m%d}-{run.number}.xlsx"
     return Response(
         sheet, mimetype=_SHEET, headers={"Content-Disposition": f"attachment; filename={name}"}
@@ -122,21 +175,31 @@ def show_line(line_id: str) -> ResponseReturnValue:
     with console_work() as work:
         found = queries.get_line(work, line_id, with_content=g.actor.may("message.content"))
         can_apply = acts.is_applicable(work, found.line)
+        departments = queries.department_names(work, [found.line])
+    source = _sources().by_code.get(found.run.source)
+    heads = column_words(source.census) if source is not None and source.census is not None else {}
     return render_template(
         "census/line.html", found=found, line=found.line, run=found.run, words=words, number=_number,
         line_tones=LINE_TONES, message_tones=MESSAGE_TONES, LineState=LineState, can_apply=can_apply,
-        OF_OTHER_PATIENT=OF_OTHER_PATIENT,
+        OF_OTHER_PATIENT=OF_OTHER_PATIENT, Finding=Finding, heads=heads, departments=departments,
+        values=_values(departments),
     )  # fmt: skip
 
 
 @bp.get("/<run_id>/apply")
-@require("message.replay", audit="none:a count only")
+@require("message.replay", audit="census.list")
 def ask_apply(run_id: str) -> ResponseReturnValue:
-    """How many stays would be applied."""
+    """Which stays would be applied, and what of them would change."""
+    asked = read_input(ApplyAddress, request.args.to_dict())
     with console_work() as work:
         run = work.get(CensusRun, run_id)
         count = acts.count_applicable(work, run_id)
-    return render_template("census/apply.html", run=run, count=count, words=words)
+        page = acts.list_applicable(work, run_id, key=asked.key)
+        departments = queries.department_names(work, page.items)
+    return render_template(
+        "census/apply.html", run=run, count=count, page=page, departments=departments, number=_number,
+        values=_values(departments), finding_tones=FINDING_TONES, words=words,
+    )  # fmt: skip
 
 
 @bp.post("/<run_id>/apply")
@@ -232,6 +295,12 @@ def _back(run: CensusRun, line_id: str | None = None) -> ResponseReturnValue:
 
 def _number(value: str) -> str:
     return queries.masked_number(value, is_clear=g.actor.may("message.content"))
+
+
+def _values(departments: Mapping[str, str]) -> Callable[[CensusLine], tuple[str, str]]:
+    """What the list and the archive say of a finding, for this reader."""
+    is_clear = g.actor.may("message.content")
+    return lambda line: line_values(line, is_clear=is_clear, departments=departments)
 
 
 def _sources() -> Sources:

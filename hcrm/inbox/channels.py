@@ -1,13 +1,15 @@
 """Ways on which we fetch or send, and what is wrong with them: views and folders, files put aside, destinations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from hcrm.core import limits
+from hcrm.core.channels import ReadOnlyView, RowField
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Work
 from hcrm.inbox.configured import configured_destinations, configured_sources
@@ -41,6 +43,43 @@ class ChannelLine:
     rows_last: int
     rows_total: int
     put_aside: int  # files in _error
+    next_at: datetime | None  # when it is read again; None: it is not
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where rows or messages of a source are fetched, as its file says."""
+
+    source: str
+    channel: str  # view, folder, census
+    place: str  # path, or address and name of a view; never a password
+    columns: Mapping[RowField, str]  # field to column; empty: messages
+    every: float | None  # seconds between two turns
+    times: tuple[time, time] | None  # of a census: first look, and when its list is overdue
+
+
+def list_places(sources: Sources) -> list[Place]:
+    """Every folder, view and list of the day."""
+    return [place for source in sources.by_code.values() for place in _places(source)]
+
+
+def _places(source: Source) -> Iterator[Place]:
+    if source.folder is not None:
+        columns: Mapping[RowField, str] = source.list_file.columns if source.list_file else {}
+        path = str(source.folder.path / source.folder.pattern)
+        yield Place(source.code, "folder", path, columns, source.folder.every_seconds, None)
+    if source.view is not None:
+        view = source.view
+        yield Place(source.code, "view", _address(view), view.columns, view.every_seconds, None)
+    if source.census is not None:
+        census = source.census
+        path = census.file.path if census.file else _address(census.view) if census.view else ""
+        yield Place(source.code, "census", path, census.columns, None, (census.at, census.due))
+
+
+def _address(view: ReadOnlyView) -> str:
+    """Address and name; a password cannot stand there, and what else the driver is told is not shown."""
+    return f"{urlsplit(view.url)._replace(query='', fragment='').geturl()} {view.name}"
 
 
 def list_channels(work: Work, sources: Sources) -> list[ChannelLine]:
@@ -55,6 +94,7 @@ def list_channels(work: Work, sources: Sources) -> list[ChannelLine]:
         ChannelLine(
             row.source, row.channel, row.last_run_at, row.last_ok_at, _error(row, wanted.get(key), now),
             row.rows_last, row.rows_total, (row.put_aside or 0) if key in wanted else 0,
+            row.last_run_at + timedelta(seconds=wanted[key]) if row.last_run_at and key in wanted else None,
         )
         for key, row in rows.items()
     ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""Sources and destinations as their files describe them, read once by a process, as at every start."""
+"""Sources and destinations as their files described them when the process started (`read_configured`).
+
+What is written there later counts for no job and no page before the next start: half of the service would follow it.
+"""
 
 from functools import cache
 
@@ -7,6 +10,12 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.paths import config_path
 from hcrm.core.runtime import open_destinations
 from hcrm.core.sources import Sources, load_sources
+
+
+def read_configured() -> None:
+    """Read both now; a mistake in a source's file stops the start."""
+    configured_sources()
+    configured_destinations()
 
 
 @cache

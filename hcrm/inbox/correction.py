@@ -22,10 +22,11 @@ from hcrm.inbox.acts import note_acts
 from hcrm.inbox.console_models import MessageActKind, MessageCorrection
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.outline import Line, Readable
-from hcrm.inbox.queries import read_text
+from hcrm.inbox.queries import read_text, wrong_places
 from hcrm.inbox.reading import ConsoleParts, ShownLine, places, show_lines
 from hcrm.inbox.records import CORRECTED_COPY, Incoming, Stored
 from hcrm.inbox.segments import field_words, segment_words
+from hcrm.inbox.told import list_more_problems, more_problems
 
 log = structlog.get_logger(__name__)
 FLAG = CORRECTED_COPY
@@ -62,6 +63,7 @@ class Outlook:
     detail: str
     is_ignored: bool
     flags: str
+    more: Sequence[Unmapped] = ()  # what else would park it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Draft:
     application: InboxApplication
     text: str
     lines: Sequence[ShownLine]
+    more: Sequence[Unmapped]  # what else would park it
 
     @property
     def place(self) -> tuple[str, int] | None:
@@ -99,8 +102,11 @@ def draft_copy(work: Work, seq: int, parts: ConsoleParts) -> Draft:
         work, action="message.read", patients=[became] if became else [], subject_type="inbox_message",
         subject_id=str(seq),
     )  # fmt: skip
-    lines = show_lines(readable, detail=application.detail, flags=application.flags, with_content=True)
-    return Draft(message, application, "\n".join(line.text for line in readable.lines), lines)
+    more = list_more_problems(work, message, application.reason, parts)
+    lines = show_lines(
+        readable, detail=wrong_places(application, more), flags=application.flags, with_content=True
+    )
+    return Draft(message, application, "\n".join(line.text for line in readable.lines), lines, more)
 
 
 def check_copy(work: Work, seq: int, text: str, parts: ConsoleParts) -> Correction:
@@ -151,14 +157,20 @@ def _outlook(copy: Incoming, parts: ConsoleParts) -> Outlook:
         log.warning("correction.not_mapped", error=type(error).__name__)
         return Outlook("error", "", is_ignored=False, flags="")
     if isinstance(result, Unmapped):
-        return Outlook(result.reason, result.detail or "", is_ignored=result.ignored, flags="")
+        finder = parts.problems.get(copy.format)
+        more = more_problems(finder, copy.raw, parts, copy.received_at) if finder else ()
+        return Outlook(result.reason, result.detail or "", is_ignored=result.ignored, flags="", more=more)
     return Outlook("", "", is_ignored=False, flags=" ".join(result.flags))
 
 
 def lock_original(work: Work, correction: Correction) -> None:
-    """Before the copy is stored: from here on nobody applies the original; one applied meanwhile has no copy."""
-    row = _lock(work, correction.original.seq)
-    if row.state not in _CORRECTABLE:
+    """Before the copy is stored: from here on nobody applies or corrects the original.
+
+    One that was applied or corrected meanwhile has no further copy: a stored one is applied, linked or not.
+    """
+    seq = correction.original.seq
+    row = _lock(work, seq)
+    if row.state not in _CORRECTABLE or work.session.get(MessageCorrection, seq) is not None:
         raise _changed_meanwhile()
 
 

@@ -106,9 +106,7 @@ def guard(
     }
     for why, number in Counter(stopped[seq] for seq in outcomes).items():
         log.warning("inbox.guarded", reason=why, messages=number)
-    flags = {
-        seq: _marked(rows[seq], {} if seq in outcomes else amounts, changes[seq], seq) for seq in counted
-    }
+    flags = {seq: _marked(rows[seq], {} if seq in outcomes else amounts, found[seq], seq) for seq in found}
     return Verdict(outcomes, flags)
 
 
@@ -271,10 +269,8 @@ def _applied(work: Work, flood: _Flood, sources: Iterable[Source], since: dateti
         unnamed = sa.or_(unnamed, InboxApplication.source.in_(coded))
     stands = sa.or_(
         InboxApplication.state == ApplicationState.APPLIED,
-        sa.and_(
-            InboxApplication.state == ApplicationState.PARKED, InboxApplication.reason.not_in(REASONS), is_marked
-        ),
-    )  # fmt: skip
+        sa.and_(InboxApplication.state == ApplicationState.PARKED, is_marked),  # none that waits here is
+    )
     counted = (
         InboxApplication.source, InboxMessage.sender, InboxMessage.facility, InboxMessage.peer,
         InboxApplication.flags,

@@ -57,6 +57,9 @@ def watch_interface(work: Work) -> int:
             for kind, source, subject in opened
         ],
     )  # fmt: skip
+    for key, row in standing.items():
+        if row.detail != wanted.get(key, row.detail):
+            row.detail = wanted[key]  # an alarm says how it stands now
     closed = [row for key, row in standing.items() if key not in wanted]
     for row in closed:
         row.closed_at = now
@@ -120,7 +123,7 @@ def _failing(work: Work, now: datetime, standing: Mapping[Key, Incident]) -> dic
         is_open = key in standing
         limit = limits.PARKED_SHARE / 2 if is_open else limits.PARKED_SHARE
         if (is_open or total >= limits.PARKED_MESSAGES) and number / total >= limit:
-            found[key] = standing[key].detail if is_open else {"parked": number, "received": total}
+            found[key] = {"parked": number, "received": total}
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from hcrm.archive.records import Unmapped
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.events import Event
@@ -17,6 +18,7 @@ from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.outline import Line, Readable
 from hcrm.inbox.reading import ConsoleParts, Link, ShownCell, ShownLine, show_cells, show_lines
 from hcrm.inbox.row_words import peer_words
+from hcrm.inbox.told import list_more_problems, tell_message
 from hcrm.web.paging import Page, keyset_page
 
 Statement = TypeVar("Statement", bound=sa.Select[*tuple[Any, ...]])
@@ -263,6 +265,8 @@ class MessageDetail:
     corrected_by: MessageCorrection | None
     copy_of: MessageCorrection | None
     links: Sequence[Link]
+    told: Sequence[tuple[str, str]]  # what it says it does
+    more: Sequence[Unmapped]  # what else would park it
 
 
 def get_message(work: Work, seq: int, *, with_content: bool, parts: ConsoleParts) -> MessageDetail:
@@ -278,8 +282,9 @@ def get_message(work: Work, seq: int, *, with_content: bool, parts: ConsoleParts
             subject_id=str(seq),
         )  # fmt: skip
     readable = read_text(work, message, parts)
-    told: Any = {
-        "detail": application.detail if application else None, "with_content": with_content,
+    more = list_more_problems(work, message, application.reason if application else None, parts)
+    shown: Any = {
+        "detail": wrong_places(application, more), "with_content": with_content,
         "flags": application.flags if application else "",
     }  # fmt: skip
     codec = (readable and readable.codec) or "utf-8"
@@ -288,15 +293,23 @@ def get_message(work: Work, seq: int, *, with_content: bool, parts: ConsoleParts
         message=message,
         application=application,
         readable=readable,
-        lines=show_lines(readable, **told) if readable else (),
-        cells=show_cells(readable, **told) if readable else None,
+        lines=show_lines(readable, **shown) if readable else (),
+        cells=show_cells(readable, **shown) if readable else None,
         peer=peer_words(message.peer, parts.sources),
         answer=[line for line in answer if line.strip()],
         acts=work.scalars(sa.select(MessageAct).where(MessageAct.seq == seq).order_by(MessageAct.id)),
         corrected_by=work.session.get(MessageCorrection, seq),
         copy_of=work.session.scalar(sa.select(MessageCorrection).where(MessageCorrection.copy_seq == seq)),
         links=_led_to(work, application, parts),
+        told=tell_message(work, message, parts, with_content=with_content),
+        more=more,
     )  # fmt: skip
+
+
+def wrong_places(application: InboxApplication | None, more: Sequence[Unmapped]) -> str:
+    """All places named as wrong, for the page to mark."""
+    found = [application.detail if application else None, *(problem.detail for problem in more)]
+    return " ".join(place for place in found if place)
 
 
 def read_text(work: Work, message: InboxMessage, parts: ConsoleParts) -> Readable | None:
@@ -324,6 +337,11 @@ def neighbours(work: Work, filters: MessageFilters, seq: int) -> tuple[int | Non
     newer = work.scalar(every.where(order > seq).order_by(order.asc()).limit(1))
     older = work.scalar(every.where(order < seq).order_by(order.desc()).limit(1))
     return newer, older
+
+
+def state_of(seq: int) -> sa.Select[Any]:
+    """How far a message is; nothing where it is not taken up."""
+    return sa.select(InboxApplication.state).where(InboxApplication.seq == seq)
 
 
 def is_taken_up(seq: int) -> sa.Select[Any]:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from hcrm.archive.records import Unmapped
 from hcrm.core import limits
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
@@ -14,6 +16,8 @@ from hcrm.inbox.row_words import ROW_FIELDS, fields_named
 from hcrm.inbox.segments import field_words, segment_words
 from hcrm.inbox.take_up import Mappers
 
+Problems = Callable[[bytes, Sources, datetime], Sequence[Unmapped]]
+"""All that would keep one message from being applied, as far as it alone shows, the first as the worker says it."""
 _PLACE = re.compile(r"(?<!\^)\b([A-Z][A-Z0-9]{2})(?:-(\d+))?(?![A-Z0-9^])")
 
 
@@ -38,6 +42,8 @@ class ConsoleParts:
     remakers: Remakers
     mappers: Mappers
     """By format: what a message would become."""
+    problems: Mapping[str, Problems]
+    """By format."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """What the codes of a refusal at the door mean to the engineer who connects a system, and what to do."""
 
-from hcrm.inbox.words import REFUSALS
+from typing import Any
+
+from hcrm.inbox.words import REFUSALS, source_words
 
 REFUSAL_DETAILS = {
     "no_certificate": "没有出示证书",
@@ -23,7 +25,7 @@ REFUSAL_DETAILS = {
     "empty": "文件为空",
     "crashed": "读取时进程两次中断",
     "no_list": "来源配置没有 list_file",
-    "refused": "其中有消息未被接收，其余已接收",
+    "refused": "其中有消息未被接收",
 }
 """What exactly was wrong: of a certificate, a handshake, a file. Other details are places, or OpenSSL's own words."""
 
@@ -34,6 +36,8 @@ def refusal_words(reason: str, detail: str | None, door: str | None = None) -> s
     code, _, place = (detail or "").partition(" ")
     if not code:
         return what
+    if reason == "file" and code == "refused" and place:
+        return f"{what}：{'没有消息被接收' if place == '0' else f'其中有消息未被接收，另 {place} 条已接收'}"
     said = REFUSAL_DETAILS.get(code, code)
     if code == "no_certificate" and (door or "").startswith("mllp "):
         said = "明文端口，没有证书"
@@ -62,11 +66,24 @@ _HANDSHAKE_ADVICE = {
 }
 
 
-def refusal_advice(reason: str, detail: str | None) -> str:
+def refusal_advice(reason: str, detail: str | None, door: str | None = None) -> str:
     """What to do about a refusal."""
+    if door == "folder" and reason != "file":
+        return "一个文件中的一条消息：改好后只把这一条重新放入文件夹；文件本身在 _error"
     if reason == "tls_handshake":
         return _HANDSHAKE_ADVICE.get(detail or "", "")
     return _ADVICE.get(reason, "")
+
+
+def peer_words(peer: str) -> str:
+    """Where it came from; of a file in whose folder it lay."""
+    way, _, source = peer.partition(" ")
+    return f"文件夹（{source_words(source)}）" if way == "folder" and source else peer
+
+
+def peer_of(row: Any) -> str:
+    """Where a refusal came from."""
+    return peer_words(row.peer)
 
 
 def door_words(door: str | None) -> str:

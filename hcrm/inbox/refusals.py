@@ -41,6 +41,16 @@ def list_refused(
     return keyset_page(work, statement, order=(row.seq.desc(),), key=key, size=size)
 
 
+def open_names(work: Work, rows: Sequence[Any]) -> dict[int, str]:
+    """Names of the files among listed refusals, by number; one may name a patient, so it is noted as a read."""
+    named = {row.seq: work.keys.open(row.name).decode("utf-8", "replace") for row in rows if row.name}
+    if named:
+        record_audit(
+            work, action="refused.read", subject_type="refused_message", detail={"names": sorted(named)}
+        )
+    return named
+
+
 def list_refusal_words(work: Work) -> tuple[Sequence[str], Sequence[str]]:
     """Reasons and peers among the newest refusals, for the filters."""
     newest = (

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from hcrm.core.channels import RowField
+from hcrm.core.channels import RowField, Rows
 from hcrm.core.sources import Sources
 
 ROW_FIELDS: Final[Mapping[str, str]] = {
@@ -37,6 +37,11 @@ def row_text(text: str) -> str:
     return _FIELD.sub(lambda found: ROW_FIELDS[found[1]], text)
 
 
+def column_words(rows: Rows) -> dict[str, str]:
+    """What each column of these rows is called on our pages."""
+    return {column: ROW_FIELDS[field] for field, column in rows.columns.items()}
+
+
 def peer_words(peer: str, sources: Sources) -> str:
     """On which way a message came, where that is no address."""
     way, _, source = peer.partition(" ")
@@ -48,4 +53,6 @@ def peer_words(peer: str, sources: Sources) -> str:
 
 def left_out_words(left_out: Mapping[str, int]) -> str:
     """What of a list is not compared, and why."""
-    return "，".join(_LEFT_OUT[why].format(f"{number:,}") for why, number in left_out.items())
+    return "，".join(
+        _LEFT_OUT[why].format(f"{number:,}") for why, number in left_out.items() if why in _LEFT_OUT
+    )

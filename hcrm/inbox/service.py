@@ -129,9 +129,7 @@ def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
             state = OutcomeState.IGNORED if result.ignored else OutcomeState.PARKED
             outcome = AbsorbOutcome(state, reason=result.reason, detail=result.detail)
             decided.append(_decided(row, outcome, now))
-    _lock_guard(work, changes.values())
-    _lock_visits(work, changes.values())
-    early = _early(work, changes.values(), intake)
+    early = _lock_with_early(work, changes.values(), intake)
     rows = {row["seq"]: row for row in batch} | {row["seq"]: row for row, _ in early}
     changes |= {row["seq"]: change for row, change in early}
     verdict = guard(work, changes, rows, intake.sources)  # of the early ones too: they may touch a VIP by now
@@ -155,6 +153,28 @@ def _decided(row: dict[str, Any], outcome: AbsorbOutcome, now: datetime) -> dict
         "visit_key": outcome.visit_key, "became_patient_id": outcome.patient_id,
         "became_encounter_id": outcome.encounter_id, "applied_at": now,
     }  # fmt: skip
+
+
+def _lock_with_early(
+    work: Work, changes: Collection[Change], intake: Intake
+) -> list[tuple[dict[str, Any], Change]]:
+    """Lock the guard, then the visits, then what came before them, which is returned.
+
+    What came early may be guarded where nothing else is, and is seen only once the visits are ours: these are let go
+    of again before the guard is asked for.
+    """
+    if _lock_guard(work, changes):
+        _lock_visits(work, changes)
+        return _early(work, changes, intake)
+    with work.session.connection().begin_nested() as savepoint:
+        _lock_visits(work, changes)
+        early = _early(work, changes, intake)
+        if not any(is_guarded(change) for _, change in early):
+            return early
+        savepoint.rollback()
+    _lock_guard(work, [change for _, change in early])
+    _lock_visits(work, changes)
+    return _early(work, changes, intake)
 
 
 def _early(work: Work, changes: Iterable[Change], intake: Intake) -> list[tuple[dict[str, Any], Change]]:
@@ -267,13 +287,17 @@ def _lock_lanes(work: Work, lanes: set[int]) -> set[int]:
     return set(work.scalars(sa.select(lane).where(sa.func.pg_try_advisory_xact_lock(_LOCK_LANE, lane))))
 
 
-def _lock_guard(work: Work, changes: Iterable[Change]) -> None:
+def _lock_guard(work: Work, changes: Iterable[Change]) -> bool:
     """One at a time counts and applies what is counted, or two would use up the same rest of a limit.
 
-    Asked for before the visits' locks, by whoever asks for both.
+    Asked for before the visits' locks, by whoever asks for both. Whether it is ours: not where nothing is counted.
     """
-    if on_postgresql(work) and any(is_guarded(change) for change in changes):
+    if not on_postgresql(work):
+        return True  # nobody writes beside us
+    is_asked = any(is_guarded(change) for change in changes)
+    if is_asked:
         work.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_GUARD, 0)))
+    return is_asked
 
 
 def _lock_visits(work: Work, changes: Collection[Change]) -> None:

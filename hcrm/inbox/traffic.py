@@ -14,13 +14,17 @@ import sqlalchemy as sa
 
 from hcrm.core import limits
 from hcrm.core.clock import local_time
+from hcrm.core.db import table_of
 from hcrm.core.work import Work
+from hcrm.inbox.console_models import MessageAct
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 from hcrm.inbox.monitor_models import MessageTraffic
 from hcrm.inbox.take_up import on_postgresql
 
 SLOT = timedelta(minutes=5)
 RECOUNT = timedelta(minutes=30)
+LIVE = 2 * SLOT
+"""What is counted when somebody looks: the job's next turn would be too late for who has just sent something."""
 _STEP = timedelta(days=1)
 _WEEKS = 8
 _FEWEST_WEEKS = 2
@@ -71,7 +75,9 @@ def _counted(work: Work, start: datetime, end: datetime, now: datetime) -> list[
     slot, seconds = _slot_number(work), _seconds(work)
     is_decided = sa.and_(way.applied_at.is_not(None), way.state != ApplicationState.WAITING)
     decided_at = sa.case((is_decided, way.applied_at), else_=sa.literal(now, message.received_at.type))
-    lag = seconds(decided_at) - seconds(message.received_at)
+    # An act of a person has written over when it was first decided: the time until then is no lag of ours.
+    handled = sa.exists().where(MessageAct.seq == message.seq)
+    lag = sa.case((handled, None), else_=seconds(decided_at) - seconds(message.received_at))
     source = sa.func.coalesce(way.source, "")
     statement = (
         sa.select(
@@ -180,16 +186,16 @@ def list_traffic(work: Work, *, hours: int, step: timedelta) -> tuple[Sequence[s
     now = work.clock.now()
     begin = slot_of(now) - timedelta(hours=hours) + step
     begin = datetime.fromtimestamp(begin.timestamp() // step.total_seconds() * step.total_seconds(), UTC)
-    rows = work.execute(sa.select(MessageTraffic).where(MessageTraffic.slot_at >= begin)).scalars().all()
+    rows = _rows_since(work, begin, now)
     count = int((now - begin) / step) + 1
     received: list[dict[str, int]] = [defaultdict(int) for _ in range(count)]
     parked, lag = [0] * count, [0.0] * count
     for row in rows:
-        n = int((row.slot_at - begin) / step)
+        n = int((row["slot_at"] - begin) / step)
         if n < count:
-            received[n][row.source] += row.received
-            parked[n] += row.parked
-            lag[n] = max(lag[n], row.lag_seconds)
+            received[n][row["source"]] += row["received"]
+            parked[n] += row["parked"]
+            lag[n] = max(lag[n], row["lag_seconds"])
     totals: dict[str, int] = defaultdict(int)
     for one in received:
         for source, number in one.items():
@@ -197,3 +203,25 @@ def list_traffic(work: Work, *, hours: int, step: timedelta) -> tuple[Sequence[s
     sources = sorted((source for source, number in totals.items() if number), key=lambda one: -totals[one])
     steps = [TrafficStep(begin + n * step, received[n], parked[n], lag[n]) for n in range(count)]
     return sources, steps
+
+
+def counted_until(work: Work) -> datetime | None:
+    """Where counting stopped, if it did: between there and the last minutes the plots know nothing."""
+    last = work.scalar(sa.select(sa.func.max(MessageTraffic.slot_at)))
+    now = work.clock.now()
+    if last is None or last + SLOT >= slot_of(now - LIVE):
+        return None
+    missed = sa.exists().where(
+        InboxMessage.received_at >= last + SLOT, InboxMessage.received_at < slot_of(now - LIVE)
+    )
+    until: datetime = last + SLOT
+    return until if work.scalar(sa.select(missed)) else None
+
+
+def _rows_since(work: Work, begin: datetime, now: datetime) -> list[dict[str, Any]]:
+    """What the job counted, and the last minutes counted now."""
+    columns = table_of(MessageTraffic).c
+    last = work.scalar(sa.select(sa.func.max(columns.slot_at)))
+    live = max(slot_of(now - LIVE), last or begin, begin)
+    counted = work.execute(sa.select(*columns).where(columns.slot_at >= begin, columns.slot_at < live))
+    return [*map(dict, counted.mappings()), *_counted(work, live, now + SLOT, now)]

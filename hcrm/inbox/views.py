@@ -6,10 +6,13 @@ from flask import Blueprint, current_app, g, redirect, render_template, request,
 from flask.typing import ResponseReturnValue
 
 from hcrm.core import limits
+from hcrm.core.clock import local_date
 from hcrm.core.errors import HcrmError, InvalidInput, NotFoundError
 from hcrm.core.inputs import AnyInput, read_input
 from hcrm.core.work import Work
 from hcrm.inbox import monitor, queries, refusal_words, refusals, words
+from hcrm.inbox.advice import flag_advice, reason_advice
+from hcrm.inbox.channels import list_places
 from hcrm.inbox.console_models import ReplayRun
 from hcrm.inbox.correction import check_copy, draft_copy, lock_original, record_correction
 from hcrm.inbox.habits import list_habits
@@ -28,9 +31,10 @@ from hcrm.inbox.monitor import count_incidents
 from hcrm.inbox.plots import SPANS, plot_tables
 from hcrm.inbox.reading import ConsoleParts
 from hcrm.inbox.replaying import count_outcomes, list_running, preview_replay, start_replay, stop_replay
+from hcrm.inbox.row_words import ROW_FIELDS
 from hcrm.inbox.search import MessageSearch, open_search, search_messages
 from hcrm.inbox.service import replay_messages
-from hcrm.inbox.traffic import list_traffic
+from hcrm.inbox.traffic import counted_until, list_traffic
 from hcrm.inbox.way import list_steps
 from hcrm.web.shell import (
     NotAllowedError,
@@ -63,7 +67,9 @@ _TAB_OF = {
         ("inbox.show_message", "inbox.edit_copy", "inbox.send_copy", "inbox.preview_run", "inbox.show_run"),
         "inbox.list_messages",
     ),
-    **dict.fromkeys(("census.list_lines", "census.show_line", "census.ask_apply"), "census.show_day"),
+    **dict.fromkeys(
+        ("census.list_lines", "census.list_stays", "census.show_line", "census.ask_apply"), "census.show_day"
+    ),
     **dict.fromkeys(("outbound.show_message", "outbound.ask_resend_failed"), "outbound.list_messages"),
     "inbox.show_refused": "inbox.list_refused",
 }
@@ -113,8 +119,14 @@ def list_messages() -> ResponseReturnValue:
     return render_template(
         "inbox/list.html", page=page, counts=counts, states=ApplicationState, tones=TONES, words=words, asked=asked,
         searched=searched, search_limit=limits.SEARCH_MESSAGES, kept=asked.kept(), runs=runs,
-        is_filtered=bool(asked.kept() or asked.find), wanted=wanted, opened=_opened(asked), **choices,
+        is_filtered=bool(asked.kept() or asked.find), is_reversed=_is_reversed(asked), wanted=wanted,
+        opened=_opened(asked), **choices,
     )  # fmt: skip
+
+
+def _is_reversed(asked: MessageAddress) -> bool:
+    since, until = asked.filters.since, asked.filters.until
+    return since is not None and until is not None and since >= until
 
 
 def _wanted(work: Work, asked: MessageAddress) -> MessageSearch | None:
@@ -148,10 +160,13 @@ def show_message(seq: int) -> ResponseReturnValue:
         )
         newer, older = (None, None) if asked.find else queries.neighbours(work, asked.filters, seq)
     kept = _opened(asked)
-    sources = console_parts().sources
-    source = sources.by_code.get(found.application.source) if found.application else None
+    sources, way = console_parts().sources, found.application
+    source = sources.by_code.get(way.source) if way else None
+    message = found.message
     return render_template(
         "inbox/show.html", found=found, tones=TONES, words=words, newer=newer, older=older, kept=kept,
+        hint=reason_advice(way.reason, message.sender, message.facility, sources) if way and way.reason else "",
+        flag_hints=flag_advice(way.flags) if way else [],
         read_as=words.read_as(found.message.kind, source.events if source else {}),
         steps=list_steps(found.message, found.application, found.acts), back=url_for("inbox.list_messages", **kept),
     )  # fmt: skip
@@ -160,6 +175,16 @@ def show_message(seq: int) -> ResponseReturnValue:
 def _opened(asked: MessageAddress) -> dict[str, Any]:
     """What the page of a message has in its address, so that it leads back to the list it was opened from."""
     return {**asked.kept(), **({"find": asked.find} if asked.find else {})}
+
+
+@bp.get(f"/messages/{_SEQ}/state")
+@require("message.read", audit="none:whether it was decided, nothing of it")
+def watch_message(seq: int) -> ResponseReturnValue:
+    """Asked by the page of a message that waits: nothing while it does, then that the page shall load anew."""
+    with console_work() as work:
+        state = work.scalar(queries.state_of(seq))
+    is_waiting = state is None or state is ApplicationState.WAITING
+    return "", 204, {} if is_waiting else {"HX-Refresh": "true"}
 
 
 @bp.post(f"/messages/{_SEQ}/replay")
@@ -173,21 +198,22 @@ def replay_message(seq: int) -> ResponseReturnValue:
             raise HcrmError(
                 "message.final", "此消息已更正为另一条，或原文已按期清除，不能重新处理", status=409
             )
-    flash("已安排重新处理，稍后刷新查看结果", "success")
+    flash("已安排重新处理，有结果后本页自动刷新", "success")
     return redirect(url_for("inbox.show_message", seq=seq))
 
 
 @bp.get("/refused")
-@require("message.read", audit="none:who claimed to be whom, no content")
+@require("message.read", audit="refused.read")
 def list_refused() -> ResponseReturnValue:
-    """What never became a message."""
+    """What never became a message; names of files for those who may read content."""
     asked = read_address(RefusedAddress)
     with console_work() as work:
         page = refusals.list_refused(work, asked.filters, key=asked.key)
+        names = refusals.open_names(work, page.items) if g.actor.may("message.content") else {}
         reasons, peers = refusals.list_refusal_words(work)
     return render_template(
         "inbox/refused.html", page=page, reasons=reasons, peers=peers, asked=asked, words=words, told=refusal_words,
-        is_filtered=asked.filters != refusals.RefusalFilters(),
+        names=names, is_filtered=asked.filters != refusals.RefusalFilters(),
     )  # fmt: skip
 
 
@@ -316,12 +342,14 @@ def overview() -> ResponseReturnValue:
     span = SPANS.get(request.args.get("span", ""), SPANS["24h"])
     with console_work() as work:
         sources, steps = list_traffic(work, hours=span.hours, step=span.step)
+        stopped = counted_until(work)
         counts = queries.count_states(work)
         oldest = queries.oldest_waiting(work)
         incidents = count_incidents(work)
     return render_template(
         "inbox/overview.html", sources=sources, steps=steps, counts=counts, oldest=oldest, incidents=incidents,
-        states=ApplicationState, words=words, spans=SPANS, span=span, tables=plot_tables(sources, steps, span),
+        states=ApplicationState, words=words, spans=SPANS, span=span, stopped=stopped,
+        tables=plot_tables(sources, steps, span),
     )  # fmt: skip
 
 
@@ -355,8 +383,12 @@ def list_sources() -> ResponseReturnValue:
     """Every source: when it last sent, what is parked, whether its cut-over is set."""
     with console_work() as work:
         lines = monitor.list_sources(work, console_parts().sources)
+        today = local_date(work.clock.now())
     sources = console_parts().sources
     channels = [channel for line in lines for channel in line.channels]
     known = {source.code: source for source in (sources.default, *sources.by_code.values())}.values()
     habits = [(source.title, found) for source in known if (found := list_habits(source))]
-    return render_template("inbox/sources.html", lines=lines, channels=channels, words=words, habits=habits)
+    return render_template(
+        "inbox/sources.html", lines=lines, channels=channels, words=words, habits=habits, today=f"{today}T00:00",
+        places=list_places(sources), fields=ROW_FIELDS,
+    )  # fmt: skip

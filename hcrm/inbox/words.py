@@ -11,11 +11,17 @@ from hcrm.inbox.monitor_models import Incident, IncidentKind
 from hcrm.inbox.row_words import row_text
 
 REASONS = {
-    "event_not_supported": ("暂不支持的事件", "消息已保存。在来源文件的 events 中加一行，重启，再重新处理"),
+    "event_not_supported": (
+        "暂不支持的事件",
+        "消息已保存。在来源文件（没有的先写一个）的 events 中加一行，重启，再重新处理",
+    ),
     "no_msh": ("没有 MSH 段", "请接口工程师核对发送方"),
     "batch_cut": ("批次的头尾夹在消息中间", "不知其中各段属于谁，请发送方重发这一批"),
     "no_pid": ("缺少 PID 段", "请发送方补发带患者信息的消息"),
-    "no_patient_number": ("没有可用的患者标识", "核对 PID-3 的标识类型与来源配置"),
+    "no_patient_number": (
+        "没有可用的患者标识",
+        "病案号在 PID-3 的类型，写进来源文件的 identifier_types 或 record_number_types，重启，再重新处理",
+    ),
     "several_patients": ("一条消息中有多位患者", "无法确定结果属于谁，请发送方分开发送"),
     "no_order": ("缺少医嘱或申请段", "请发送方补发带 ORC、OBR 的消息"),
     "no_charge": ("缺少费用段", "请发送方补发 FT1"),
@@ -82,10 +88,12 @@ FLAGS = {
     "charset_doubtful": "字符集存疑，可能是 UTF-8",
     "identifier_conflict": "标识指向不同患者",
     "late_under_merged_id": "使用已合并的病历号",
+    "told_of_since": "早于该患者后来的消息，未删除档案",
     "already_merged": "此前已合并",
     "told_apart": "此后已说明不是同一人",
     "released": "已由人工放行",
     "no_discharge_time": "没有出院时间",
+    "discharged_before_admitted": "出院早于入院",
     "no_name": "没有姓名",
     "number_type_unknown": "标识类型未登记",
     "nul_stripped": "含空字符，已去除",
@@ -258,7 +266,7 @@ def incident_words(incident: Incident) -> str:
         last = local_time(datetime.fromisoformat(detail["last_at"])).strftime("%m-%d %H:%M")
         return f"{last} 之后没有消息，按往常应有约 {detail['expected']} 条"
     if incident.kind is IncidentKind.ERRORS:
-        return f"一小时内 {detail['received']} 条中搁置 {detail['parked']} 条"
+        return f"近一小时 {detail['received']} 条中搁置 {detail['parked']} 条（不含暂不支持的事件）"
     if incident.kind is IncidentKind.GUARDED:
         return f"{REASONS[incident.subject][0]}，{detail['parked']} 条等待放行"
     if incident.kind is IncidentKind.UNSENT:

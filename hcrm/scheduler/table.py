@@ -9,11 +9,11 @@ from hcrm.centre.jobs import expire_instructions
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock
 from hcrm.core.db import Database
-from hcrm.core.runtime import open_sources
 from hcrm.core.settings import load_settings
 from hcrm.core.work import Work
 from hcrm.inbox.census import reconcile_due
 from hcrm.inbox.census_list import CensusParts
+from hcrm.inbox.configured import configured_sources
 from hcrm.inbox.monitor import watch_interface
 from hcrm.inbox.outbound_acts import prune_outbound
 from hcrm.inbox.pruning import prune_messages
@@ -48,9 +48,8 @@ CENSUS = CensusParts(map_row, read_census_file)
 
 
 def reconcile_by_sources(database: Database, actor: Actor, clock: Clock) -> int:
-    """Comparing with the lists that the source files name, at the hours they name."""
-    sources = open_sources(load_settings())
-    return reconcile_due(database, actor=actor, clock=clock, sources=sources, parts=CENSUS)
+    """Comparing with the lists that the source files name, at the hours they name: as they were read at start."""
+    return reconcile_due(database, actor=actor, clock=clock, sources=configured_sources(), parts=CENSUS)
 
 
 JOBS = (

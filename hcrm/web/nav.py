@@ -48,6 +48,7 @@ _MESSAGES = MenuEntry(
         "outbound.show_message",
         "census.show_day",
         "census.list_lines",
+        "census.list_stays",
         "census.show_line",
         "census.ask_apply",
     ),

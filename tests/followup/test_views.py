@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from followup.models import Alert, Review, ReviewState
+from hcrm.archive.models import ContactPoint, Patient
 from hcrm.audit.models import AuditEvent, AuditOutcome
 from hcrm.centre.models import Instruction, InstructionState
 from hcrm.contact_log.models import ContactEntry, ContactResult
@@ -27,6 +28,31 @@ def test_today_lists_the_overdue_first_and_shows_no_whole_phone(physician, ward)
     assert "超期 2 天" in page.text
     assert "138****8000" in page.text
     assert PHONE not in page.text
+
+
+def test_today_shows_the_first_number_that_is_dialled_else_why_none_is(physician, ward, write):
+    def change(work):
+        for patient, number, rank in (("张建国", "+442079460958", 0), ("李秀英", "96123456", 0)):
+            found = work.one(
+                ContactPoint, ContactPoint.patient_id == work.one(Patient, Patient.name == patient).id
+            )
+            if patient == "李秀英":
+                found.value_sealed = work.keys.seal_text("+442079460000")
+                found.rank = 2
+            values = {column.key: getattr(found, column.key) for column in sa.inspect(ContactPoint).columns}
+            sealed = work.keys.seal_text(number)
+            work.insert(
+                ContactPoint,
+                [values | {"id": work.new_id(), "rank": rank, "value_sealed": sealed, "value_index": number}],
+            )
+
+    write(change)
+    first, second = re.findall("<tr>.*?</tr>", physician.get("/today").text, re.DOTALL)[1:]
+
+    assert "138****8000" in first
+    assert "不拨打" not in first
+    assert "961" in second
+    assert "不拨打：" in second
 
 
 def test_a_physician_without_work_reads_so(ward, browser_of):

@@ -66,6 +66,7 @@ def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, make_person, off
         "/interface/census", "/interface/census?day=2026-11-19", "/interface/census?day=2026-11-01",
         f"/interface/census/{run.id}/lines", f"/interface/census/{run.id}/lines?finding=extra&department=W77",
         f"/interface/census/lines/{line.id}", f"/interface/census/{run.id}/apply",
+        f"/interface/census/{run.id}/stays?side=listed&movement=discharge",
     ):  # fmt: skip
         page.goto(path)
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), path

@@ -11,9 +11,6 @@ from hcrm.archive.service import absorb_records
 from tests.support.adt import adt, stamp
 from tests.support.changes import EVENING, SOURCES
 from tests.support.clinical import clinical, obr, obx, staff
-from tests.support.record import write
-
-__all__ = ["write"]
 
 DESK, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
 TABS = ("results", "medications", "documents", "appointments", "charges")

@@ -7,8 +7,6 @@ import pytest
 from playwright.sync_api import expect
 
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier
-from hcrm.core.actor import system_actor
-from hcrm.core.work import open_work
 from tests.support.builders import SOURCE, make_encounter, make_patient
 from tests.support.record import TABS
 
@@ -16,15 +14,6 @@ DESK = {"width": 1280, "height": 720}
 PHONE = {"width": 390, "height": 844}
 LONG = "买买提·阿不都热依木·艾尼瓦尔·吐尔逊江·玉素甫艾山"
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-def write(database, clock):
-    def run(act):
-        with open_work(database, actor=system_actor("test"), clock=clock) as work:
-            return act(work)
-
-    return run
 
 
 @pytest.fixture

@@ -4,13 +4,10 @@ import pytest
 
 from adapters.his.mapping import map_message
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.models import Patient
+from hcrm.archive.models import ContactPoint, Patient
 from hcrm.archive.service import absorb_records
 from tests.support.adt import adt
 from tests.support.changes import EVENING, SOURCES
-from tests.support.record import write
-
-__all__ = ["write"]
 
 DESK, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
 MESSAGE = adt("A28", phone="96123456~+44 20 7946 0958~13812345678", segments=["NK1|1|王芳|2||16812345"])
@@ -40,5 +37,26 @@ def test_a_number_that_is_not_dialled_keeps_its_mark_when_it_is_shown(page_of, p
     assert marked.locator("a").count() == 0
     page.get_by_role("button", name="显示手机").first.click()
     page.locator('a[href="tel:13812345678"]').first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    assert Axe().run(page).response["violations"] == []
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_today_says_why_nobody_dials_a_patient_and_fits_the_screen(page_of, ward, write, size):
+    from axe_playwright_python.sync_playwright import Axe  # only here
+
+    def short(work):
+        patient = work.one(Patient, Patient.name == "李秀英")
+        work.one(ContactPoint, ContactPoint.patient_id == patient.id).value_sealed = work.keys.seal_text(
+            "123456"
+        )
+
+    write(short)
+    page = page_of("li")
+    page.set_viewport_size(size)
+    page.goto("/today")
+
+    assert "不拨打：短号或号码不完整" in page.locator("tr", has_text="李秀英").inner_text()
+    assert "不拨打" not in page.locator("tr", has_text="张建国").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert Axe().run(page).response["violations"] == []

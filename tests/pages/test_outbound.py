@@ -35,15 +35,6 @@ def files(monkeypatch):
 
 
 @pytest.fixture
-def write(database, clock):
-    def run(act):
-        with open_work(database, actor=ACTOR, clock=clock) as work:
-            return act(work)
-
-    return run
-
-
-@pytest.fixture
 def queue(write):
     """Post follow-ups to both; the first at the HIS is delivered, then one waits after an AE, one was rejected."""
 

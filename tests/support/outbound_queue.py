@@ -19,15 +19,6 @@ ACTOR = system_actor("test")
 
 
 @pytest.fixture
-def write(database, clock):
-    def run(act):
-        with open_work(database, actor=ACTOR, clock=clock) as work:
-            return act(work)
-
-    return run
-
-
-@pytest.fixture
 def post(write):
     """Queue follow-ups of these patients for a destination; their numbers in the queue."""
 

@@ -7,10 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from hcrm.archive.models import Address, Allergy, IdentifierKind, Patient, PatientIdentifier, RelatedPerson
-from hcrm.core.actor import system_actor
-from hcrm.core.clock import FixedClock
-from hcrm.core.db import Database
-from hcrm.core.work import Work, open_work
+from hcrm.core.work import Work
 from hcrm.directory.models import Region
 from tests.support.builders import SOURCE
 from tests.support.console import Browser
@@ -39,17 +36,6 @@ PLACE = "中山北路 100 号 3 幢 501 室"
 def page(browser: Browser, patient: str, tab: str | None = None) -> TestResponse:
     """The patient's page, on one of its tabs."""
     return browser.get(f"/patients/{patient}" + (f"?tab={tab}" if tab else ""))
-
-
-@pytest.fixture
-def write(database: Database, clock: FixedClock) -> Callable[[Callable[[Work], Any]], Any]:
-    """Do something in a writing work of the system and commit it."""
-
-    def run(act: Callable[[Work], Any]) -> Any:
-        with open_work(database, actor=system_actor("test"), clock=clock) as work:
-            return act(work)
-
-    return run
 
 
 @pytest.fixture

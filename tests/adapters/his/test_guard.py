@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy.exc import NoResultFound
 
-from hcrm.archive.models import Patient, PatientMerge
+from hcrm.archive.identity import end_number
+from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
@@ -192,6 +193,23 @@ def test_who_is_merged_with_a_vip_is_one_until_the_merge_is_undone(hospital):
     assert reasons(hospital)[-1] == "vip_change"
     release(hospital, 6)
     assert (hospital.patient(300).is_vip, hospital.patient(400).is_vip) == (False, True)
+
+
+def test_who_is_merged_with_a_vip_just_before_in_the_same_batch_is_one(hospital):
+    hospital.receive(admit(300), admit(400, PV1_16="VIP"), admit(500), merge(300))
+    hospital.send(adt("A40", c="next", p=500, mrg=300, m="16:10"))
+    release(hospital, 4)
+    assert reasons(hospital)[3:] == [None, "vip_merge"]
+    assert hospital.count(PatientMerge) == 1
+
+
+def test_a_number_that_was_given_to_somebody_else_is_no_vips_any_more(hospital):
+    hospital.receive(admit(300), admit(400, PV1_16="VIP"))
+    (number,) = hospital.all(PatientIdentifier, PatientIdentifier.value == "400")
+    with open_work(hospital.database, actor=ACTOR, clock=hospital.clock) as work:
+        end_number(work, patient_id=number.patient_id, identifier_id=number.id, reason="已给他人")
+    hospital.receive(merge(300))
+    assert reasons(hospital)[-1] is None
 
 
 def test_a_vip_told_of_in_the_same_batch_is_one(hospital):

@@ -13,6 +13,7 @@ from hcrm.directory.models import Department, Practitioner
 from hcrm.inbox.models import ApplicationState, InboxApplication
 from hcrm.inbox.monitor import watch_interface
 from hcrm.inbox.monitor_models import Incident, IncidentKind
+from tests.support.adt import adt
 from tests.support.hospital import ACTOR, Hospital
 from tests.support.profiles import example_files, example_sources
 from tests.support.truth_table import evening
@@ -135,6 +136,18 @@ def test_an_empty_marker_is_no_discharge_time_and_no_birth_date(hospital):
     assert hospital.patient("88001").birth_date is None
 
 
+@pytest.mark.parametrize(("table", "flags"), [("", ""), ("{W1: K01}", ""), ("{W2: K02}", "unmapped:PV1-3.1")])
+def test_a_department_its_table_leaves_out_is_flagged_where_it_was_read_from(database, evening, table, flags):
+    text = "code: his\ntitle: HIS\nsender: HIS\ndepartment_from: [PV1-3.4, PV1-3.1]\n"
+    sources = example_sources(text + (f"departments: {table}\n" if table else ""))
+    with Hospital(database, evening, sources=sources) as hospital:
+        hospital.send(adt("A01", c=1, loc="W1^101^1"))
+        hospital.settle()
+
+        assert hospital.application().flags == flags
+        assert hospital.department("V1") == ("K01" if "K01" in table else "W1")
+
+
 def test_a_way_of_leaving_nobody_knows_is_flagged_where_the_sender_wrote_it(hospital):
     hospital.receive(gbk("A03", "1", stay(left="20261122100000"), "ZPV|1|x|77"))
 
@@ -145,7 +158,7 @@ def test_a_visit_card_alone_names_nobody(hospital):
     """It is given out anew: a number of an unknown type may serve as record number, this one never."""
     hospital.receive(gbk("A01", "1", stay(), pid3="C-77^^^^IDCard"))
 
-    assert parked(hospital) == ("no_patient_number", "PID-3")
+    assert parked(hospital) == ("no_patient_number", "PID-3 IDCard")
     assert hospital.all(Patient) == []
 
 

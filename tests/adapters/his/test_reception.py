@@ -1,10 +1,8 @@
-"""What a frame becomes: acceptance of headers, batches, and the bytes of the answer."""
+"""What a frame becomes: acceptance of headers, and the bytes of the answer."""
 
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,30 +11,10 @@ from hypothesis import strategies as st
 from adapters.his.reception import receive
 from adapters.hl7v2 import CharsetError, decode, read_header, read_message
 from hcrm.core import limits
-from hcrm.core.sources import Source, Sources
+from hcrm.core.sources import Source
 from hcrm.inbox.records import Incoming, Refused
 from tests.support.effort import LINEAR, growth
-
-AT = datetime(2026, 11, 22, 2, tzinfo=UTC)
-SOURCES = Sources([Source(code="default", title="x")])
-
-
-def message(kind: str = "ADT^A01", control_id: str = "7", processing_id: str = "P", version: str = "2.5.1",
-            acks: str = "|", more: str = "", body: str = "PID|1||100") -> bytes:  # fmt: skip
-    return (
-        f"MSH|^~\\&|HIS|H1|HCRM|H2|20261122||{kind}|{control_id}|{processing_id}|{version}|||{acks}{more}\r{body}\r"
-    ).encode()
-
-
-def take(raw: bytes, *sources: Source, known_senders_only: bool = False) -> Incoming | Refused:
-    known = Sources([*SOURCES.by_code.values(), *sources], known_senders_only=known_senders_only)
-    (item,) = receive(raw, sources=known, peer="10.0.0.9", at=AT)
-    return item
-
-
-def verdict(item: Incoming | Refused) -> str:
-    return item.ack.split(b"\rMSA|")[1][:2].decode() if item.ack else ""
-
+from tests.support.reception import AT, SOURCES, message, take, verdict
 
 # ── acknowledgements ────────────────────────────────────────────────────────
 
@@ -322,82 +300,3 @@ def test_four_megabytes_of_anything_are_sorted_out_without_delay(filling):
     small, large = (message() + filling * (size // len(filling) - 100) for size in SIZES)
     for change in (bytes, lambda raw: raw.lstrip(b"MSH"), lambda raw: raw.replace(b"\r", b"")):
         assert growth(sort_out, change(small), change(large)) < LINEAR
-
-
-# ── batches ─────────────────────────────────────────────────────────────────
-
-
-def kinds(raw: bytes) -> list[str]:
-    return [
-        f"{item.control_id} {' '.join(item.flags)}".strip() if isinstance(item, Incoming) else item.reason
-        for item in receive(raw, sources=SOURCES, peer="", at=AT)
-    ]
-
-
-def batch(*parts: bytes, head: bytes = b"BHS|^~\\&|HIS\r", tail: bytes = b"BTS|2\r") -> bytes:
-    return head + b"".join(parts) + tail
-
-
-ONE, TWO = message(control_id="1"), message(control_id="2")
-
-
-def test_a_batch_is_split_and_each_message_answered_in_order():
-    items = receive(batch(ONE, TWO), sources=SOURCES, peer="", at=AT)
-
-    assert [(item.raw, verdict(item)) for item in items if isinstance(item, Incoming)] == [
-        (ONE, "AA"),
-        (TWO, "AA"),
-    ]
-    assert b"MSA|AA|2\r" in items[1].ack
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [(batch(ONE, TWO, tail=b"BTS|3\r"), ["1 batch_count", "2 batch_count"]),
-     (batch(ONE, TWO, tail=b"BTS\rFTS|1\r"), ["1", "2"]),
-     (batch(batch(ONE, TWO), head=b"FHS|^~\\&\r", tail=b"FTS|2\r"), ["1 batch_count", "2 batch_count"]),
-     (batch(b"", tail=b"FTS|1\r").join([ONE, TWO]), ["1", "2"]),
-     (batch(batch(ONE, tail=b"BTS|1\r"), batch(TWO, tail=b""), head=b"FHS|^~\\&\r", tail=b"FTS|2\r"), ["1", "2"]),
-     (batch(ONE, b"BHS|^~\\&\r", b"PID|2\r", TWO, tail=b""), ["1 batch_cut", "2"]),
-     (batch(b"PID|1||orphan\r", TWO, tail=b""), ["no_msh", "2"]),
-     (ONE + TWO, ["1", "2"]), (batch(ONE, TWO).replace(b"\r", b"\n"), ["1", "2"]),
-     (b"BHS|^~\\&\rBTS|0\r", ["no_msh"])],
-)  # fmt: skip
-def test_headers_and_trailers_may_be_missing_wrong_or_misplaced(raw, expected):
-    assert kinds(raw) == expected
-
-
-def test_a_message_cut_by_a_stray_header_keeps_all_its_bytes():
-    (item,) = receive(batch(ONE, b"BHS|^~\\&\rPID|2\r", tail=b"BTS|1\r"), sources=SOURCES, peer="", at=AT)
-
-    assert isinstance(item, Incoming)
-    assert item.raw == ONE + b"BHS|^~\\&\rPID|2\r"
-
-
-def test_a_bad_header_in_a_batch_refuses_only_that_message():
-    items = receive(batch(ONE, message(control_id="3", version="9.9"), TWO), sources=SOURCES, peer="", at=AT)
-
-    assert [verdict(item) for item in items] == ["AA", "AR", "AA"]
-
-
-def test_a_batch_of_too_many_messages_is_refused_as_a_whole():
-    (item,) = receive(ONE * 2001, sources=SOURCES, peer="", at=AT)
-
-    assert isinstance(item, Refused)
-    assert (item.reason, verdict(item), item.is_fatal) == ("oversize", "AE", True)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("bhs-0003", 1), ("bhs-0004", 2), ("bhs-0007", 1), ("fhs-0010", 1), ("fhs-0011", 3), ("fhs-0012", 2),
-     ("fhs-0013", 1), ("bhs-0014", 1), ("fhs-0015", 1), ("fhs-0016", 1), ("bhs-0009", -1), ("fhs-0017", -1),
-     ("fhs-0018", -1)],
-)  # fmt: skip
-def test_batches_of_the_corpus_are_split(corpus: Path, name, expected):
-    items = receive(
-        (corpus / "hl7" / "odd" / f"batch-{name}.hl7").read_bytes(), sources=SOURCES, peer="", at=AT
-    )
-
-    assert all(isinstance(item, Incoming) for item in items)
-    cut = ["batch_cut" in item.flags for item in items if isinstance(item, Incoming)]
-    assert cut == ([False] * expected if expected > 0 else [True])

@@ -137,6 +137,7 @@ def test_an_empty_cell_says_nothing_and_two_quotes_do_not_clear_a_value():
     ("row", "expected"),
     [
         ({"BRID": None}, Unmapped("no_patient_number", "patient_no（BRID）")),
+        ({"BRID": None, "SFZ": "11010119900307100X"}, Unmapped("no_patient_number", "patient_no（BRID）")),
         ({"CYSJ": "明天"}, Unmapped("impossible_date", "discharged_at（CYSJ）")),
         ({"CSRQ": "2026-13-01"}, Unmapped("impossible_date", "birth_date（CSRQ）")),
         ({"ZYH": "9" * 300}, Unmapped("budget", "visit_no（ZYH）")),
@@ -148,6 +149,13 @@ def test_what_a_row_cannot_become_is_said_with_field_and_column_never_a_value(ro
 
 def test_a_code_nobody_knows_is_flagged_with_the_rows_field():
     assert "unmapped:discharge_way" in change({**ROW, "LYFS": "十九"}).flags
+
+
+@pytest.mark.parametrize(
+    ("table", "flag"), [({}, ()), ({"W1": "K01"}, ()), ({"W2": "K02"}, ("unmapped:department",))]
+)
+def test_a_department_is_flagged_only_where_the_source_has_a_table_that_leaves_it_out(table, flag):
+    assert change(ROW, departments=table).flags == flag
 
 
 def test_a_row_whose_source_is_gone_waits_with_a_reason():

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from adapters.his.drop_folder import DropFolder, Taken
 from hcrm.archive.visit_models import EncounterStatus
+from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.inbox.intake import StoreUnavailable, store_now
 from hcrm.inbox.models import InboxMessage
@@ -216,6 +217,77 @@ def test_a_file_read_again_after_its_store_went_away_holds_the_rows_it_held(offi
     assert office.take() == [Taken(502, 2)]
     office.hospital.settle()
     assert office.hospital.phones(100) == ["+8613900000001"]
+
+
+def there_and_back() -> list[dict[str, str]]:
+    """A stay that returns to what it was, and more rows than are stored at once."""
+    others = [FIRST | {"no": str(n), "v": f"W{n}", "e": "IN"} for n in range(500)]
+    return [
+        FIRST | {"e": "IN"},
+        FIRST | {"d": "2026-11-22 12:00:00", "e": "OUT"},
+        FIRST | {"e": "BACK"},
+        *others,
+    ]
+
+
+@pytest.mark.parametrize("turns", [["first"], ["first", "none", "none"], ["unsaid"]])
+def test_a_list_whose_store_is_away_turn_after_turn_is_doubled_by_nothing(office_of, turns):
+    """One part stored, then nothing for turns on end; or stored, and nobody heard of it."""
+    office = office_of("list_file", columns=TOLD, events=EVENTS)
+    office.write(*there_and_back())
+
+    def away_after(number: int):
+        calls = []
+
+        def store(arriving):
+            calls.append(len(arriving))
+            if len(calls) > number:
+                raise StoreUnavailable
+            return office.store(arriving)
+
+        return store
+
+    def unsaid(arriving):
+        office.store(arriving)
+        raise StoreUnavailable
+
+    stores = {"first": away_after(1), "none": away_after(0), "unsaid": unsaid}
+    for turn in turns:
+        with pytest.raises(StoreUnavailable):
+            office.take(stores[turn])
+    assert office.take() == [Taken(503, 3)]
+    assert office.messages() == 503
+    assert not list((office.folder / "_work").iterdir())
+
+
+def test_a_file_by_the_name_of_one_that_is_gone_is_another_taking(office_of):
+    """A person took the first out of `_work`; what it had told is told again by the second."""
+    office = office_of("list_file")
+    office.write(FIRST)
+
+    def unsaid(arriving):
+        office.store(arriving)
+        raise StoreUnavailable
+
+    with pytest.raises(StoreUnavailable):
+        office.take(unsaid)
+    (office.folder / "_work" / "1.csv").unlink()
+    assert office.tell(SECOND) == 1
+    office.count = 0
+    assert office.tell(FIRST) == 1
+
+
+def test_a_turn_that_is_stopped_counts_against_no_file_while_its_process_lives(office_of):
+    office = office_of("list_file")
+    office.write(FIRST)
+
+    def stopped(_arriving):
+        raise SystemExit
+
+    for _ in range(limits.FILE_TRIES + 1):
+        with pytest.raises(SystemExit):
+            office.take(stopped)
+    assert office.take() == [Taken(1, 1)]
 
 
 def test_the_same_file_put_in_again_later_is_a_return(office_of):

@@ -1,6 +1,6 @@
 """The ADT truth table: two archives linked, parted, and merges undone (see `test_truth_table_visits`)."""
 
-from hcrm.archive.models import PatientLink, PatientMerge
+from hcrm.archive.models import PatientIdentifier, PatientLink, PatientMerge
 from hcrm.archive.terms import LinkKind
 from hcrm.archive.unmerge import undo_merge
 from hcrm.centre.models import Instruction
@@ -101,6 +101,21 @@ def test_b41_a_person_parts_them_and_the_merge_told_again_does_not_stand(hospita
     hospital.replay()
     assert hospital.patient(100).id != hospital.patient(200).id
     assert hospital.application(4).flags == "told_apart"
+
+
+def test_b41_a_merge_undone_leaves_that_of_the_same_moment_before_it_as_it_was(hospital):
+    only_numbers = {"name": ABSENT, "dob": ABSENT, "sex": ABSENT, "phone": ABSENT, "address": ABSENT}
+    hospital.receive(
+        *BOTH,
+        adt("A01", c=30, p=300, v="V3", name="王^五", dob="19700101", m="10:40"),
+        adt("A40", c=5, p=200, mrg=100, m="16:00", **only_numbers),
+        adt("A40", c=9, p=300, mrg=200, m="16:30", **only_numbers),
+        adt("A37", c=10, p=300, m="17:00", segments=["PID|2||200^^^H1^MR"], **only_numbers),
+    )
+
+    retired = {row.value: row.retired_at is not None for row in hospital.all(PatientIdentifier)}
+    assert (retired["100"], retired["200"], retired["300"]) == (True, False, False)
+    assert hospital.patient(100).id == hospital.patient(200).id != hospital.patient(300).id
 
 
 def test_b41_a_merge_that_went_further_is_not_undone_first(hospital):

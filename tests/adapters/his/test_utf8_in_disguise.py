@@ -107,6 +107,35 @@ def test_three_ideographs_in_utf_8_are_never_taken_for_gb18030(name):
     assert refused.value.code == "charset_utf8"
 
 
+@pytest.mark.parametrize(
+    "other", ["བཀྲ་ཤིས་ཚེ་རིང", "ئابدۇللا مەمەت", "ᠪᠠᠲᠤ", "Қанат Әлиев", "김철수", "ꆈꌠꁱꂷ", "Müller"]
+)
+@pytest.mark.parametrize("name", ["扎西次仁", "拉萨市"])
+def test_another_writing_beside_the_chinese_is_no_reason_to_read_it_as_gb18030(name, other):
+    for end in ("", "a"):
+        with pytest.raises(CharsetError) as refused:
+            read(adt(name=name, PID_9=other + end, address="", doctor="", charset="", encoding="utf-8"))
+        assert refused.value.code == "charset_utf8"
+
+
+@pytest.mark.parametrize("name", ["བཀྲ་ཤིས", "ᠪᠠᠲᠤ", "김철수", "ꆈꌠꁱꂷ"])
+def test_a_name_in_another_writing_of_three_bytes_is_caught_without_any_chinese(name):
+    assert outcome(message(name, "utf-8")) == "charset_utf8"
+
+
+@pytest.mark.parametrize("other", ["ئابدۇللا مەمەت", "Қанат Әлиев"])
+def test_a_swallowed_delimiter_proves_it_whatever_stands_beside(other):
+    assert (
+        outcome(adt(name="王", PID_9=other, address="", doctor="", charset="", encoding="utf-8"))
+        == "charset_utf8"
+    )
+
+
+@pytest.mark.parametrize(("name", "found"), [("丽丽", "charset_doubtful"), ("王伟", "charset_utf8")])
+def test_two_characters_are_doubtful_only_where_gb2312_has_what_they_would_be(name, found):
+    assert outcome(message(name, "utf-8")) == found
+
+
 def test_no_message_of_the_simulated_hospital_is_misjudged_either_way():
     sent = [each.raw for each in Simulator(7, EVENING.date(), 3, 40).messages()]
     texts = [raw.decode().replace("UNICODE UTF-8", "") for raw in sent]

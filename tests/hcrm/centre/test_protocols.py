@@ -176,7 +176,7 @@ def test_a_window_is_always_in_order_and_never_opens_before_day_0(
         ),
         (text_of(head="fallback: true", steps=STEP.replace("s: 2", "s: 8")), "不能在起算日之前打开"),
         (text_of(head="fallback: true", steps=STEP.replace("s: 5", "s: -1")), "不能小于 0"),
-        (text_of(head="fallback: true", steps=STEP.replace("phone", "telepathy")), "只能是 'phone'"),
+        (text_of(head="fallback: true", steps=STEP.replace("phone", "telepathy")), "只能是 phone、"),
         (text_of(head="fallback: true", steps=STEP[:-1] + ", review: sample}"), "须写 sample_percent"),
         (text_of(head="fallback: true", steps=STEP[:-1] + ", remind: true}"), "不认识“remind”"),
     ],

@@ -10,6 +10,8 @@ from hcrm.app.processes import require_free
 from hcrm.cli import demo as demo_module
 from hcrm.cli.main import main
 from hcrm.core.settings import load_settings
+from tests.support.adt import adt
+from tests.support.hospital import Hospital
 
 
 @pytest.fixture
@@ -62,6 +64,28 @@ def test_replaying_a_message_there_is_none_of_is_refused(database, database_url,
     huge = CliRunner().invoke(main, ["inbox", "replay", "--db", database_url, "--seq", "9" * 30])
     assert huge.exit_code == 2
     assert isinstance(huge.exception, SystemExit)
+
+
+def test_replaying_by_a_reason_there_is_none_of_is_refused_and_says_which_there_are(
+    database, database_url, clock, monkeypatch
+):
+    monkeypatch.setattr("hcrm.cli.replay.open_database", lambda _: database)
+    with Hospital(database, clock) as hospital:
+        hospital.send(adt("A01", c=1, dob="19901340"))
+        hospital.settle()
+
+    def replay(reason: str) -> tuple[int, str]:
+        done = CliRunner().invoke(
+            main, ["inbox", "replay", "--db", database_url, "--parked", "--reason", reason]
+        )
+        return done.exit_code, done.output
+
+    code, output = replay("impossible_dat")
+    assert code == 1
+    assert "没有原因 impossible_dat，是否想写 impossible_date？" in output
+    assert "已搁置的消息现有：impossible_date（日期或时间不可能存在）" in output
+    assert replay("charset") == (0, '{"replayed": 0}\n')  # there is such a reason, and nothing parked for it
+    assert replay("impossible_date") == (0, '{"replayed": 1}\n')
 
 
 def test_only_its_own_account_may_read_what_the_demo_makes(tmp_path, monkeypatch):

@@ -46,6 +46,30 @@ def test_a_code_nobody_knows_is_named_with_its_place(check):
     assert "代码未对照（PV1-36）" in done.output
 
 
+def test_a_sample_in_a_charset_no_file_names_is_read_on_trial_and_still_said_to_be_parked(check):
+    gbk = adt("A01", charset="", encoding="gb18030", MSH_3="WHO", MSH_4="H9", PV1_36="本地7")
+    done = check(gbk)
+
+    assert done.exit_code == 1
+    assert "会被搁置，字符集无法识别（MSH-18）。发送方 WHO/H9 没有来源文件" in done.output
+    assert "以下按 gb18030 试读；若对，在来源文件写 charset: gb18030" in done.output
+    assert "patient.name 姓名" in done.output
+    assert "其余字段未检查" not in done.output
+    assert "未对照的代码：PV1-36 本地7（1 次）" in done.output
+    assert "怎么办：在来源文件的 discharge_ways 中加上 PV1-36 的代码" in done.output
+    assert "合计：会被搁置 1 条" in done.output
+
+
+def test_a_named_charset_is_the_one_it_is_read_in(check):
+    gbk = adt("A01", charset="", encoding="gb18030")
+
+    assert check(gbk, "--charset", "gbk").exit_code == 0
+    wrong = check(gbk, "--charset", "big5", "--clear")
+    assert "张三" not in wrong.output
+    assert "试读" not in wrong.output
+    assert "不认识的字符集" in check(gbk, "--charset", "klingon").output
+
+
 def test_what_nobody_reads_is_listed_z_segments_too(check):
     done = check(adt("A01") + b"ZBX|1|local\r")
 
@@ -83,7 +107,8 @@ def test_several_results_with_impossible_times_are_one_problem(check):
 
 
 @pytest.mark.parametrize("raw", [
-    adt("A01", PID_3=""), adt("A01").replace(b"ADT^A01^ADT_A01", b"ADT^Z99"), adt("A01", encoding="gbk"),
+    adt("A01", PID_3=""), adt("A01").replace(b"ADT^A01^ADT_A01", b"ADT^Z99"),
+    adt("A01").replace("张".encode(), b"\xff\xff"),
 ])  # fmt: skip
 def test_after_an_early_stop_no_field_is_called_unused(check, raw):
     done = check(raw)

@@ -69,3 +69,45 @@ def test_a_wrong_file_is_named_with_the_fields_there_are(home):
     assert "bus.yaml" in output
     assert "patient.phone" in output
     assert "Traceback" not in output
+
+
+LIST = """
+code: lists
+title: 每日名单
+default_authority: H1
+identifier_types: {{MR: record}}
+folder: {{path: /srv/his/drop}}
+list_file:
+  columns: {{patient_no: 病人ID, visit_no: 住院号, {more}}}
+{block}
+census:
+  file: {{path: "/srv/his/census/cy-%Y%m%d.xlsx"}}
+  columns: {{patient_no: 病人ID, visit_no: 住院号, admitted_at: 入院时间}}
+  classes: {classes}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "block", "classes", "named"),
+    [
+        ("name: 姓名", "", "[inpatient, preadmit]", ["list_file", "census"]),
+        ("name: 姓名", "", "[inpatient]", ["list_file"]),
+        ("name: 姓名", "  default_class: inpatient", "[inpatient]", []),
+        ("encounter_class: 类别", "", "[inpatient]", []),
+        ("name: 姓名", "  event: person", "[inpatient]", []),  # opens no stay
+    ],
+)
+def test_rows_that_open_stays_of_no_class_are_said(home, more, block, classes, named):
+    text = LIST.format(more=more, block=block, classes=classes)
+    (home / "config" / "sources" / "lists.yaml").write_text(text, encoding="utf-8")
+
+    code, output = check(home, adt("A01"))
+
+    assert code == 0, output
+    told = [line for line in output.splitlines() if "没有就诊类别" in line]
+    assert [line.partition("来源 lists 的 ")[2].split()[0] for line in told] == named
+    assert all("“未知”" in line for line in told)
+    assert ["对账的“多出”" in line for line in told] == [name == "census" for name in named]
+    if named:
+        assert "来源 lists 的 list_file" in check(home, adt("A01"), "--source", "lists")[1]
+        assert "没有就诊类别" not in check(home, adt("A01"), "--source", "default")[1]

@@ -184,15 +184,15 @@ def test_an_order_of_which_a_part_is_never_reached_is_refused(settings):
     [
         ("fields: {patient.nmae: PID-9}", "patient.name"),  # the allowed names
         ("fields: {patient.name: PID9}", "PV1-3.4"),
-        ("fields: {patient.name: PID-0}", "PID-0"),
+        ("fields: {patient.name: PID-0}", "fields patient.name：位置"),
         ("fields: {encounter.department: ZPV-7}\ndepartment_from: [PV1-3.1]", "department_from"),
-        ("department_from: [PV1_3]", "PV1_3"),
-        ("events: {ZP1: A99}", "A99"),
+        ("department_from: [PV1_3]", "department_from 第 1 项：位置"),
+        ("events: {ZP1: A99}", "events ZP1：不支持的事件"),
         ("events: {'bad code!': A28}", "bad code!"),
         ("event_from: MSH-21", "events"),
         ("event_from: MSH-21\nevents: {BS1: A29}", "A29"),
         ("identifier_types: {IDCard: card}", "visit_card"),
-        ("date_forms: [ddMMyyyy]", "ddMMyyyy"),
+        ("date_forms: [ddMMyyyy]", "date_forms 第 1 项：日期写法没有分隔符"),
     ],
 )
 def test_a_mistake_stops_the_start_with_file_and_what_is_allowed(tmp_path, settings, named):

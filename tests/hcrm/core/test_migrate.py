@@ -63,6 +63,19 @@ def test_a_database_that_is_behind_is_refused_with_what_to_do(blank_database_url
     assert refusal.value.code == "db.schema"
 
 
+def test_a_schema_whose_inbox_lacks_its_messages_is_refused_and_not_migrated(blank_database_url):
+    migrate(blank_database_url)
+    engine = migration_engine(parse_url(blank_database_url))
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE inbox.inbox_message"))
+    engine.dispose()
+
+    for opening in (require_current_schema, migrate):
+        with pytest.raises(HcrmError) as refusal:
+            opening(blank_database_url)
+        assert refusal.value.code == "db.inbox_empty"
+
+
 def test_a_difference_between_models_and_database_is_found(blank_database_url):
     migrate(blank_database_url)
     engine = migration_engine(parse_url(blank_database_url))

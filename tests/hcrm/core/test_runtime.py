@@ -1,8 +1,13 @@
 """Where keys and database of a process come from."""
 
 import pytest
+from click.testing import CliRunner
 
+from hcrm.app.install import install
+from hcrm.app.processes import serve
+from hcrm.cli.main import main
 from hcrm.core.errors import HcrmError
+from hcrm.core.migrate import require_current_schema
 from hcrm.core.runtime import key_path, open_database, open_keys
 from hcrm.core.settings import load_settings
 
@@ -50,3 +55,30 @@ def test_a_mistyped_path_makes_no_empty_database(settings, tmp_path):
         open_database(settings)
 
     assert not (tmp_path / "h.db").exists()
+
+
+@pytest.mark.parametrize("lost", ["gone", "empty"])
+def test_an_archive_without_its_inbox_opens_for_nobody_and_nothing_makes_an_empty_one(
+    settings, tmp_path, lost
+):
+    install(settings)
+    inbox = tmp_path / "h.db-inbox"
+    inbox.unlink()
+    if lost == "empty":
+        inbox.touch()
+    openings = [
+        open_database,
+        lambda settings: require_current_schema(settings.db.url),
+        lambda settings: serve(settings, http="127.0.0.1:0", mllp="127.0.0.1:0", only=("worker",)),
+        install,
+    ]
+    for opening in openings:
+        with pytest.raises(HcrmError, match="从备份恢复") as refusal:
+            opening(settings)
+        assert refusal.value.code == ("db.inbox_missing" if lost == "gone" else "db.inbox_empty")
+        assert inbox.exists() is (lost == "empty")
+
+    shown = CliRunner().invoke(main, ["doctor", "--db", settings.db.url])
+    assert shown.exit_code == 1
+    assert shown.output.count("从备份恢复") == 1  # said once, at the check that met it first
+    assert inbox.exists() is (lost == "empty")

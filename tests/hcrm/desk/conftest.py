@@ -2,7 +2,7 @@
 
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
 from tests.support.fhir import fhir, hospital, town
-from tests.support.record import patient, write
+from tests.support.record import patient
 from tests.support.station import ward
 
 __all__ = [
@@ -16,5 +16,4 @@ __all__ = [
     "settings",
     "town",
     "ward",
-    "write",
 ]

@@ -2,15 +2,19 @@
 
 import io
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import openpyxl
 import pytest
+import sqlalchemy as sa
 
 from hcrm.audit.models import AuditEvent
 from hcrm.core.clock import FixedClock
+from hcrm.core.sources import Sources
 from hcrm.core.work import open_work
+from hcrm.directory.models import Department
 from hcrm.inbox.census_models import CensusRun, LineState, RunState
 from hcrm.inbox.monitor import watch_interface
 from hcrm.inbox.views import PARTS
@@ -105,6 +109,36 @@ def test_the_matrix_counts_by_campus_and_department_and_its_numbers_open_their_l
     assert ">V3<" in extra
 
 
+def test_every_number_opens_its_stays_and_nought_opens_nothing(wang, admin, hospital):
+    run, page = run_of(hospital), wang.get("/interface/census").text
+    lines = [
+        re.findall(r'<td class="num">(?:<a [^>]*href="([^"]+)">)?(\d+)', row)
+        for row in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)
+        if "入院" in row
+    ]
+
+    assert [[number for _, number in line] for line in lines] == [["1", "1", "1", "1", "0"]] * 2  # row, total
+    for line in lines:
+        assert [bool(address) for address, _ in line] == [True, True, True, True, False]
+    listed, ours = (wang.get(line[0].replace("&amp;", "&")).text for line in lines[1][:2])
+    assert re.findall("V[0-9]", listed.partition("<tbody>")[2]) == ["V1"]
+    assert re.findall("V[0-9]", ours.partition("<tbody>")[2]) == ["V3"]
+    assert f'href="/interface/census/{run.id}/stays?side=listed"' in page  # 名单人次
+    masked = admin.get(f"/interface/census/{run.id}/stays?side=ours").text
+    assert ">V3<" not in masked
+    assert "***" in masked
+
+
+def test_stays_of_no_known_class_are_told_of(wang, hospital, office, folder):
+    at = "20261121090000+0800"
+    hospital.receive(adt("A01", c="x", v="V7", p=7, o=at, m=at, r=at, cls="Q9"))
+    run = office.run()
+    page = wang.get("/interface/census").text
+
+    assert "档案中另有 1 人次就诊类别未知，未对账" in page
+    assert ">V7<" in wang.get(f"/interface/census/{run.id}/stays?side=classless").text
+
+
 def test_a_finding_opens_patient_and_messages(wang, hospital, office):
     line = line_of(office, hospital, "V2")
     page = wang.get(f"/interface/census/lines/{line.id}").text
@@ -113,6 +147,19 @@ def test_a_finding_opens_patient_and_messages(wang, hospital, office):
     assert "/interface/messages/2" in page
     assert "2026-11-21 15:30:00" in page
     assert "000123402" in page
+
+
+def test_a_finding_calls_the_columns_of_the_list_by_our_words(wang, hospital, office, app):
+    def heads() -> list[str]:
+        page = wang.get(f"/interface/census/lines/{line_of(office, hospital, 'V1').id}").text
+        row = page.partition("名单中的内容")[2].partition("</section>")[0]
+        return re.findall("<dt>(.*?)</dt>", row)
+
+    assert heads() == [
+        "病案号", "出院时间", "科室", "就诊类别", "离院方式", "入院时间", "姓名", "就诊流水号",
+    ]  # fmt: skip
+    app.extensions[PARTS] = replace(app.extensions[PARTS], sources=Sources([]))
+    assert "zyh" in heads()  # of a source whose file is gone nobody knows what its columns were
 
 
 def test_record_numbers_and_rows_are_hidden_from_who_may_not_read_messages(admin, hospital, office):
@@ -145,9 +192,16 @@ def test_the_sheet_is_masked_by_role_and_holds_no_formula(who, shown, request, h
     assert any(row.action == "census.export" for row in hospital.all(AuditEvent))
 
 
-def test_one_key_applies_all_after_the_count_was_shown(wang, hospital, office):
+def test_one_key_applies_all_after_what_will_change_was_shown(wang, admin, hospital, office):
     run = run_of(hospital)
-    assert "补录 2 人次" in wang.get(f"/interface/census/{run.id}/apply").text
+    page = wang.get(f"/interface/census/{run.id}/apply").text
+    assert "补录 2 人次" in page
+    rows = re.findall("<tr>(.*?)</tr>", page.partition("<tbody>")[2], re.DOTALL)
+    assert [re.search(">(V.)<", row)[1] for row in rows] == ["V1", "V1", "V2", "V2"]  # and nothing of V3
+    assert "没有此次就诊 → <b>2026-11-21 07:00:00</b>" in page
+    assert "2026-11-21 15:00:00 → <b>2026-11-21 15:30:00</b>" in rows[2]
+    assert hospital.all(AuditEvent)[-1].action == "census.list"
+    assert ">V1<" not in admin.get(f"/interface/census/{run.id}/apply").text
 
     answer = wang.post(f"/interface/census/{run.id}/apply")
 
@@ -162,8 +216,9 @@ def test_one_finding_is_applied_asked_for_and_explained(wang, hospital, office):
     unknown, other = line_of(office, hospital, "V1"), line_of(office, hospital, "V3")
 
     assert wang.post(f"/interface/census/lines/{unknown.id}/apply").status_code == 303
-    assert wang.post(f"/interface/census/lines/{other.id}/request").status_code == 303
-    assert line_of(office, hospital, "V3").state is LineState.REQUESTED
+    time = line_of(office, hospital, "V2")
+    assert wang.post(f"/interface/census/lines/{time.id}/request").status_code == 303
+    assert line_of(office, hospital, "V2").state is LineState.REQUESTED
     assert wang.post(f"/interface/census/lines/{other.id}/explain", {"note": "HIS 已核实"}).status_code == 303
 
     assert {line.state for line in office.lines(run_of(hospital)) if line.visit_no == "V1"} == {
@@ -172,6 +227,38 @@ def test_one_finding_is_applied_asked_for_and_explained(wang, hospital, office):
     explained = line_of(office, hospital, "V3")
     assert (explained.state, explained.note) == (LineState.EXPLAINED, "HIS 已核实")
     assert explained.acted_by_name
+
+
+def test_what_the_his_does_not_have_it_is_not_asked_to_send_again(wang, hospital, office):
+    extra, other = line_of(office, hospital, "V3"), line_of(office, hospital, "V2")
+    page = wang.get(f"/interface/census/lines/{extra.id}").text
+
+    assert "请在 HIS 中按就诊流水号核对" in page
+    assert "不算差异" in page
+    assert "标为已请求 HIS 补发" not in page
+    assert "标为已请求 HIS 补发" in wang.get(f"/interface/census/lines/{other.id}").text
+    assert "把缺少、不符的 4 条标为已请求 HIS 补发" in wang.get("/interface/census").text
+    assert wang.post(f"/interface/census/lines/{extra.id}/request").status_code == 409
+
+
+def test_departments_are_called_by_their_names(wang, hospital, office, database, clock, folder):
+    folder.put(
+        DAY, [listed("V2", "18 10:00", "21 15:00", patient="000123402", ks="W2"), listed("V3", "21 08:00")]
+    )
+    run = office.run()
+    with open_work(database, actor=ACTOR, clock=clock) as work:
+        work.session.execute(sa.update(Department).where(Department.code == "W1").values(name="心内科"))
+    line = line_of(office, hospital, "V2")
+
+    pages = [
+        wang.get(f"/interface/census/{run.id}/{more}").text
+        for more in ("lines", "apply", "stays?side=ours&movement=discharge&department=W2")
+    ]
+
+    assert all("心内科" in page for page in pages)
+    assert "心内科（W1）" in wang.get(f"/interface/census/lines/{line.id}").text
+    sheet = openpyxl.load_workbook(io.BytesIO(wang.get(f"/interface/census/{run.id}/lines.xlsx").data)).active
+    assert "心内科（W1）" in {cell.value for row in sheet.iter_rows() for cell in row}
 
 
 def test_a_stay_of_another_patient_says_so_and_offers_no_row(wang, hospital, office, folder):

@@ -1,7 +1,7 @@
 """A corrected copy: checked, stored as a message of its own, the original kept as it was and left alone."""
 
 import re
-from threading import Thread
+from threading import Event, Thread, current_thread
 
 import pytest
 
@@ -9,6 +9,7 @@ from adapters.his.outline import Hl7Outline
 from hcrm.audit.models import AuditEvent, AuditOutcome
 from hcrm.inbox import words
 from hcrm.inbox.console_models import MessageCorrection
+from hcrm.inbox.correction import lock_original
 from hcrm.inbox.intake import store_now
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import adt
@@ -179,6 +180,40 @@ def test_a_held_original_is_not_applied_while_its_copy_is_stored(hospital, clerk
     hospital.settle()
     states = [state for state, _ in hospital.outcomes()[2:]]
     assert states == [ApplicationState.IGNORED, *[ApplicationState.APPLIED] * 3]
+
+
+def test_of_two_who_correct_one_message_at_once_the_second_stores_nothing(
+    hospital, clerk, browser_of, make_person, monkeypatch
+):
+    from hcrm.inbox import views  # the page's own name is replaced
+
+    make_person("zhao")
+    other = browser_of("zhao")
+    theirs = text_of(other, 2).replace(BAD, "20261122093000")
+    answers: list[int] = []
+    has_read = Event()
+    second = Thread(target=lambda: answers.append(send(other, 2, theirs).status_code))
+
+    def lock_late(*items):
+        if current_thread() is second:
+            has_read.set()
+        return lock_original(*items)
+
+    def store_beside_the_other(*items):
+        if current_thread() is not second:
+            second.start()
+            has_read.wait(2)  # SQLite: it waits before it may read
+        return store_now(*items)
+
+    monkeypatch.setattr(views, "lock_original", lock_late)
+    monkeypatch.setattr(views, "store_now", store_beside_the_other)
+    assert send(clerk, 2, text_of(clerk, 2).replace(BAD, GOOD)).status_code == 303
+    second.join(60)
+    hospital.settle()
+
+    assert answers == [409]
+    assert len(hospital.messages()) == 3
+    assert [(link.original_seq, link.copy_seq) for link in hospital.all(MessageCorrection)] == [(2, 3)]
 
 
 def test_an_applied_message_is_not_corrected_here(hospital, clerk):

@@ -71,7 +71,18 @@ def test_what_nobody_took_up_yet_is_listed_too(hospital, browser_of, make_person
 
     shown = browser_of("wang").get("/interface/messages").text
     assert seqs(shown) == [1]
-    assert "等待取出" in shown
+    assert 'state-work">待处理' in shown
+    assert "此前" not in browser_of("wang").get("/interface/messages/1").text
+
+
+def test_an_empty_list_says_what_of_the_filter_may_be_wrong(three, browser_of, make_person):
+    make_person("wang")
+    browser = browser_of("wang")
+    assert (
+        "请对调后再筛选" in browser.get("/interface/messages?from=2026-11-22T13:00&to=2026-11-22T11:00").text
+    )
+    assert "区分大小写" in browser.get("/interface/messages?control_id=SECOND").text
+    assert "可以批量重新处理" in browser.get("/interface/messages").text
 
 
 def test_a_time_that_is_none_is_said_and_no_fault(three, browser_of, make_person):

@@ -13,9 +13,9 @@ from hcrm.inbox.outbound import Outbound, Post, post_outbound, retry_seconds
 from hcrm.inbox.outbound_models import OutboundDestination, OutboundMessage, OutboundState
 from hcrm.inbox.outbound_records import NotSent, Reply, Verdict
 from tests.support.outbound import FOLLOW_UP, destination
-from tests.support.outbound_queue import ACTOR, claim, courier_of, messages, post, record, states, write
+from tests.support.outbound_queue import ACTOR, claim, courier_of, messages, post, record, states
 
-__all__ = ["claim", "courier_of", "messages", "post", "record", "states", "write"]
+__all__ = ["claim", "courier_of", "messages", "post", "record", "states"]
 
 ACCEPTED = Reply(Verdict.ACCEPTED, "AA", "", b"MSH|\rMSA|AA|1\r")
 ERROR = Reply(Verdict.ERROR, "AE", "207", b"MSH|\rMSA|AE|1\r")

@@ -33,7 +33,7 @@ from hcrm.inbox.outbound_acts import remake_message
 from hcrm.inbox.outbound_models import OutboundState
 from tests.support.builders import SOURCE, make_instruction, publish_form, publish_protocol
 from tests.support.outbound import destination
-from tests.support.outbound_queue import ACTOR, claim, courier_of, messages, post, record, states, write
+from tests.support.outbound_queue import ACTOR, claim, courier_of, messages, post, record, states
 from tests.support.receivers import (
     PythonHl7Server,
     Receiver,
@@ -43,7 +43,7 @@ from tests.support.receivers import (
     eventually,
 )
 
-__all__ = ["claim", "courier_of", "messages", "post", "record", "states", "write"]
+__all__ = ["claim", "courier_of", "messages", "post", "record", "states"]
 
 
 def test_two_couriers_at_once_send_each_message_once(database, post, states):

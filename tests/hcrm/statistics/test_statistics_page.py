@@ -6,9 +6,8 @@ from html import unescape
 
 from tests.support.builders import make_department, make_encounter
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
-from tests.support.record import write
 
-__all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings", "write"]
+__all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings"]
 
 
 def test_every_figure_of_a_table_is_a_link_and_the_grand_total_opens_all_rows(
