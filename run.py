@@ -56,6 +56,10 @@ def prepare(kind: str) -> None:
     wanted = {name: VENV / f".hcrm-{fingerprint(name)}" for name in LOCKS}
     if PYTHON.exists() and wanted[kind].exists():
         return
+    if VENV.is_symlink():
+        raise Refused(
+            f"{VENV} 是指向别处的链接，不会清空它 is a link; what it points to is not ours to empty"
+        )
     started = time.monotonic()
     say("准备环境 environment: .venv（首次约一分钟 a minute the first time）")
     if not made_here():

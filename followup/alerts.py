@@ -12,7 +12,7 @@ from hcrm.archive.queries import record_list_read
 from hcrm.archive.timeline import add_entry
 from hcrm.audit.service import record_audit
 from hcrm.centre.models import Instruction
-from hcrm.centre.scope import instructions_in_scope
+from hcrm.centre.scope import instruction_opens, instructions_in_scope
 from hcrm.core import limits
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError, NotFoundError
 from hcrm.core.work import Row, Work
@@ -178,7 +178,7 @@ def _list_waiting(work: Work, instruction: Instruction) -> Sequence[Alert]:
 def _take(work: Work, alert_id: str) -> Alert:
     """The alert, locked for a change; outside the actor's scope it is not there."""
     found = work.session.execute(
-        sa.select(Alert, instructions_in_scope(work.actor).label("in_scope"))
+        sa.select(Alert, instruction_opens(work.actor).label("in_scope"))
         .join(Instruction, Instruction.id == Alert.instruction_id)
         .where(Alert.id == alert_id)
         .with_for_update(of=Alert)

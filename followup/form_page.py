@@ -13,6 +13,7 @@ from followup import alerts, review, worklist
 from followup.models import Alert, Review, ReviewState
 from followup.queries import CallFacts, find_last_response, get_response, get_review, load_facts
 from followup.station import SUBJECT
+from hcrm.archive.caution import Caution, caution_of
 from hcrm.centre.instructions import RECORDABLE_STATES
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.centre.protocols import StepChannel
@@ -58,6 +59,7 @@ class Typed:
     heard: str = ContactResult.REACHED.value  # who answered
     missed: str = ContactResult.NO_ANSWER.value  # how the last attempt ended
     channel: str = ""
+    number: str = ""  # that was called
     note: str = ""
     confirm_death: str = ""
     base: str = ""  # what the page was opened on (`base_of`); empty: not known
@@ -94,6 +96,7 @@ class FormPage:
     standing_note: str  # what somebody else noted meanwhile
     original_note: str  # beside it: the note both began with
     base: str  # what the page stands on now
+    caution: Caution
 
     @property
     def instruction(self) -> Instruction:
@@ -123,6 +126,7 @@ def load_form_page(
     answers: Mapping[str, Raw] = typed.answers if typed else {}
     base, base_note = _read_base(form, typed)
     mine = is_mine(work, instruction)
+    caution = caution_of(work, found.Patient)
     standing_note = _standing_note(work, instruction, typed) if standing is not None else ""
     return FormPage(
         found=found,
@@ -137,11 +141,16 @@ def load_form_page(
         alerts=alerts.list_for_instruction(work, instruction_id=instruction.id),
         reviews=review.list_reviews(work, instruction_id=instruction.id),
         typed=typed,
-        fields=form_fields(form, answers, errors or {}, standing, base) if typed else (),
+        fields=form_fields(
+            form, answers, errors or {}, standing, base, is_discreet=caution.disclosure.is_confidential
+        )
+        if typed
+        else (),
         flags=flags_by_code(judge(form, answers)),
         standing_note=standing_note,
         original_note=base_note if standing_note else "",
         base=_standing_base(work, instruction) if standing is not None else typed.base if typed else "",
+        caution=caution,
     )
 
 

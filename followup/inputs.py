@@ -12,6 +12,8 @@ from hcrm.core.inputs import Blank, Input
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """A key handed out with the page (`core.ids.new_id`): the same key twice is the same act."""
 Note = Annotated[Annotated[str, StringConstraints(max_length=2000)] | None, Blank]
+Number = Annotated[str, StringConstraints(pattern=r"^((contact|related):[0-9a-f]{32})?$")]
+"""The number that was called, of the patient's own or of a relative."""
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
@@ -30,6 +32,7 @@ class FollowupInput(DraftInput):
     outcome: Outcome
     result: ContactResult
     channel: Channel
+    number: Number = ""
     confirm_death: Annotated[str, Field(validate_default=True)] = ""
 
     @field_validator("confirm_death")
@@ -46,6 +49,7 @@ class AttemptInput(Input):
     record_id: Key
     result: ContactResult
     channel: Channel
+    number: Number = ""
     note: Note = None
 
 

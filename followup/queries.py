@@ -1,7 +1,8 @@
 """What the station's pages show around an instruction. Callers came through the instruction's door."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,10 +11,12 @@ from followup.alerts import count_open
 from followup.models import Alert, Review
 from hcrm.archive.links import mothers_of
 from hcrm.archive.models import Allergy, ContactPoint, RelatedPerson
+from hcrm.archive.reach_models import KnownNumber, NumberState
+from hcrm.archive.reach_numbers import known_numbers, numbers_known_of
 from hcrm.archive.visit_models import Diagnosis, Procedure
 from hcrm.centre.models import Instruction
 from hcrm.centre.queries import get_instruction
-from hcrm.centre.scope import instructions_in_scope
+from hcrm.centre.scope import instruction_opens
 from hcrm.core.actor import Actor
 from hcrm.core.dialling import why_not_dialled
 from hcrm.core.errors import NotFoundError
@@ -21,6 +24,7 @@ from hcrm.core.text import mask_phone, relation_word
 from hcrm.core.work import Work
 from hcrm.forms.models import Response, ResponseState
 
+NOTHING_SAID: Mapping[str, KnownNumber] = MappingProxyType({})
 _USES = {"mobile": "手机", "home": "住宅", "work": "单位"}
 
 
@@ -33,6 +37,7 @@ class Phone:
     whose: str
     masked: str
     not_dialled: str  # why, of a number nobody calls from here
+    doubt: str = ""  # what an earlier call found: 空号, 错号
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
     What nobody dials comes last.
     """
     mothers = mothers_of(work, patient_id)
+    said = known_numbers(work, patient_id)
     rows = work.scalars(_numbers([patient_id, *mothers]))
     numbers = sorted(rows, key=lambda row: row.patient_id == patient_id)
     related = work.scalars(
@@ -97,7 +103,7 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
     )
     found = [
         *(
-            _contact(work, one, f"母亲 {mothers[one.patient_id]}" if one.patient_id in mothers else "")
+            _contact(work, one, f"母亲 {mothers[one.patient_id]}" if one.patient_id in mothers else "", said)
             for one in numbers
         ),
         *(
@@ -110,17 +116,21 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
             for one in related
         ),
     ]
-    return sorted(found, key=lambda phone: bool(phone.not_dialled))
+    return sorted(found, key=lambda phone: (bool(phone.not_dialled), bool(phone.doubt)))
 
 
 def first_phones(work: Work, patient_ids: Sequence[str]) -> dict[str, Phone]:
     """Of each patient the first own number that is dialled; where none is, the first with the reason."""
     first: dict[str, Phone] = {}
+    said = numbers_known_of(work, patient_ids)
     for one in work.scalars(_numbers(patient_ids)):
         before = first.get(one.patient_id)
         if before is not None and not before.not_dialled:
             continue
-        phone = _contact(work, one)
+        known = said.get((one.patient_id, one.value_index))
+        phone = _contact(
+            work, one, _USES.get(one.use, "电话"), {one.value_index: known} if known else NOTHING_SAID
+        )
         if before is None or not phone.not_dialled:
             first[one.patient_id] = phone
     return first
@@ -139,9 +149,22 @@ def _numbers(patient_ids: Sequence[str]) -> sa.Select[ContactPoint]:
     )
 
 
-def _contact(work: Work, one: ContactPoint, whose: str = "") -> Phone:
-    whose = whose or _USES.get(one.use, "电话")
-    return Phone(one.id, "contact", whose, *_masked(work, one.value_sealed))
+def _contact(
+    work: Work, one: ContactPoint, whose: str = "", said: Mapping[str, KnownNumber] = NOTHING_SAID
+) -> Phone:
+    known = said.get(one.value_index)
+    owner = f"{known.relation} {known.owner_name}".strip() if known else ""
+    whose = whose or owner or _USES.get(one.use, "电话")
+    masked, not_dialled = _masked(work, one.value_sealed)
+    if known is not None and known.state is NumberState.ENDED:
+        not_dialled = "已停用"
+    return Phone(one.id, "contact", whose, masked, not_dialled, _doubt(known))
+
+
+def _doubt(known: KnownNumber | None) -> str:
+    """What a caller must know before dialling: it was found empty or wrong before."""
+    doubted = (NumberState.INVALID, NumberState.WRONG)
+    return known.state.label if known is not None and known.state in doubted else ""
 
 
 def find_last_response(work: Work, instruction: Instruction) -> Response | None:
@@ -157,7 +180,7 @@ def find_last_response(work: Work, instruction: Instruction) -> Response | None:
             Response.form_code == instruction.form_code,
             Response.state == ResponseState.SUBMITTED,
             Response.subject_id != instruction.id,
-            instructions_in_scope(work.actor),
+            instruction_opens(work.actor),
         )
         .order_by(Response.submitted_at.desc(), Response.id.desc())
         .limit(1)

@@ -22,7 +22,7 @@ def outcome_values(sent: Sent) -> dict[str, str]:
     """What `FollowupInput` takes besides."""
     outcome = sent.get("outcome", "")
     result = contact_result(outcome, heard=sent.get("heard", ""), missed=sent.get("missed", ""))
-    words = {name: sent.get(name, "") for name in ("channel", "confirm_death")}
+    words = {name: sent.get(name, "") for name in ("channel", "number", "confirm_death")}
     return {"outcome": outcome, "result": result, **words}
 
 
@@ -40,6 +40,7 @@ def typed_again(
         heard=sent.get("heard", ""),
         missed=sent.get("missed", ""),
         channel=sent.get("channel", ""),
+        number=sent.get("number", ""),
         note=sent.get("note", ""),
         confirm_death=sent.get("confirm_death", ""),
         base=sent.get("base", "") if base is None else base,

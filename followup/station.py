@@ -80,11 +80,12 @@ def record_followup(
     answers: Mapping[str, Raw],
     version: int = 0,
     note: str | None = None,
+    number: str = "",
 ) -> Recorded:
     """Record the follow-up and end the instruction, or put it before the department head.
 
     Reached, every required item must be answered; refused, lost or died, what was answered so far is kept.
-    `version` is that of the draft the page was opened with, 0 for none.
+    `version` is that of the draft the page was opened with, 0 for none; `number` the one that was called.
     """
     instruction = take_instruction(work, instruction_id=instruction_id)
     is_echo = _was_recorded(work, instruction, record_id)
@@ -107,7 +108,7 @@ def record_followup(
     if is_echo:
         waiting = count_of_instruction(work, instruction_id=instruction.id)
         return Recorded(instruction, response_id, flags, review, waiting, is_new=False)
-    _log_contact(work, instruction, record_id, result, channel, note)
+    _log_contact(work, instruction, record_id, result, channel, note, number)
     if response_id is not None:
         raise_alerts(work, instruction=instruction, response_id=response_id, flags=flags)
     if outcome is Outcome.REACHED:  # a talk that was broken off, or never held, takes nothing back
@@ -132,8 +133,13 @@ def record_attempt(
     result: ContactResult,
     channel: Channel,
     note: str | None = None,
+    number: str = "",
 ) -> Instruction:
-    """Log a call that reached nobody; the instruction stays open, 执行中. The same again at once is refused."""
+    """Log a call that reached nobody; the instruction stays open, 执行中. The same again at once is refused.
+
+    `number` is the one that was dialled (`contact:` or `related:` and its key): found empty or wrong, it is
+    unverified from now on (C33).
+    """
     instruction = take_instruction(work, instruction_id=instruction_id)
     if result not in UNREACHED:
         raise HcrmError("followup.result", "已联系上的请登记随访结果", field="result")
@@ -142,7 +148,7 @@ def record_attempt(
     require_recordable(instruction)
     _require_no_repeat(work, instruction, result, channel)
     start_instruction(work, instruction=instruction)
-    _log_contact(work, instruction, record_id, result, channel, note)
+    _log_contact(work, instruction, record_id, result, channel, note, number)
     _audit(work, instruction, "followup.attempt", result=result.value)
     return instruction
 
@@ -230,11 +236,12 @@ def _require_consistent(outcome: Outcome, result: ContactResult) -> None:
 
 def _log_contact(
     work: Work, instruction: Instruction, record_id: str, result: ContactResult, channel: Channel,
-    note: str | None,
+    note: str | None, number: str,
 ) -> None:  # fmt: skip
     record_contact(
         work, entry_id=record_id, patient_id=instruction.patient_id, encounter_id=instruction.encounter_id,
         channel=channel, result=result, note=note, subject_type=SUBJECT, subject_id=instruction.id,
+        number=number,
     )  # fmt: skip
 
 

@@ -21,6 +21,10 @@ from followup.form_page import (
 from followup.inputs import AttemptInput, DraftInput, FollowupInput, HandlingInput, ReviewInput
 from followup.sent import draft_values, outcome_values, typed_again
 from followup.worklist import Section
+from hcrm.archive.caution import caution_of
+from hcrm.archive.disclosure import disclosure_of
+from hcrm.archive.models import Patient
+from hcrm.archive.preference import preferences_of
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.centre.protocols import StepChannel
 from hcrm.centre.queries import get_instruction
@@ -30,6 +34,7 @@ from hcrm.core.clock import local_time
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.inputs import read_input
 from hcrm.core.work import Work
+from hcrm.directory.rosters import on_duty
 from hcrm.forms.answers import Answered
 from hcrm.forms.queries import load_form
 from hcrm.forms.render import (
@@ -64,10 +69,12 @@ def today() -> ResponseReturnValue:
         page = worklist.list_due(work, mine=mine, section=section, key=request.args.get("key"))
         counts = worklist.count_due(work, mine=mine)
         phones = queries.first_phones(work, [row.Instruction.patient_id for row in page.items])
+        marks = disclosure_of(work, [row.Instruction.patient_id for row in page.items])
+        wishes = preferences_of(work, [row.Instruction.patient_id for row in page.items])
         red = queries.count_waiting_alerts(work) if g.actor.may("alert.handle") else None
     return render_template(
-        "followup/today.html", page=page, counts=counts, phones=phones, mine=mine, section=section,
-        sections=Section, tones=words.SECTION_TONES, channels=StepChannel, red=red,
+        "followup/today.html", page=page, counts=counts, phones=phones, marks=marks, wishes=wishes, mine=mine,
+        section=section, sections=Section, tones=words.SECTION_TONES, channels=StepChannel, red=red,
     )  # fmt: skip
 
 
@@ -135,7 +142,8 @@ def save_draft(instruction_id: str) -> ResponseReturnValue:
 def record_attempt(instruction_id: str) -> ResponseReturnValue:
     """A call that reached nobody."""
     entered = read_input(
-        AttemptInput, {name: request.form.get(name, "") for name in ("record_id", "result", "channel")}
+        AttemptInput,
+        {name: request.form.get(name, "") for name in ("record_id", "result", "channel", "number")},
     )
     quiet = request.headers.get("HX-Request") == "true"
     said, tone, status = f"已记录：{entered.result.label}", "success", 200
@@ -143,7 +151,7 @@ def record_attempt(instruction_id: str) -> ResponseReturnValue:
         with console_work() as work:
             station.record_attempt(
                 work, instruction_id=instruction_id, record_id=entered.record_id, result=entered.result,
-                channel=entered.channel,
+                channel=entered.channel, number=entered.number,
             )  # fmt: skip
     except HcrmError as error:
         if error.status != 422:
@@ -286,7 +294,7 @@ def _form_page(
     codes = page.form.by_code
     return render_template(
         "followup/form.html", page=page, found=page.found, instruction=page.instruction,
-        patient=page.found.Patient, typed=page.typed,
+        patient=page.found.Patient, typed=page.typed, caution=page.caution,
         errors={PREFIX + name if name in codes else name: text for name, text in errors.items()},
         labels={**words.LABELS, **field_labels(page.form)}, notice=notice, kept=kept or [],
         is_conflict=standing is not None, channels=words.pairs(Channel), outcomes=Outcome, results=station.UNREACHED,
@@ -322,7 +330,9 @@ def _attempts(instruction_id: str, **said: str) -> str:
         attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=instruction_id)
         return render_template(
             "followup/_attempts.html", instruction=instruction, attempts=attempts, attempt_id=work.new_id(),
-            results=station.UNREACHED, channel=contact_channel(instruction.channel), **said,
+            results=station.UNREACHED, channel=contact_channel(instruction.channel),
+            phones=queries.list_phones(work, patient_id=instruction.patient_id),
+            caution=caution_of(work, work.get(Patient, instruction.patient_id)), **said,
         )  # fmt: skip
 
 
@@ -337,10 +347,13 @@ def _alert_page(
     with console_work(write=False) as work:
         alert, found = queries.get_alert(work, alert_id=alert_id)
         phones = queries.list_phones(work, patient_id=alert.patient_id)
+        caution = caution_of(work, found.Patient)
         attempts = list_attempts(work, subject_type=station.SUBJECT, subject_id=alert.instruction_id)
+        duty = on_duty(work, alert.department_id, work.clock.now())
     return render_template(
         "followup/alert.html", alert=alert, found=found, instruction=found.Instruction, patient=found.Patient,
-        phones=phones, attempts=attempts, text=text, errors=errors or {},
+        phones=phones, caution=caution, attempts=attempts, duty=duty, text=text,
+        errors=errors or {},
     ), status  # fmt: skip
 
 
@@ -349,9 +362,10 @@ def _review_page(
 ) -> ResponseReturnValue:
     with console_work(write=False) as work:
         page = load_review_page(work, review_id=review_id)
+        caution = caution_of(work, page.found.Patient)
     return render_template(
         "followup/review.html", review=page.review, found=page.found, instruction=page.found.Instruction,
-        patient=page.found.Patient, told=page.told, attempts=page.attempts, alerts_of=page.alerts,
+        patient=page.found.Patient, caution=caution, told=page.told, attempts=page.attempts, alerts_of=page.alerts,
         earlier=page.earlier, text=text, errors=errors or {},
     ), status  # fmt: skip
 

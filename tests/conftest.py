@@ -23,11 +23,20 @@ from hcrm.core.clock import FixedClock
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import Database
 from hcrm.core.work import Work, open_work
-from tests.support.database import ADDRESS, PostgresqlDatabases, SqliteDatabases, missing, server
+from tests.support.database import (
+    ADDRESS,
+    PostgresqlDatabases,
+    SqliteDatabases,
+    missing,
+    server,
+    share_statements,
+)
 
 ENGINES = ("sqlite", "postgresql")
 PROOFS = ("kill", "fuzz", "year", "soak", "failover")
 GIVEN = (ADDRESS, "HCRM_CORPUS")  # what a run may be given; a developer's own settings must not reach a test
+MEMORY = Path("/dev/shm")  # Linux: a file system in memory, where waiting for the disk costs nothing
+MEMORY_NEEDED = 4 * 1024**3
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)  # a Sunday, 10:00 in Shanghai
 
 
@@ -47,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     unknown = set(filter(None, config.getoption("--all").split(","))) - set(PROOFS)
     if unknown:
         raise pytest.UsageError(f"--all: unknown proof {', '.join(sorted(unknown))}")
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     sys.addaudithook(refuse_other_hosts)
     for name in [name for name in os.environ if name.startswith("HCRM_") and name not in GIVEN]:
         del os.environ[name]
@@ -154,6 +165,7 @@ def blank_database_url(databases: SqliteDatabases | PostgresqlDatabases, tmp_pat
 def database(database_url: str, keys: KeyRing) -> Iterator[Database]:
     """A fresh, migrated database; the test runs once on each engine."""
     database = Database(database_url, keys)
+    share_statements(database)
     yield database
     database.dispose()
 

@@ -281,6 +281,18 @@ def test_the_starter_hands_its_arguments_to_pytest(given, passed_on):
     assert run.pytest_command(given)[-1] == passed_on
 
 
+def test_the_starter_does_not_empty_an_environment_that_is_a_link(monkeypatch, tmp_path):
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / ".venv"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    link.symlink_to(elsewhere)
+    monkeypatch.setattr(run, "VENV", link)
+
+    with pytest.raises(run.Refused, match="link"):
+        run.prepare("dev")
+    assert (elsewhere / "kept").exists()
+
+
 # ── what the tests stand on ─────────────────────────────────────────────────
 
 

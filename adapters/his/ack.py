@@ -38,6 +38,8 @@ _OF_REASONS: Final = {
     "impossible_date": 102,
     "budget": 104,
     "event_not_supported": 201,
+    "merge_self": 204,
+    "merge_cycle": 204,
 }
 """Why a message cannot be mapped, as a code of that table."""
 _PLACE: Final = re.compile(r"([A-Z][A-Z0-9]{2})(?:-(\d+))?")

@@ -10,6 +10,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from re import compile as regex
 
+from adapters.his.flags import Flags
 from adapters.his.map_patient import person_name, read_moment
 from adapters.his.moments import BadTime, moment
 from adapters.hl7v2 import Message, Segment
@@ -31,7 +32,7 @@ class Reading:
     message: Message
     source: Source
     told_at: datetime
-    flags: list[str]
+    flags: Flags
 
     def at(self, segment: Segment, field: int, component: int = 1) -> datetime | None:
         """The moment there; nonsense is flagged with its place, never with its value."""

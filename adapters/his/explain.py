@@ -22,7 +22,7 @@ from hcrm.core.sources import Source, Sources
 from hcrm.inbox.outline import Line
 
 _OUTCOME: Final = "outcome"
-_NOT_OURS: Final = frozenset({"flags", "source"})
+_NOT_OURS: Final = frozenset({"flags", "source", "unmapped"})
 _SHOWN: Final = 3
 _MISSING: Final = object()
 _Levels = tuple[tuple[list[str], int, str], ...]

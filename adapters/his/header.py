@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from adapters.his.charset import charset_named
+from hcrm.core.charset import charset_named
 
 _NEVER: Final = "\x00"  # stands for a delimiter the sender does not use; NUL is stripped before reading
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n\x00"

@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from adapters.his.charset import charset_named, utf8_in_disguise
-from adapters.his.sheet import SheetUnreadable, read_sheet
 from hcrm.core import limits
 from hcrm.core.channels import ListFile
+from hcrm.core.charset import charset_named, utf8_in_disguise
+from hcrm.core.sheet import SheetUnreadable, read_sheet
 from hcrm.inbox.rows import MAX_CELL
 
 SUFFIXES: Final = frozenset({".csv", ".xlsx", ".xls"})
@@ -83,12 +83,13 @@ def _decoded(raw: bytes, charset: str) -> str:
 def _sheet_lines(path: Path, form: ListFile) -> Iterator[list[Any]]:
     _check_unpacked(path)
     try:
-        yield from read_sheet(
+        for line in read_sheet(
             path, form.sheet, memory=limits.SHEET_BYTES, seconds=limits.SHEET_SECONDS,
             columns=limits.MAX_LIST_COLUMNS, characters=MAX_CELL,
-        )  # fmt: skip
+        ):  # fmt: skip
+            yield line.cells
     except SheetUnreadable as error:
-        raise FileRefused(str(error)) from error
+        raise FileRefused("oversize" if error.reason == "oversize" else "unreadable") from error
 
 
 def _check_unpacked(path: Path) -> None:

@@ -49,12 +49,20 @@ def _charge(ft1: Segment, reading: Reading, seen: Counter[str]) -> ChargeRecord:
         kind=kind,
         code=code,
         text=text or ft1.text(8),
-        cost_class=source.cost_classes.get(cost_class, text if source.charge_totals and not sent else cost_class),
+        cost_class=_cost_class(cost_class, text if source.charge_totals and not sent else cost_class, reading),
         is_total=source.charge_totals,
         quantity=quantity,
         amount_fen=amount,
         charged_at=reading.at(ft1, 4),
     )  # fmt: skip
+
+
+def _cost_class(code: str, otherwise: str, reading: Reading) -> str:
+    """The class by the source's table, else as sent; a code that is no Chinese name waits to be mapped."""
+    mapped = reading.source.cost_classes.get(code)
+    if mapped is None and code and (reading.source.cost_classes or code.isascii()):
+        reading.flags.sight("cost_class", code)
+    return otherwise if mapped is None else mapped
 
 
 def _amount(ft1: Segment, reading: Reading, quantity: Decimal | None) -> int | None:

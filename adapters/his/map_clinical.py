@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from adapters.his.clinical_reading import Reading
+from adapters.his.flags import Flags
 from adapters.his.map_bookings import EVENTS as BOOKING_EVENTS
 from adapters.his.map_bookings import map_bookings
 from adapters.his.map_charges import map_charges
@@ -59,7 +60,7 @@ def map_clinical(
     authority: str,
     received_at: datetime,
     clocks: tuple[datetime, datetime],
-    flags: list[str],
+    flags: Flags,
 ) -> r.Change | r.Unmapped:
     """A message of the table as a change; `clocks` are those of the demographics and of the message."""
     as_of, told_at = clocks
@@ -72,7 +73,14 @@ def map_clinical(
             return staff
         if too_long := _too_long((("STF-1", one.code), ("STF-8", one.department_code)) for one in staff):
             return r.Unmapped("budget", too_long)
-        return r.Change(source.code, as_of, told_at, staff=staff, flags=tuple(dict.fromkeys(flags)))
+        return r.Change(
+            source.code,
+            as_of,
+            told_at,
+            staff=staff,
+            flags=tuple(dict.fromkeys(flags)),
+            unmapped=tuple(flags.codes),
+        )
     if not message.segment("PID"):
         return r.Unmapped("no_pid", "PID")
     if message.count("PID") > 1:
@@ -97,7 +105,7 @@ def map_clinical(
         encounter = r.EncounterRecord(visit_authority or authority, visit_no or None)
     return r.Change(
         source.code, as_of, told_at, patient=patient, encounter=encounter, clinical=clinical,
-        flags=tuple(dict.fromkeys(flags)),
+        flags=tuple(dict.fromkeys(flags)), unmapped=tuple(flags.codes),
     )  # fmt: skip
 
 

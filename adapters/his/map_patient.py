@@ -3,6 +3,7 @@
 import re
 from datetime import date, datetime
 
+from adapters.his.flags import Flags
 from adapters.hl7v2 import (
     NULL,
     BadTime,
@@ -19,6 +20,7 @@ from adapters.hl7v2 import (
 )
 from hcrm.archive import records as r
 from hcrm.archive.terms import DeceasedState, IdentifierKind, Sex
+from hcrm.core.local_habits import MARITAL_CODES
 from hcrm.core.sources import Source
 from hcrm.core.text import clean_id_number, clean_name, is_han, is_id_number
 
@@ -35,7 +37,7 @@ _ADDRESS_USE = {
 
 
 def map_patient(
-    message: Message, source: Source, authority: str, received_at: datetime, flags: list[str]
+    message: Message, source: Source, authority: str, received_at: datetime, flags: Flags
 ) -> r.PatientRecord:
     """The patient of the message's first PID."""
     pid = message.segment("PID")
@@ -48,7 +50,7 @@ def map_patient(
         birth_date=r.NULL
         if birth is NULL
         else _birth_date(pid, source, latest_date(received_at, source.zoneinfo), flags),
-        marital_status=_marital(pid),
+        marital_status=_marital(pid, source, flags),
         deceased=_deceased(pid, died_at),
         deceased_at=died_at,
         contacts=_contacts(pid, 13),
@@ -169,20 +171,27 @@ def _birth_date(pid: Segment, source: Source, latest: date, flags: list[str]) ->
     return born
 
 
-def _sex(pid: Segment, source: Source, flags: list[str]) -> Sex | None:
+def _sex(pid: Segment, source: Source, flags: Flags) -> Sex | None:
     sent = pid.text(8)
     if not sent:
         return None
     word = source.sexes.get(sent) or source.sexes.get(sent[:1].upper())
     if word is None:
-        flags.append("unmapped:PID-8")
+        flags.unmapped("PID-8", "sex", sent)
         return Sex.UNKNOWN
     return Sex(word)
 
 
-def _marital(pid: Segment) -> str | r.Null | None:
+def _marital(pid: Segment, source: Source, flags: Flags) -> str | r.Null | None:
+    """PID-16 by the source's table, else as sent; a code that nobody understands waits to be mapped."""
     value = pid.value(16, 2) or pid.value(16, 1)
-    return r.NULL if value is NULL else value
+    if value is NULL:
+        return r.NULL
+    code = pid.text(16)
+    mapped = source.marital_statuses.get(code)
+    if mapped is None and value == code and code.isascii() and code not in ("", *MARITAL_CODES):
+        flags.sight("marital_status", code)
+    return mapped or value
 
 
 def _deceased(pid: Segment, died_at: datetime | None) -> DeceasedState | None:

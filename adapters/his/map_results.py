@@ -195,7 +195,7 @@ def _flag(obx: Segment, reading: Reading) -> tuple[AbnormalFlag | None, str]:
         texts.append(sent)
         word = known.get(sent) or known.get(sent.upper())
         if word is None:
-            reading.flags.append("unmapped:OBX-8")
+            reading.flags.unmapped("OBX-8", "abnormal_flag", sent)
         flag = AbnormalFlag(word) if word else AbnormalFlag.UNKNOWN
         if worst is None or _SEVERITY.index(flag) > _SEVERITY.index(worst):
             worst = flag

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
+from adapters.his.flags import Flags
 from adapters.his.map_patient import clamp, flag_zeros, named_segments, person_name
 from adapters.hl7v2 import BadTime, ImpossibleDate, Message, Segment, moment, parse_place
 from hcrm.archive import records as r
 from hcrm.archive.terms import DischargeWay, EncounterClass
+from hcrm.core.code_systems import is_known_system
 from hcrm.core.sources import Source
 
 _FINAL_FIRST = ("F", "W", "A")
@@ -14,7 +16,7 @@ _DAY = ("day", *_HOUR)
 
 
 def map_encounter(
-    message: Message, source: Source, authority: str, received_at: datetime, flags: list[str]
+    message: Message, source: Source, authority: str, received_at: datetime, flags: Flags
 ) -> r.EncounterRecord:
     """The visit of the message's first PV1."""
     pv1 = message.segment("PV1")
@@ -34,7 +36,8 @@ def map_encounter(
         discharged_at=_decisive_moment(pv1, 45, source, received_at, flags),
         discharge_way=way,
         discharge_way_text=way_text,
-        diagnoses=_diagnoses(message),
+        payment_type=_payment(message, pv1),
+        diagnoses=_diagnoses(message, source, flags),
         procedures=_procedures(message, source, flags),
     )
 
@@ -66,38 +69,47 @@ def _decisive_moment(
     return clamp(found, received_at, place, flags).at if found else None
 
 
-def _class(pv1: Segment, source: Source, flags: list[str]) -> tuple[EncounterClass | None, str | None]:
+def _class(pv1: Segment, source: Source, flags: Flags) -> tuple[EncounterClass | None, str | None]:
     sent = pv1.text(2)
     if not sent:
         return None, None
     word = source.classes.get(sent) or source.classes.get(sent.upper())
     if word is None:
-        flags.append("unmapped:PV1-2")
+        flags.unmapped("PV1-2", "class", sent)
         return EncounterClass.UNKNOWN, sent
     return EncounterClass(word), None
 
 
-def _discharge_way(pv1: Segment, source: Source, flags: list[str]) -> tuple[DischargeWay | None, str | None]:
+def _discharge_way(pv1: Segment, source: Source, flags: Flags) -> tuple[DischargeWay | None, str | None]:
     sent = pv1.text(36)
     if not sent:
         return None, None
     code = source.discharge_ways.get(sent)
     if code is None:
-        flags.append("unmapped:PV1-36")
+        flags.unmapped("PV1-36", "discharge_way", sent)
         return DischargeWay.UNKNOWN, sent
     return DischargeWay(code), pv1.text(36, 2) or None
 
 
-def _department(message: Message, source: Source, flags: list[str]) -> r.DepartmentRecord | None:
+def _payment(message: Message, pv1: Segment) -> str | None:
+    """医疗付费方式 as sent: financial class of PV1-20, else plan type of IN1-15, else the plan of IN1-2."""
+    in1 = message.segment("IN1")
+    return pv1.text(20) or in1.text(15) or in1.text(2) or None
+
+
+def _department(message: Message, source: Source, flags: Flags) -> r.DepartmentRecord | None:
     """The first place that is filled; a code that a table of the source's leaves out stands as it is, flagged."""
     found = ((place, text) for place in source.department_from if (text := message.at(place)))
     place, sent = next(found, ("", ""))
     if not sent:
         return None
     if source.departments and sent not in source.departments:
-        flags.append(f"unmapped:{place}")
+        flags.unmapped(place, "department", sent)
     name = next((text for place in source.department_name_from if (text := message.at(place))), "")
-    return r.DepartmentRecord(source.departments.get(sent, sent), name)
+    facility = next((text for place in source.campus_from if (text := message.at(place))), "")
+    return r.DepartmentRecord(
+        source.departments.get(sent, sent), name, source.campuses.get(facility, facility)
+    )
 
 
 def _attending(message: Message, pv1: Segment, source: Source) -> r.PractitionerRecord | None:
@@ -122,7 +134,7 @@ def _location(message: Message, pv1: Segment, source: Source) -> str | None:
     return "-".join(parts) or None
 
 
-def _diagnoses(message: Message) -> tuple[r.DiagnosisRecord, ...] | None:
+def _diagnoses(message: Message, source: Source, flags: Flags) -> tuple[r.DiagnosisRecord, ...] | None:
     segments = named_segments(message.segments("DG1"), 3, 4)
     if segments is None:
         return None
@@ -131,12 +143,21 @@ def _diagnoses(message: Message) -> tuple[r.DiagnosisRecord, ...] | None:
         r.DiagnosisRecord(
             code=dg1.text(3),
             text=dg1.text(3, 2) or dg1.text(4),
-            system=dg1.text(3, 3) or dg1.text(2),
+            system=_system(dg1, source, flags),
             kind=dg1.text(6),
             is_main=dg1 is main,
         )
         for dg1 in segments
     )
+
+
+def _system(dg1: Segment, source: Source, flags: Flags) -> str:
+    """DG1-3.3, else DG1-2, by the source's table, else as sent; a table nobody knows waits to be mapped."""
+    sent = dg1.text(3, 3) or dg1.text(2)
+    mapped = source.diagnosis_systems.get(sent)
+    if mapped is None and sent and not is_known_system(sent):
+        flags.sight("diagnosis_system", sent)
+    return mapped or sent
 
 
 def _main(segments: list[Segment]) -> Segment | None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
 
+from adapters.his.flags import Flags
 from adapters.his.local import as_sent, kind_of, localise
 from adapters.his.map_acts import ACTS, PAIRS, map_acts
 from adapters.his.map_clinical import is_clinical, map_clinical
@@ -92,7 +93,7 @@ def map_message(raw: bytes, sources: Sources, received_at: datetime) -> r.Mapped
                 return r.Mapped(source.code, r.Unmapped("budget", "PID"))
             message, moved = localise(message, kind, header, source)
         mapper = _map_clinical if is_clinical(*kind) else _map
-        change = mapper(message, kind, header, source, received_at, list(flags))
+        change = mapper(message, kind, header, source, received_at, Flags(flags))
     except ImpossibleDate as error:
         change = r.Unmapped("impossible_date", error.place)
     return r.Mapped(source.code, as_sent(change, moved) if moved else change)
@@ -104,7 +105,7 @@ def _map_clinical(
     header: Header,
     source: Source,
     received_at: datetime,
-    flags: list[str],
+    flags: Flags,
 ) -> r.Change | r.Unmapped:
     if any(message.count(name) for name in _BATCH_SEGMENTS):
         return r.Unmapped("batch_cut", "BHS")
@@ -120,7 +121,7 @@ def _map(
     header: Header,
     source: Source,
     received_at: datetime,
-    flags: list[str],
+    flags: Flags,
 ) -> r.Change | r.Unmapped:
     type_, event = kind
     if type_ != "ADT" or not _is_known(event):
@@ -147,7 +148,7 @@ class _Reader:
     """What one ADT message, or one patient's part of it, says."""
 
     def __init__(
-        self, event: str, source: Source, authority: str, received_at: datetime, clocks: "_Clocks", flags: list[str]
+        self, event: str, source: Source, authority: str, received_at: datetime, clocks: "_Clocks", flags: Flags
     ) -> None:  # fmt: skip
         self.event = event
         self.source = source
@@ -209,7 +210,7 @@ class _Reader:
     def _told(self, **values: Any) -> r.Change:
         return r.Change(
             source=self.source.code, as_of=self.clocks.as_of, told_at=self.clocks.told_at,
-            flags=tuple(dict.fromkeys(self.flags)), **values,
+            flags=tuple(dict.fromkeys(self.flags)), unmapped=tuple(self.flags.codes), **values,
         )  # fmt: skip
 
 

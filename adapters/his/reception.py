@@ -100,9 +100,10 @@ def _judge(raw: bytes, sources: Sources, at: datetime) -> Problem | None:
     except Exception as error:  # noqa: BLE001  the worker meets it too, with its own tries and its place on the page
         log.warning("mllp.not_judged", error=type(error).__name__)
         return Problem("E", 207, 0, "error")
-    if not isinstance(result, Unmapped) or result.ignored:
-        return None
-    return body_problem(result.reason, result.detail)
+    if not isinstance(result, Unmapped):
+        reason = result.senseless_merge()
+        return body_problem(reason, "MRG-1") if reason else None
+    return None if result.ignored else body_problem(result.reason, result.detail)
 
 
 def refuse(raw: bytes, reason: str, *, peer: str, at: datetime, is_fatal: bool = False) -> Refused:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from adapters.his.charset import charset_named
 from adapters.his.header import read_header
 from hcrm.core.channels import Soap
+from hcrm.core.charset import charset_named
 from hcrm.core.sources import Source, Sources
 from hcrm.core.xml import Element, XmlRefused, read_xml
 

@@ -56,6 +56,16 @@ class AccountSession(Base):
     ended_at: Mapped[datetime | None]
 
 
+class KeptSearch(Base):
+    """What somebody searched for in a session (搜索词), sealed: its key stands in the address in place of the words."""
+
+    __tablename__ = "kept_search"
+    __table_args__ = (Index("ix_kept_search_session_id", "session_id", "id"),)
+    id: Mapped[Id]
+    session_id: Mapped[str] = mapped_column(ForeignKey("account_session.id"))
+    words_sealed: Mapped[bytes]
+
+
 class LoginAttempt(Base):
     """A failed sign-in, for the delay that grows with them (W2); names and addresses only as blind keys."""
 

@@ -6,8 +6,9 @@ A route asks for a permission, never for a role; what a role may do is the hospi
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from hcrm.core.definition_file import DefinitionPart, Text, parse_definition
 from hcrm.core.errors import HcrmError
@@ -20,14 +21,30 @@ PERMISSIONS: dict[str, str] = {
     "system.read": "查看系统状态",
     "patient.read": "查看患者档案",
     "patient.reveal": "显示完整的电话和证件号",
+    "field.write": "填写档案字段、过敏、标签和备注",
+    "field.manage": "维护档案字段的定义",
     "instruction.read": "查看随访指令",
     "instruction.reassign": "改派随访指令",
     "instruction.withdraw": "撤回随访指令",
     "followup.write": "接收指令并记录随访",
     "review.write": "审核随访记录",
     "alert.handle": "处理异常预警",
+    "reach.write": "更正联系方式、知情标记和同意",
+    "contact.read": "查看全部联系记录",
+    "contact.write": "登记联系",
+    "recording.listen": "收听录音",
+    "contact.end": "终止和恢复联系",
+    "death.record": "登记和核实死亡",
+    "death.list": "核对死亡名单",
     "death.revoke": "撤销死亡登记",
-    "identity.decide": "撤销合并、停用错发的病案号",
+    "test_patient.manage": "管理测试患者及其规则",
+    "directory.manage": "维护科室、人员、院区和对照表",
+    "patient.register": "新建档案，更正人工录入的基本信息",
+    "identity.decide": "核对疑似重复档案：合并、撤销合并、停用错发的病案号",
+    "segment.read": "查看和保存患者分群",
+    "segment.share": "共享患者分群",
+    "grade.read": "查看消费、忠诚度与流失分级",
+    "rules.manage": "发布分类规则，按新规则重新分类",
     "message.read": "查看接口消息的状态",
     "message.content": "查看接口消息的原文",
     "message.replay": "重新处理接口消息",
@@ -35,6 +52,10 @@ PERMISSIONS: dict[str, str] = {
     "incident.handle": "确认接口告警",
     "outbound.manage": "重发、停发和暂停发出的消息",
     "directory.read": "查看人员与科室",
+    "data.import": "导入文件，撤销导入",
+    "data.export": "导出名单，号码隐去中间几位",
+    "data.export_clear": "导出名单时不隐去号码",
+    "data.export_approve": "批准别人的大批导出",
     "statistics.read": "查看统计",
 }
 """Every permission and what it lets a person do."""
@@ -65,6 +86,7 @@ class RoleDefinition(DefinitionPart):
     label: Text
     scope: RowScope
     permissions: tuple[str, ...] = ()
+    export_rows: Annotated[int, Field(ge=0, le=200_000)] = 0  # in one file; 0: none
 
     @field_validator("permissions")
     @classmethod

@@ -51,7 +51,7 @@ def actor_for(work: Work, account: Account, *, address: str | None = None) -> Ac
 
 
 def _departments(work: Work, account: Account) -> frozenset[str]:
-    """The account's department, and the one its physician belongs to in the directory."""
+    """The account's department, the one its physician belongs to in the directory, and the wards under both."""
     found = {account.department_id}
     if account.practitioner_id:
         found.add(
@@ -59,7 +59,8 @@ def _departments(work: Work, account: Account) -> frozenset[str]:
                 sa.select(Practitioner.department_id).where(Practitioner.id == account.practitioner_id)
             )
         )
-    return frozenset(key for key in found if key)
+    own = {key for key in found if key}
+    return frozenset(own.union(work.scalars(sa.select(Department.id).where(Department.parent_id.in_(own)))))
 
 
 def role_label(account: Account) -> str:

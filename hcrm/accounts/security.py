@@ -129,6 +129,7 @@ def _person_of_cookie() -> SignedIn | None:
         return SignedIn(
             actor=actor_for(work, account, address=request.remote_addr),
             role_label=role_label(account),
+            session_id=session[_SESSION],
             must_visit="accounts.change_password" if account.must_change_password else None,
         )
 

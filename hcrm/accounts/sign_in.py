@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from hcrm.accounts.kept_search import forget_searches
 from hcrm.accounts.models import Account, AccountSession, LoginAttempt
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.service import record_audit
@@ -109,6 +110,7 @@ def open_session(work: Work, *, account: Account, attempt: Attempt) -> str:
     now = work.clock.now()
     oldest = now - timedelta(seconds=limits.SESSION_SECONDS)
     work.execute(sa.delete(LoginAttempt).where(LoginAttempt.account_key == attempt.account_key))
+    forget_searches(work, sa.select(AccountSession.id).where(AccountSession.started_at < oldest))
     work.execute(sa.delete(AccountSession).where(AccountSession.started_at < oldest))
     session = AccountSession(id=work.new_id(), account_id=account.id, started_at=now, ended_at=None)
     work.add(session)
@@ -129,11 +131,13 @@ def end_session(work: Work, *, session_id: str) -> None:
     if session is None or session.ended_at is not None:
         return
     session.ended_at = work.clock.now()
+    forget_searches(work, [session.id])
     record_audit(work, action="session.logout", subject_type="account", subject_id=session.account_id)
 
 
 def end_sessions(work: Work, *, account_id: str) -> None:
     """End every session of an account: password, role or standing changed."""
+    forget_searches(work, sa.select(AccountSession.id).where(AccountSession.account_id == account_id))
     work.execute(
         sa.update(AccountSession)
         .where(AccountSession.account_id == account_id, AccountSession.ended_at.is_(None))

@@ -12,7 +12,7 @@ from hcrm.api.shell import ApiShell, init_api
 from hcrm.app.blueprints import BLUEPRINTS, OFF_MENU
 from hcrm.app.health import count_request
 from hcrm.app.routes import check_routes
-from hcrm.app.wiring import console_parts
+from hcrm.app.wiring import SEGMENT_FIELDS, WAITING, console_parts, exportables, importers
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
@@ -26,6 +26,7 @@ from hcrm.core.settings import Settings
 from hcrm.core.work import Work
 from hcrm.inbox.monitor import count_incidents
 from hcrm.scheduler.table import JOBS
+from hcrm.segments.catalogue import use_fields
 from hcrm.web.errors import answer_error as answer_person
 from hcrm.web.filters import register_filters
 from hcrm.web.security import set_headers
@@ -62,9 +63,13 @@ def create_app(settings: Settings, database: Database, *, clock: Clock | None = 
     with app.app_context():
         register_filters(app, today)
     app.extensions["hcrm.jobs"] = {job.name: job.title for job in JOBS}  # the system page names them
+    app.extensions["hcrm.waiting"] = WAITING
     sources = open_sources(settings)
     app.extensions["hcrm.inbox"] = console_parts(sources)
     app.extensions["hcrm.inbox.sources"] = sources  # of what comes over HTTP
+    use_fields(SEGMENT_FIELDS)
+    app.extensions["hcrm.importers"] = importers()
+    app.extensions["hcrm.exportables"] = exportables()
     load_dial_rules()  # a mistake in it stops the start, not somebody's page
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -13,8 +13,10 @@ from prometheus_client.registry import Collector
 from hcrm.accounts.models import AccountSession, LoginAttempt
 from hcrm.accounts.security import find_machine
 from hcrm.api.shell import ScopeMissingError, UnknownTokenError
+from hcrm.archive.death_list_state import configured_ways, death_list_current
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
+from hcrm.core.clock import local_date
 from hcrm.core.db import Database, sqlite_path
 from hcrm.core.events import Event
 from hcrm.core.runtime import Runtime
@@ -142,12 +144,17 @@ class _Gauges(Collector):
                 .select_from(AccountSession)
                 .where(AccountSession.ended_at.is_(None))
             )
+            is_current = death_list_current(work, local_date(runtime.clock.now()))
         yield messages
         age = (runtime.clock.now() - since).total_seconds() if since else 0.0
         yield GaugeMetricFamily(
             "hcrm_inbox_oldest_waiting_seconds", "Age of the oldest message not applied.", value=age
         )
         yield GaugeMetricFamily("hcrm_events_waiting", "Facts not delivered to every handler.", value=events)
+        if configured_ways():
+            yield GaugeMetricFamily(
+                "hcrm_death_list_current", "1 where today's death list was applied.", value=is_current
+            )
         yield GaugeMetricFamily(
             "hcrm_sessions", "Signed-in browsers of the last twelve hours.", value=sessions
         )

@@ -6,13 +6,17 @@ from typing import Any
 
 from hcrm.accounts.passwords import hash_password, make_password
 from hcrm.accounts.service import ensure_sysadmin
+from hcrm.archive.field_definition import OWN, SHIPPED, FieldsFile, OwnFieldsFile
+from hcrm.archive.matching_rule import MatchingRule
+from hcrm.archive.test_rules import TestPatientRules
+from hcrm.centre.care import CareFile
 from hcrm.centre.classification_rules import AxisRules
 from hcrm.centre.protocols import Protocol, Protocols, require_known_codes
 from hcrm.centre.published import published_rules
 from hcrm.core.actor import system_actor
 from hcrm.core.crypto import make_key_file
 from hcrm.core.db import Database, parse_url, sqlite_path
-from hcrm.core.definition_file import Definition, load_definitions
+from hcrm.core.definition_file import Definition, load_definition, load_definitions
 from hcrm.core.definitions import latest_definitions, publish_definition
 from hcrm.core.installation import ensure_key_mark
 from hcrm.core.migrate import migrate
@@ -22,12 +26,23 @@ from hcrm.core.settings import Settings
 from hcrm.core.work import Work, open_work
 from hcrm.directory.service import load_regions
 from hcrm.forms.definition import Questionnaire
+from hcrm.segments.service import publish_shipped_segments
 
-KINDS = {"classification": "classification", "form": "forms", "protocol": "protocols"}
+KINDS = {
+    "classification": "classification", "form": "forms", "protocol": "protocols", "fields": "", "matching": "",
+    "test_patients": "", "care": "",
+}  # fmt: skip
 """Kinds of definitions and the folders of `config/` they are shipped in."""
 MODELS: dict[str, type[Definition]] = {
     "classification": AxisRules, "form": Questionnaire, "protocol": Protocol,
 }  # fmt: skip
+ROOT_FILES: dict[str, dict[str, type[Definition]]] = {
+    "fields": {SHIPPED: FieldsFile, OWN: OwnFieldsFile},
+    "matching": {"matching": MatchingRule},
+    "test_patients": {"test_patients": TestPatientRules},
+    "care": {"care": CareFile},
+}
+"""Kinds whose few definitions lie in `config/` itself: code and model of each."""
 SYSADMIN = "admin"
 
 
@@ -63,6 +78,7 @@ def _fill(database: Database) -> Installed:
     with open_work(database, actor=system_actor("init")) as work:
         ensure_key_mark(work)
         published = publish_shipped(work)
+        publish_shipped_segments(work)
         load_regions(work, config_path("regions.csv"))
         made = ensure_sysadmin(work, username=SYSADMIN, password_hash=digest)
     return Installed(published, password if made else None)
@@ -93,6 +109,9 @@ def publish_folder(work: Work, folder: Path) -> int:
 
 def _read(folder: Path, kind: str) -> list[Any]:
     """The definitions of one kind, refused with file and line where one is wrong."""
+    if kind in ROOT_FILES:
+        files = ((folder / f"{code}.yaml", model) for code, model in ROOT_FILES[kind].items())
+        return [load_definition(model, path) for path, model in files if path.exists()]
     place = folder / KINDS[kind]
     return load_definitions(MODELS[kind], place) if place.is_dir() else []
 

@@ -7,9 +7,11 @@ import sqlalchemy as sa
 
 from hcrm.archive.batch import UNITED, Row, Rows, is_older, stamp, values_in
 from hcrm.archive.matching import PatientIndex
+from hcrm.archive.merge import has_written
 from hcrm.archive.models import BUSINESS_RANKS, Address, Allergy, ContactPoint, PatientMerge, RelatedPerson
 from hcrm.archive.older_lists import OlderLists
 from hcrm.archive.records import Change, ContactRecord, PatientRecord
+from hcrm.archive.terms import BY_PEOPLE
 from hcrm.core import limits
 from hcrm.core.db import table_of
 from hcrm.core.text import clean_phone
@@ -51,7 +53,12 @@ class PatientLists:
     ) -> None:  # fmt: skip
         now = self.work.clock.now()
         common = {"source": change.source, "as_of": change.as_of, "seq": seq}
-        rows, is_meant = self.rows[model], among
+
+        def is_told(row: Row) -> bool:
+            """What people entered is no part of a message's list: it neither ends it nor counts as told."""
+            return row["source"] != BY_PEOPLE and among(row)
+
+        rows, is_meant = self.rows[model], is_told
         is_late = is_older(change.as_of, seq, patient["provenance"].get(name))
         if is_late:
             own = self._own_before_merge(model, patient, name, change, seq)
@@ -62,7 +69,7 @@ class PatientLists:
                 return
 
             def is_meant(row: Row) -> bool:
-                return among(row) and own(row)
+                return is_told(row) and own(row)
 
         if model is Address:
             wanted = self._sealed(wanted, filter(is_meant, rows.by_owner[patient["id"]]))
@@ -75,8 +82,7 @@ class PatientLists:
         self, model: type[Any], patient: Row, name: str, change: Change, seq: int
     ) -> Callable[[Row], bool] | None:
         """Which rows a list replaces that is older than the merge that united two, but newer than the patient's own."""
-        _, source, told_by, *words = patient["provenance"][name]
-        if words != [UNITED]:
+        if patient["provenance"][name][3:] != [UNITED]:
             return None
         merges = self.work.scalars(
             sa.select(PatientMerge).where(
@@ -84,7 +90,7 @@ class PatientLists:
             )
         )
         united = next(
-            (merge for merge in merges if (merge.source, merge.seq or 0) == (source, told_by)), None
+            (merge for merge in merges if has_written(merge, patient["provenance"][name], is_list=True)), None
         )
         if united is None or is_older(
             change.as_of, seq, united.before[patient["id"]]["provenance"].get(name)

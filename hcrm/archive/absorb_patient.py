@@ -19,9 +19,11 @@ from hcrm.archive.models import (
     PatientMerge,
     Sex,
 )
+from hcrm.archive.name_tokens import keep_names
 from hcrm.archive.pinyin import name_pinyin
 from hcrm.archive.records import NULL, Change, IdentifierRecord, PatientRecord
 from hcrm.archive.terms import TOLD_BY_PEOPLE
+from hcrm.archive.test_patients import note_test_patients
 from hcrm.core.text import clean_id_number
 from hcrm.core.work import Work
 
@@ -34,6 +36,8 @@ class PatientSide:
         self.index = PatientIndex(work)
         self.patients = self.index.patients
         self.history: list[tuple[Row, bool]] = []  # with whether it came late
+        self.named: dict[str, str] = {}  # names that are new or have changed, by patient
+        self.renamed: set[str] = set()  # who had another one before
         self.lists = PatientLists(work, self.index)
         self.links = Rows(work, PatientLink, "patient_id")
 
@@ -47,7 +51,10 @@ class PatientSide:
 
     def write(self) -> None:
         """Patients first, then what hangs on them."""
+        note_test_patients(self.work, self.patients, self.index.identifiers.by_owner)
         self.patients.write()
+        keep_names(self.work, self.named, known=self.renamed)
+        self.named, self.renamed = {}, set()
         self.index.identifiers.write()
         self._write_history()
         self.lists.write()
@@ -59,7 +66,8 @@ class PatientSide:
         return self.patients.add(
             name="", name_pinyin="", name_initials="", sex=Sex.UNKNOWN, birth_date=None,
             deceased=DeceasedState.ALIVE, deceased_at=None, marital_status=None, merged_into_id=None,
-            is_stub=is_stub, is_nullified=False, is_vip=False, provenance={}, created_at=now, updated_at=now, version=1,
+            is_stub=is_stub, is_nullified=False, is_vip=False, is_test=False, test_mark=None,
+            test_reason=None, provenance={}, created_at=now, updated_at=now, version=1,
         )  # fmt: skip
 
     def apply(self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]) -> None:
@@ -190,9 +198,13 @@ class PatientSide:
         self.history = []
 
     def _scalars(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
-        if record.name and self._set(patient, "name", record.name, change, seq):
+        was = patient["name"]
+        if record.name and self._set(patient, "name", record.name, change, seq) and record.name != was:
             full, initials = name_pinyin(record.name)
             self.patients.change(patient, name_pinyin=full, name_initials=initials)
+            self.named[patient["id"]] = record.name
+            if was and not self.patients.is_new(patient):
+                self.renamed.add(patient["id"])
         if record.sex not in (None, Sex.UNKNOWN):
             self._set(patient, "sex", record.sex, change, seq)
         if record.is_vip is not None and record.is_vip is not patient["is_vip"]:
@@ -216,7 +228,7 @@ class PatientSide:
             if confirms or not older:
                 self._put(patient, "deceased", told, change, seq)
                 self.patients.change(patient, deceased_at=at or patient["deceased_at"])
-                if was != DeceasedState.DECEASED:
+                if confirms or was != DeceasedState.DECEASED:
                     self.work.emit(PatientDied(patient_id=patient["id"]))
             elif was == DeceasedState.ALIVE:
                 self.patients.change(patient, deceased=DeceasedState.DISPUTED)

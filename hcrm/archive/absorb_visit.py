@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
 from hcrm.archive.events import DischargeCancelled, EncounterDischarged, EncounterRevised
 from hcrm.archive.models import TimelineEntry
@@ -25,7 +27,7 @@ from hcrm.archive.visit_models import (
     VisitEventKind,
 )
 from hcrm.core.work import Work
-from hcrm.directory.models import Department, Practitioner
+from hcrm.directory.models import Campus, Department, Practitioner
 
 CLOSED = (EncounterStatus.FINISHED, EncounterStatus.CANCELLED)
 _REVISING = frozenset(
@@ -45,6 +47,7 @@ class VisitSide:
         self.procedures = Rows(work, Procedure, "encounter_id")
         self.timeline = Rows(work, TimelineEntry, "patient_id")
         self.departments = Rows(work, Department, "code")
+        self._campuses: dict[str, str] = {}
         self.practitioners = Rows(work, Practitioner, "code")
         self._by_key: dict[VisitKey, Row] = {}
         self._before: dict[str, str | None] = {}
@@ -72,6 +75,12 @@ class VisitSide:
         codes = {record.department.code for record in records if record.department}
         codes |= {row["data"]["department"] for row in events if "department" in row["data"]}
         self.departments.load(values_in(Department.code, codes))
+        named = {record.department.campus for record in records if record.department} - {""}
+        if named:
+            found_campuses = self.work.execute(
+                sa.select(Campus.code, Campus.id).where(Campus.code.in_(sorted(named)))
+            )
+            self._campuses = {row.code: row.id for row in found_campuses}
         self.practitioners.load(
             values_in(Practitioner.code, (record.attending.code for record in records if record.attending))
         )
@@ -120,7 +129,7 @@ class VisitSide:
             merged_into_id=None, source=change.source,
             encounter_class=EncounterClass.UNKNOWN, class_text=None, status=EncounterStatus.PLANNED,
             admitted_at=None, discharged_at=None, discharge_id=None, discharge_way=DischargeWay.UNKNOWN,
-            discharge_way_text=None, department_id=None, attending_id=None, location=None,
+            discharge_way_text=None, department_id=None, attending_id=None, location=None, payment_type=None,
             provenance={"told_under": told_under} if told_under else {},
             created_at=now, updated_at=now,
         )  # fmt: skip
@@ -155,6 +164,8 @@ class VisitSide:
             self._set(visit, "attending_id", self._practitioner(record.attending, visit), change, seq)
         if record.account_no:
             self._set(visit, "account_no", record.account_no, change, seq)
+        if record.payment_type:
+            self._set(visit, "payment_type", record.payment_type, change, seq)
         if record.encounter_class:
             self._set(visit, "class_text", record.class_text, change, seq)
         common = {
@@ -284,9 +295,12 @@ class VisitSide:
         rows = self.departments.by_owner[record.code]
         if not rows:
             self.departments.add(
-                code=record.code, name=record.name or record.code, specialty_code=None, head_id=None,
+                code=record.code, name=record.name or record.code, specialty_code=None, head_id=None, campus_id=None,
                 is_verified=False, created_at=self.work.clock.now(),
             )  # fmt: skip
+        campus_id = self._campuses.get(record.campus)
+        if campus_id and rows[0]["campus_id"] is None:
+            self.departments.change(rows[0], campus_id=campus_id)
         return str(rows[0]["id"])
 
     def _practitioner(self, record: PractitionerRecord, visit: Row) -> str:
@@ -296,7 +310,7 @@ class VisitSide:
                 code=record.code, name=record.name or record.code, title=None,
                 department_id=visit["department_id"], is_verified=False, created_at=self.work.clock.now(),
             )  # fmt: skip
-        return str(rows[0]["id"])
+        return str(rows[0].get("merged_into_id") or rows[0]["id"])
 
     def _emit(self) -> None:
         for encounter_id, before in self._before.items():

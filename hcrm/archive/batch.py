@@ -49,6 +49,10 @@ class Rows:
         self._keep(row)
         return row
 
+    def is_new(self, row: Row) -> bool:
+        """Whether the row is not written yet."""
+        return row["id"] in self._new_ids
+
     def change(self, row: Row, **values: Any) -> None:
         """Set what differs; written once per row at the end."""
         if row["id"] in self._new_ids:
@@ -58,6 +62,10 @@ class Rows:
         if changed:
             row.update(values)
             self._dirty.setdefault(row["id"], (row, set()))[1].update(changed)
+
+    def touched(self) -> list[Row]:
+        """The rows that are new or changed and not written yet."""
+        return [*self._new, *(row for row, _ in self._dirty.values())]
 
     def write(self) -> None:
         """Inserts, then updates grouped by the columns they set."""

@@ -48,6 +48,28 @@ class DeathRevoked(Fact):
 
 
 @dataclass(frozen=True)
+class PatientsTouched(Fact):
+    """What the archive knows of these patients may have changed: one fact for a batch of messages."""
+
+    patient_ids: list[str]
+
+
+@dataclass(frozen=True)
+class ContactStopped(Fact):
+    """Contact with the patient was ended, by their wish or ours."""
+
+    patient_id: str
+
+
+@dataclass(frozen=True)
+class ContactRestored(Fact):
+    """The end of contact was taken back. `noted_at`: since when it had been ended (ISO 8601)."""
+
+    patient_id: str
+    noted_at: str
+
+
+@dataclass(frozen=True)
 class PatientsMerged(Fact):
     """Two archives became one."""
 
@@ -73,6 +95,21 @@ class PatientNullified(Fact):
 @dataclass(frozen=True)
 class PatientRestored(Fact):
     """A sender speaks again of a patient it had deleted. `noted_at`: since when they were hidden (ISO 8601)."""
+
+    patient_id: str
+    noted_at: str
+
+
+@dataclass(frozen=True)
+class PatientMarkedTest(Fact):
+    """The archive is a test patient's (测试患者): in no list or figure, never sent to."""
+
+    patient_id: str
+
+
+@dataclass(frozen=True)
+class PatientUnmarkedTest(Fact):
+    """It is a patient's after all. `noted_at`: since when it was taken for a test patient's (ISO 8601)."""
 
     patient_id: str
     noted_at: str

@@ -1,5 +1,6 @@
 """Merging two archives into one: nothing is deleted, and what moved is listed, so that it can be undone."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,22 +20,24 @@ from hcrm.archive.models import (
     RelatedPerson,
     TimelineEntry,
 )
+from hcrm.archive.terms import BY_PEOPLE
 from hcrm.audit.service import record_audit
 from hcrm.core.db import Base, table_of
 from hcrm.core.errors import ConflictError
 from hcrm.core.work import Work
 
-STAYS_BEHIND = frozenset({"patient_merge"})
-"""Logs that keep the id as it was then."""
+STAYS_BEHIND = frozenset({"patient_merge", "identity_pair", "name_token"})
+"""Logs that keep the id as it was then, and what follows from a row that stays itself."""
 _IS_BUSINESS = ContactPoint.rank > BUSINESS_RANKS
+_IS_TOLD = sa.and_(~ContactPoint.is_verified, ContactPoint.source != BY_PEOPLE)
 PATIENT_LISTS: dict[str, tuple[type[Base], sa.ColumnElement[bool]]] = {
-    "contacts": (ContactPoint, sa.and_(~_IS_BUSINESS, ~ContactPoint.is_verified)),
-    "business_contacts": (ContactPoint, sa.and_(_IS_BUSINESS, ~ContactPoint.is_verified)),
-    "addresses": (Address, sa.true()),
-    "related": (RelatedPerson, sa.true()),
-    "allergies": (Allergy, sa.true()),
+    "contacts": (ContactPoint, sa.and_(~_IS_BUSINESS, _IS_TOLD)),
+    "business_contacts": (ContactPoint, sa.and_(_IS_BUSINESS, _IS_TOLD)),
+    "addresses": (Address, Address.source != BY_PEOPLE),
+    "related": (RelatedPerson, RelatedPerson.source != BY_PEOPLE),
+    "allergies": (Allergy, Allergy.source != BY_PEOPLE),
 }
-"""The lists of a patient as `provenance` names them, and which rows of which table they are."""
+"""The lists of a patient as `provenance` names them, and which rows of which table messages tell them in."""
 
 
 def patient_columns() -> list[sa.Column[Any]]:
@@ -119,6 +122,17 @@ def merge_patients(
     )  # fmt: skip
     work.emit(PatientsMerged(survivor_id=survivor_id, merged_id=merged_id))
     return merge_id
+
+
+def has_written(merge: PatientMerge, told: Sequence[Any] | None, *, is_list: bool) -> bool:
+    """Whether that stamp in the survivor's provenance is this merge's: nobody has told the value since.
+
+    A message's merge is known by its number; those that people make by the moment.
+    """
+    words = [merge.source, merge.seq or 0, *([UNITED] if is_list else [])]
+    if told is None or list(told[1:]) != words:
+        return False
+    return merge.source != BY_PEOPLE or datetime.fromisoformat(told[0]) == merge.merged_at
 
 
 def _move(work: Work, merged_id: str, survivor_id: str) -> dict[str, list[Any]]:

@@ -8,12 +8,14 @@ columns of their own. What was replaced is kept in `patient_history`.
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, false, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, false, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.archive.terms import DeceasedState as DeceasedState
 from hcrm.archive.terms import IdentifierKind as IdentifierKind
+from hcrm.archive.terms import Informant as Informant
 from hcrm.archive.terms import LinkKind as LinkKind
+from hcrm.archive.terms import PatientMark as PatientMark
 from hcrm.archive.terms import Sex as Sex
 from hcrm.core.db import Base, Id
 
@@ -21,6 +23,10 @@ InboxSeq = BigInteger().with_variant(Integer, "sqlite")
 
 
 _MERGED = text("merged_into_id IS NOT NULL")
+_DECEASED = text("deceased = 'deceased'")
+DECEASED_WORD: Any = literal_column("'deceased'")
+"""The word itself: a parameter would keep SQLite from the index of the dead."""
+_TEST_SQLITE, _TEST = text("is_test = 1"), text("is_test")  # as each engine is asked
 
 
 class Patient(Base):
@@ -31,11 +37,14 @@ class Patient(Base):
 
     __tablename__ = "patient"
     __table_args__ = (
-        Index("ix_patient_initials", "name_initials", "id"),
         Index("ix_patient_name", "name", "id"),
+        Index("ix_patient_deceased", "id", sqlite_where=_DECEASED, postgresql_where=_DECEASED),
         Index("ix_patient_updated", "updated_at", "id"),
+        Index("ix_patient_birth_pinyin", "birth_date", "name_pinyin"),
         # Only the merged: over all rows it would seem the way to those that are not, and sort them all.
         Index("ix_patient_merged_into", "merged_into_id", sqlite_where=_MERGED, postgresql_where=_MERGED),
+        # What every list and figure leaves out.
+        Index("ix_patient_test", "id", sqlite_where=_TEST_SQLITE, postgresql_where=_TEST),
     )
     id: Mapped[Id]
     name: Mapped[str]
@@ -52,6 +61,9 @@ class Patient(Base):
     is_vip: Mapped[bool] = mapped_column(
         default=False, server_default=false()
     )  # PV1-16: merges wait for a person
+    is_test: Mapped[bool] = mapped_column(default=False, server_default=false())  # 测试患者
+    test_mark: Mapped[PatientMark | None]  # what a person said of it; None: the rules decide
+    test_reason: Mapped[str | None]  # the rule that fits, or the person's words
     provenance: Mapped[dict[str, Any]]  # field: [as-of, source, inbox seq]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -153,13 +165,20 @@ class Address(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     ended_at: Mapped[datetime | None]
+    informant: Mapped[Informant | None]  # whose word it is, of a row people entered
+    actor_name: Mapped[str | None]
+    ended_by_name: Mapped[str | None]
+    replaces_id: Mapped[str | None]  # the row that people put right with this one
 
 
 class RelatedPerson(Base):
     """A relative or other contact (联系人). FHIR: RelatedPerson; HL7: NK1."""
 
     __tablename__ = "related_person"
-    __table_args__ = (Index("ix_related_person_phone", "phone_index"),)
+    __table_args__ = (
+        Index("ix_related_person_phone", "phone_index"),
+        Index("ix_related_person_last4", "phone_last4_index"),
+    )
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
     rank: Mapped[int]
@@ -172,10 +191,18 @@ class RelatedPerson(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     ended_at: Mapped[datetime | None]
+    informant: Mapped[Informant | None]  # whose word it is, of a row people entered
+    actor_name: Mapped[str | None]
+    ended_by_name: Mapped[str | None]
+    replaces_id: Mapped[str | None]  # the row that people put right with this one
 
 
 class Allergy(Base):
-    """An allergy or intolerance (过敏). FHIR: AllergyIntolerance; HL7: AL1."""
+    """An allergy or intolerance (过敏). FHIR: AllergyIntolerance; HL7: AL1.
+
+    A row with the source `BY_PEOPLE` was entered here: `informant` says whose word it is, the actors who entered and
+    who ended it; the lists of messages leave it alone.
+    """
 
     __tablename__ = "allergy"
     id: Mapped[Id]
@@ -190,6 +217,9 @@ class Allergy(Base):
     as_of: Mapped[datetime]
     seq: Mapped[int] = mapped_column(InboxSeq)
     ended_at: Mapped[datetime | None]
+    informant: Mapped[Informant | None]
+    actor_name: Mapped[str | None]
+    ended_by_name: Mapped[str | None]
 
 
 class PatientMerge(Base):

@@ -13,6 +13,8 @@ from hcrm.core.errors import DeniedError, NotFoundError
 from hcrm.core.text import mask_id_number, mask_phone
 from hcrm.core.work import Work
 
+OWN_AUTHORITY = "HCRM"
+"""Who gave the record numbers that are given here."""
 _MERGES = 32  # a chain this long would be a loop
 
 

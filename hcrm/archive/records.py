@@ -123,10 +123,14 @@ class ProcedureRecord:
 
 @dataclass(frozen=True, slots=True)
 class DepartmentRecord:
-    """A department as sent; an unknown code becomes an unverified entry of the directory."""
+    """A department as sent; an unknown code becomes an unverified entry of the directory.
+
+    `campus` is a code of the directory's; it fills in what the directory does not say of the department.
+    """
 
     code: str
     name: str = ""
+    campus: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,7 @@ class EncounterRecord:
     discharged_at: datetime | None = None
     discharge_way: DischargeWay | None = None
     discharge_way_text: str | None = None
+    payment_type: str | None = None
     diagnoses: tuple[DiagnosisRecord, ...] | None = None
     procedures: tuple[ProcedureRecord, ...] | None = None
 
@@ -217,6 +222,7 @@ class Change:
     clinical: ClinicalRecord | None = None
     staff: tuple[StaffRecord, ...] = ()
     flags: tuple[str, ...] = field(default=())
+    unmapped: tuple[tuple[str, str], ...] = ()  # local codes that wait to be mapped: kind and code as sent
     row: RowRecord | None = None
 
     @property
@@ -231,6 +237,36 @@ class Change:
         found += [party for act in self.acts for party in (act.subject, act.other)]
         found += [record.mother for record in patients]
         return [one for one in found if one]
+
+    def senseless_merge(self) -> str:
+        """Why no archive could do these merges, as far as the message alone shows it; else empty.
+
+        Each group merges a number with itself, or the groups together go in a circle.
+        """
+        merges = [
+            (_first(act.subject), _first(act.other))
+            for act in self.acts
+            if act.kind is ActKind.MERGE_PATIENTS
+        ]
+        into: dict[tuple[str, str], tuple[str, str]] = {}
+        for survivor, retired in merges:
+            if survivor == retired:
+                continue
+            if survivor in into and _end(survivor, into) == _end(retired, into):
+                return "merge_cycle"
+            into[_end(retired, into)] = _end(survivor, into)
+        return "merge_self" if merges and not into else ""
+
+
+def _first(numbers: tuple[IdentifierRecord, ...]) -> tuple[str, str]:
+    found = next((one for one in numbers if one.kind is IdentifierKind.RECORD), None)
+    return (found.authority, found.value) if found else ("", "")
+
+
+def _end(key: tuple[str, str], into: dict[tuple[str, str], tuple[str, str]]) -> tuple[str, str]:
+    while key in into:
+        key = into[key]
+    return key
 
 
 @dataclass(frozen=True, slots=True)

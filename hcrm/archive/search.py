@@ -1,191 +1,233 @@
 """Finding patients: one box for names, pinyin, record and visit numbers, phones and ID numbers.
 
-Phones and ID numbers are found by their blind indexes, whole or by the last four. What was typed never goes to a
-log, an address or the audit; audit notes by what kind of words it was searched and whom it showed.
+What the words are taken for, in this order: a number that is somebody's; any part of a name; the beginning of its
+spelling. Numbers and parts of names list the newest archive first, spellings go by the alphabet, a list narrowed by
+stays by the newest stay that fits, any other by the latest change. What was typed never goes to a log, an address or
+the audit; audit notes by what kind of words it was searched and whom it showed. How it stays fast: ADR 0012.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import aliased
 
-from hcrm.archive.models import ContactPoint, DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
-from hcrm.archive.queries import masked_phones, record_list_read
-from hcrm.archive.scope import scope_encounters, scope_patients
-from hcrm.archive.terms import WITHOUT_BED
-from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
+from hcrm.archive.models import Patient
+from hcrm.archive.name_models import PART, SPELLING, NameToken
+from hcrm.archive.name_tokens import fold_name
+from hcrm.archive.queries import record_list_read
+from hcrm.archive.scope import as_value, patient_condition
+from hcrm.archive.search_filters import (
+    Condition,
+    Narrow,
+    PatientFilters,
+    count_few,
+    narrowest,
+    patient_conditions,
+)
+from hcrm.archive.search_lines import PatientLine, patient_lines
+from hcrm.archive.search_stays import newest_stays
+from hcrm.archive.search_words import Way, Words, owners_by_number, read_words
 from hcrm.core import limits
-from hcrm.core.text import clean_id_number, clean_phone, half_width, is_han
 from hcrm.core.work import Work
-from hcrm.directory.models import Department
 from hcrm.web.paging import Page, keyset_page
 
-WORDS_LIMIT = 64
-"""Characters of a search; more is a pasted document (C58)."""
-_LETTERS = re.compile(r"[a-z]+")
-_ID_NUMBER = re.compile(r"\d{17}[\dX]")
-
-
-@dataclass(frozen=True, slots=True)
-class PatientFilters:
-    """What a list of patients may be narrowed by."""
-
-    department_id: str | None = None
-    status: EncounterStatus | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PatientLine:
-    """One line of a list of patients: no number in it reaches or identifies a person in full."""
-
-    id: str
-    name: str
-    sex: Sex
-    birth_date: date | None
-    deceased: DeceasedState
-    record_no: str | None
-    phone: str | None  # masked
-    department: str | None  # of the latest stay in scope
-    status: EncounterStatus | None
-    encounter_class: EncounterClass | None
-    admitted_at: datetime | None
-    discharged_at: datetime | None
+_AFTER_Z = "{"  # the character behind z: spellings hold letters and digits only
 
 
 def search_patients(
     work: Work, q: str = "", *, filters: PatientFilters | None = None, key: str | None = None,
     size: int = limits.PAGE_SIZE,
 ) -> Page[PatientLine]:  # fmt: skip
-    """The patients in scope that the words fit, latest change first; without words, everyone in scope.
+    """The patients in scope that the words and filters fit; without words, everyone in scope.
 
-    Chinese fits any part of the name; letters fit the start of the initials or of the pinyin.
+    Refuses `search.too_long` and `search.nothing`.
     """
-    words = " ".join(half_width(q).split())[:WORDS_LIMIT].replace("\x00", "")
-    statement = sa.select(Patient).where(Patient.merged_into_id.is_(None), ~Patient.is_nullified)
-    statement = scope_patients(_filtered(work, statement, filters or PatientFilters()), work.actor)
-    found_by: list[str] = []
-    if words:
-        reasons = _reasons(work, words)
-        found_by = sorted(reasons)
-        statement = statement.where(sa.or_(sa.false(), *reasons.values()))
-    page = keyset_page(
-        work, statement, order=(Patient.updated_at.desc(), Patient.id.desc()), key=key, size=size
-    )
-    lines = _lines(work, page.items)
-    record_list_read(work, "patient.search", [line.id for line in lines], detail={"by": found_by})
-    return Page(items=lines, next_key=page.next_key, previous_key=page.previous_key)
-
-
-def _reasons(work: Work, words: str) -> dict[str, sa.ColumnElement[bool]]:
-    """Every way the words may be meant, by its name in audit."""
-    reasons: dict[str, sa.ColumnElement[bool]] = {}
-    if is_han(words):
-        reasons["name"] = Patient.name.contains(words.replace(" ", ""), autoescape=True)
-        return reasons
-    letters = words.lower().replace(" ", "")
-    if _LETTERS.fullmatch(letters):
-        reasons["initials"] = _starts_with(Patient.name_initials, letters)
-        reasons["pinyin"] = _starts_with(Patient.name_pinyin, letters)
-    compact = words.replace(" ", "")
-    reasons["record_no"] = _owner(
-        PatientIdentifier, PatientIdentifier.value == compact, PatientIdentifier.kind == IdentifierKind.RECORD
-    )
-    reasons["visit_no"] = _owner(Encounter, Encounter.visit_no == compact)
-    id_number = clean_id_number(words)
-    if _ID_NUMBER.fullmatch(id_number):
-        reasons["id"] = _owner(
-            PatientIdentifier, PatientIdentifier.value_index == work.keys.blind("id", id_number)
-        )
-    if re.fullmatch(r"\d{3}[\dX]", id_number):
-        reasons["id4"] = _owner(
-            PatientIdentifier, PatientIdentifier.last4_index == work.keys.blind("id4", id_number)
-        )
-    if re.fullmatch(r"\d{4}", compact):
-        reasons["phone4"] = _owner(
-            ContactPoint, ContactPoint.last4_index == work.keys.blind("phone4", compact)
-        )
-    phone = clean_phone(words)
-    if len(phone) >= 7 and not _LETTERS.search(letters):
-        reasons["phone"] = _owner(ContactPoint, ContactPoint.value_index == work.keys.blind("phone", phone))
-    return reasons
-
-
-def _starts_with(column: InstrumentedAttribute[str], letters: str) -> sa.ColumnElement[bool]:
-    """A prefix of lower-case letters as a range: LIKE would use no index on SQLite, nor on PostgreSQL's collation."""
-    return column.between(letters, letters + "z" * 40)
-
-
-def _owner(model: Any, *where: Any) -> sa.ColumnElement[bool]:
-    return Patient.id.in_(sa.select(model.patient_id).where(*where))
-
-
-def _filtered(work: Work, statement: sa.Select[Any], filters: PatientFilters) -> sa.Select[Any]:
-    where = []
-    if filters.department_id:
-        where.append(Encounter.department_id == filters.department_id)
-    if filters.status:
-        where.append(Encounter.status == filters.status)
-        where.append(Encounter.encounter_class.not_in(WITHOUT_BED))  # an outpatient is not 在院
-    if not where:
-        return statement
-    stays = sa.select(Encounter.id).where(Encounter.patient_id == Patient.id, *where)
-    return statement.where(scope_encounters(stays, work.actor).exists())
-
-
-def _lines(work: Work, patients: Sequence[Patient]) -> list[PatientLine]:
-    """The lines of a page: one query a table, whatever its length."""
-    ids = [patient.id for patient in patients]
-    phones = masked_phones(work, ids)
-    numbers = _record_numbers(work, ids)
-    stays = _latest_stays(work, ids)
-    lines = []
-    for patient in patients:
-        stay = stays.get(patient.id)
-        lines.append(
-            PatientLine(
-                id=patient.id,
-                name=patient.name,
-                sex=patient.sex,
-                birth_date=patient.birth_date,
-                deceased=patient.deceased,
-                record_no=numbers.get(patient.id),
-                phone=phones.get(patient.id),
-                department=stay.department if stay else None,
-                status=stay.status if stay else None,
-                encounter_class=stay.encounter_class if stay else None,
-                admitted_at=stay.admitted_at if stay else None,
-                discharged_at=stay.discharged_at if stay else None,
-            )
-        )
-    return lines
-
-
-def _record_numbers(work: Work, ids: Sequence[str]) -> dict[str, str]:
-    rows = work.execute(
-        sa.select(PatientIdentifier.patient_id, PatientIdentifier.value)
-        .where(
-            PatientIdentifier.patient_id.in_(ids),
-            PatientIdentifier.kind == IdentifierKind.RECORD,
-            PatientIdentifier.ended_at.is_(None),
-            PatientIdentifier.retired_at.is_(None),
-        )
-        .order_by(PatientIdentifier.patient_id, PatientIdentifier.id.desc())
-    )
-    return {row.patient_id: row.value for row in rows if row.value}
-
-
-def _latest_stays(work: Work, ids: Sequence[str]) -> dict[str, Any]:
-    statement: Any = (
-        sa.select(
-            Encounter.patient_id, Encounter.status, Encounter.encounter_class, Encounter.admitted_at,
-            Encounter.discharged_at, Department.name.label("department"),
-        )
-        .outerjoin(Department, Department.id == Encounter.department_id)
-        .where(Encounter.patient_id.in_(ids), Encounter.status != EncounterStatus.CANCELLED)
-        .order_by(Encounter.patient_id, sa.func.coalesce(Encounter.admitted_at, Encounter.created_at), Encounter.id)
+    found = _find(_Asked(work, read_words(q), filters or PatientFilters(), key, size))
+    lines = patient_lines(work, found.page.items, found.by_patient)
+    record_list_read(
+        work, "patient.search", [line.id for line in lines], detail={"by": sorted(way.value for way in found.ways)}
     )  # fmt: skip
-    return {row.patient_id: row for row in work.execute(scope_encounters(statement, work.actor))}
+    return Page(lines, next_key=found.page.next_key, previous_key=found.page.previous_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    work: Work
+    words: Words
+    filters: PatientFilters
+    key: str | None
+    size: int
+
+    def patients(self, patient_id: Any = Patient.id) -> sa.Select[Any]:
+        """Everybody the filters and the scope let through, asked of that column."""
+        conditions = patient_conditions(self.work, self.filters, patient_id)
+        in_scope = None if self.filters.is_about_stays else patient_condition(self.work.actor, patient_id)
+        return self.listed().where(*conditions, *([] if in_scope is None else [in_scope]))
+
+    def listed(self) -> sa.Select[Any]:
+        """Everybody there is in lists: not merged, not deleted by the sender, no test patient."""
+        return sa.select(Patient).where(
+            Patient.merged_into_id.is_(None), ~Patient.is_nullified, ~Patient.is_test
+        )
+
+    def page(self, statement: sa.Select[Any], *order: Any, is_sealed: bool = False) -> Page[Patient]:
+        """One page of it; sealed where the order is that of names."""
+        return keyset_page(
+            self.work, statement, order=order, key=self.key, size=self.size, is_sealed=is_sealed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    page: Page[Patient]
+    ways: Sequence[Way] = ()
+    by_patient: Mapping[str, Sequence[Way]] = field(default_factory=dict)
+
+
+def _find(asked: _Asked) -> _Found:
+    words = asked.words
+    if not words.folded:
+        return _Found(_list_all(asked))
+    owners = owners_by_number(asked.work, words)
+    if owners:
+        statement = asked.patients().where(Patient.id.in_(sa.union_all(*owners.values())))
+        if not words.spelling or asked.work.scalar(sa.select(statement.exists())):
+            page = asked.page(statement, Patient.id.desc())
+            if page.items or not words.parts:
+                return _Found(page, list(owners), _found_by(asked.work, owners, page.items))
+    if words.parts:
+        return _Found(_find_parts(asked), [*owners, Way.NAME])
+    return _Found(_find_spelling(asked), [*owners, Way.SPELLING])
+
+
+def _found_by(
+    work: Work, owners: Mapping[Way, sa.Select[Any]], patients: Sequence[Patient]
+) -> dict[str, list[Way]]:
+    """By which kind of number each of these was found."""
+    ids = [patient.id for patient in patients]
+    if not ids:
+        return {}
+    ways = [
+        sa.select(sa.literal(way.value).label("way"), owner.subquery().c.patient_id.label("patient_id"))
+        for way, owner in owners.items()
+    ]
+    each = sa.union_all(*ways).subquery()
+    found: dict[str, list[Way]] = defaultdict(list)
+    for row in work.execute(sa.select(each).where(each.c.patient_id.in_(ids)).distinct()):
+        found[row.patient_id].append(Way(row.way))
+    order = list(Way)
+    return {key: sorted(by, key=order.index) for key, by in found.items()}
+
+
+# ── without words ───────────────────────────────────────────────────────────
+
+
+def _list_all(asked: _Asked) -> Page[Patient]:
+    if asked.filters.is_about_stays:
+        return _list_stays(asked)
+    narrow = narrowest(asked.work, asked.filters)
+    if narrow is None:
+        return asked.page(asked.patients(), Patient.updated_at.desc(), Patient.id.desc())
+    # Sorted as a value, not as the column: its index would lead SQLite past everybody else.
+    updated_at = sa.func.coalesce(Patient.updated_at, None, type_=Patient.updated_at.type)
+    return asked.page(_among(asked, narrow.patients, narrow), updated_at.desc(), Patient.id.desc())
+
+
+def _list_stays(asked: _Asked) -> Page[Patient]:
+    """The patients of the newest stays that fit; who is nobody to be listed is left out of the page."""
+    statement, stay_id = newest_stays(asked.work, asked.filters)
+    page = keyset_page(asked.work, statement, order=(stay_id.desc(),), key=asked.key, size=asked.size)
+    while True:
+        listed = {
+            patient.id: patient
+            for patient in asked.work.scalars(asked.listed().where(Patient.id.in_(page.items)))
+        }
+        items = [listed[key] for key in page.items if key in listed]
+        if items or page.next_key is None:
+            return replace(page, items=items)
+        page = keyset_page(asked.work, statement, order=(stay_id.desc(),), key=page.next_key, size=asked.size)
+
+
+def _among(asked: _Asked, keys: sa.Select[Any], narrow: Narrow) -> sa.Select[Any]:
+    statement = asked.listed() if narrow.is_exact else asked.patients()
+    return statement.where(Patient.id.in_(keys))
+
+
+# ── names ───────────────────────────────────────────────────────────────────
+
+
+def _find_parts(asked: _Asked) -> Page[Patient]:
+    """The patients whose name holds the words. Pairs of characters may stand apart, so the name itself is looked at."""
+    page = _page_of_parts(asked)
+    while True:
+        items = [patient for patient in page.items if asked.words.folded in fold_name(patient.name)]
+        if items or page.next_key is None:
+            return replace(page, items=items)
+        page = _page_of_parts(replace(asked, key=page.next_key))
+
+
+def _page_of_parts(asked: _Asked) -> Page[Patient]:
+    work, parts = asked.work, asked.words.parts
+    narrow = narrowest(work, asked.filters)
+    if len(parts) > 1 or narrow:
+        most = narrow.count if narrow else limits.SEARCH_SMALL
+        counted = [(count_few(work, _with_part(part), most), part) for part in parts]
+        counted.sort(key=lambda each: most + 1 if each[0] is None else each[0])
+        parts = [part for _, part in counted]
+        if narrow and counted[0][0] is None:
+            named = narrow.having(*(_has_part(part, narrow.patient_id) for part in parts))
+            return asked.page(_among(asked, named, narrow), Patient.id.desc())
+    statement = asked.patients(NameToken.patient_id).join(NameToken, NameToken.patient_id == Patient.id)
+    statement = statement.where(
+        NameToken.kind == PART, NameToken.token == parts[0],
+        *(_has_part(part, NameToken.patient_id) for part in parts[1:]),
+    )  # fmt: skip
+    return asked.page(statement, NameToken.patient_id.desc())
+
+
+def _with_part(part: str) -> sa.Select[Any]:
+    return sa.select(NameToken.patient_id).where(NameToken.kind == PART, NameToken.token == part)
+
+
+def _has_part(part: str, patient_id: Any) -> Condition:
+    other = aliased(NameToken)
+    having = sa.select(sa.literal(1)).where(
+        other.kind == PART, other.token == part, other.patient_id == patient_id
+    )
+    return having.exists()
+
+
+def _find_spelling(asked: _Asked) -> Page[Patient]:
+    """The patients with a spelling that begins so; each once, where the first of their spellings stands."""
+    begins = asked.words.spelling
+
+    def fits(token: Any, of: Callable[[Any], Any] = as_value) -> list[Condition]:
+        spelling = of(token.token)
+        return [of(token.kind) == SPELLING, spelling >= begins, spelling < begins + _AFTER_Z]
+
+    earlier = aliased(NameToken)
+    # As values: the few tokens of this patient are looked at, not all that begin so.
+    is_first = ~sa.select(sa.literal(1)).where(
+        earlier.patient_id == NameToken.patient_id, *fits(earlier), earlier.token < NameToken.token
+    ).exists()  # fmt: skip
+    beginning = fits(NameToken, _itself)
+    narrow = narrowest(asked.work, asked.filters)
+    if (
+        narrow
+        and count_few(asked.work, sa.select(NameToken.patient_id).where(*beginning), narrow.count) is None
+    ):
+        statement = asked.listed() if narrow.is_exact else asked.patients(NameToken.patient_id)
+        statement = statement.join(NameToken, NameToken.patient_id == Patient.id)
+        statement = statement.where(*fits(NameToken), is_first, NameToken.patient_id.in_(narrow.patients))
+        token = as_value(NameToken.token)
+        return asked.page(statement, token, NameToken.patient_id, is_sealed=True)
+    statement = asked.patients(NameToken.patient_id).join(NameToken, NameToken.patient_id == Patient.id)
+    statement = statement.where(*beginning, is_first)
+    return asked.page(statement, NameToken.token, NameToken.patient_id, is_sealed=True)
+
+
+def _itself(column: Any) -> Any:
+    return column

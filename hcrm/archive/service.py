@@ -15,6 +15,7 @@ from hcrm.archive.absorb_visit import VisitSide
 from hcrm.archive.acts import absorb_act, refuse_stranger, strongest
 from hcrm.archive.arrivals import Arrival, held, opened_keys, parked, patient_key, visit_key
 from hcrm.archive.batch import Row
+from hcrm.archive.events import PatientsTouched
 from hcrm.archive.matching import is_someone_else, record_numbers
 from hcrm.archive.models import DeceasedState
 from hcrm.archive.records import (
@@ -51,13 +52,14 @@ def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOut
     early: Early = defaultdict(list)
     acts: dict[str, list[Arrival]] = defaultdict(list)  # that wait for their visit
     run: list[Arrival] = []
+    touched: set[str] = set()
 
     def finish_run() -> None:
-        outcomes.update(_absorb_run(work, run, early))
+        outcomes.update(_absorb_run(work, run, early, touched))
         run.clear()
 
     def act(arrival: Arrival) -> None:
-        outcome = outcomes[arrival.seq] = _absorb_acts(work, arrival)
+        outcome = outcomes[arrival.seq] = _absorb_acts(work, arrival, touched)
         if outcome.visit_key:
             acts[outcome.visit_key].append(arrival)
         elif outcome.state is OutcomeState.APPLIED and early:
@@ -77,10 +79,16 @@ def absorb_records(work: Work, *, arrivals: Sequence[Arrival]) -> list[AbsorbOut
                 for waiting in [one for key in opened for one in acts.pop(key)]:
                     act(waiting)
     finish_run()
+    touched |= {outcome.patient_id for outcome in outcomes.values() if outcome.patient_id}
+    if touched:
+        work.emit(PatientsTouched(patient_ids=sorted(touched)))
     return [outcomes[arrival.seq] for arrival in arrivals]
 
 
-def _absorb_run(work: Work, arrivals: Sequence[Arrival], early: Early) -> dict[int, AbsorbOutcome]:
+def _absorb_run(
+    work: Work, arrivals: Sequence[Arrival], early: Early, touched: set[str]
+) -> dict[int, AbsorbOutcome]:
+    """Absorb changes between which no act stands; `touched` gets all they touched, of whom an outcome names one."""
     if not arrivals:
         return {}
     patients, visits, clinical = PatientSide(work), VisitSide(work), ClinicalSide(work)
@@ -90,7 +98,7 @@ def _absorb_run(work: Work, arrivals: Sequence[Arrival], early: Early) -> dict[i
     met = patients.gather([item for change in changes for named in change.named() for item in named])
     visits.gather(encounters, met if any(not record.visit_no for record in encounters) else set())
     clinical.gather([change.clinical for change in changes if change.clinical], met)
-    run = _Run(work, patients, visits, clinical, early)
+    run = _Run(work, patients, visits, clinical, early, touched)
     for arrival in arrivals:
         run.take(arrival)
     patients.write()
@@ -111,13 +119,15 @@ class _Run:
     """The changes between two merges."""
 
     def __init__(
-        self, work: Work, patients: PatientSide, visits: VisitSide, clinical: ClinicalSide, early: Early
-    ) -> None:
+        self, work: Work, patients: PatientSide, visits: VisitSide, clinical: ClinicalSide, early: Early,
+        touched: set[str],
+    ) -> None:  # fmt: skip
         self.work = work
         self.patients = patients
         self.visits = visits
         self.clinical = clinical
         self.early = early
+        self.touched = touched
         self.outcomes: dict[int, AbsorbOutcome] = {}
 
     def take(self, arrival: Arrival) -> None:
@@ -142,6 +152,9 @@ class _Run:
         outcomes = [self.absorb(part) for part in parts]
         for outcome in outcomes:
             _audit(self.work, arrival, outcome)
+            if outcome.encounter_id:  # told under somebody else's number, it is still its owner's visit
+                self.touched.add(self.visits.encounters.by_id[outcome.encounter_id]["patient_id"])
+        self.touched |= {outcome.patient_id for outcome in outcomes if outcome.patient_id}
         return outcomes[0]
 
     def _missing_visit(self, part: Arrival) -> AbsorbOutcome | None:
@@ -340,15 +353,18 @@ def _absorb_staff(work: Work, arrival: Arrival) -> AbsorbOutcome:
     return AbsorbOutcome(OutcomeState.APPLIED, flags=change.flags)
 
 
-def _absorb_acts(work: Work, arrival: Arrival) -> AbsorbOutcome:
+def _absorb_acts(work: Work, arrival: Arrival, touched: set[str]) -> AbsorbOutcome:
     """Acts upon archives and visits as a whole; then what the message says of the patient it is about.
 
-    An act that cannot be done parks the message; the others stand, and a replay finds them done.
+    An act that cannot be done parks the message; the others stand, and a replay finds them done. Of a circle within one
+    message none is done.
     """
     refusal = refuse_stranger(work, arrival)
     if refusal is not None:
         return refusal
     change = arrival.change
+    if change.senseless_merge() == "merge_cycle":
+        return parked("merge_cycle", "MRG-1", change)
     outcomes = [absorb_act(work, act, arrival) for act in change.acts]
     flags = [*change.flags, *(flag for outcome in outcomes for flag in outcome.flags)]
     outcome = strongest(outcomes, flags)
@@ -358,5 +374,5 @@ def _absorb_acts(work: Work, arrival: Arrival) -> AbsorbOutcome:
         return outcome
     also = replace(change.also, encounter=None, event=None) if change.also else None
     rest = Arrival(arrival.seq, replace(change, acts=(), encounter=None, event=None, also=also))
-    told = _absorb_run(work, [rest], defaultdict(list))[arrival.seq]
+    told = _absorb_run(work, [rest], defaultdict(list), touched)[arrival.seq]
     return replace(told, flags=tuple(dict.fromkeys([*flags, *told.flags])))

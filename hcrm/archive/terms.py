@@ -20,8 +20,31 @@ class DeceasedState(LabelledEnum):
     DISPUTED = "disputed", "存疑"
 
 
+class PatientMark(LabelledEnum):
+    """What a person said of an archive, against any rule."""
+
+    TEST = "test", "测试患者"
+    REAL = "real", "真实患者"
+
+
 TOLD_BY_PEOPLE = "followup"
 """Source of what a relative said on the phone and no message: it gives way to any message's word."""
+
+
+BY_PEOPLE = "console"
+"""Source of what people decided or entered here and no message told. A message never ends such a row."""
+
+
+DEATH_LIST = "death_list"
+"""Source of a death that the hospital's death list told."""
+
+
+class Informant(LabelledEnum):
+    """Whose word a value entered by hand is. FHIR: AllergyIntolerance.asserter, Observation.performer."""
+
+    PATIENT = "patient", "患者自述"
+    RELATIVE = "relative", "家属述"
+    STAFF = "staff", "工作人员录入"
 
 
 class IdentifierKind(LabelledEnum):
@@ -99,6 +122,14 @@ class DischargeWay(LabelledEnum):
     UNKNOWN = "unknown", "未知"
 
 
+PAYMENT_TYPES = {
+    "1": "城镇职工医保", "2": "城乡居民医保", "3": "新型农村合作医疗", "4": "贫困救助", "5": "商业医疗保险",
+    "6": "全公费", "7": "全自费", "8": "其他社会保险", "9": "其他",
+}  # fmt: skip
+"""医疗付费方式 of the front page (2011; 3 was united with 2 from 2016). A visit keeps the code as it was sent."""
+SELF_PAID = "7"
+
+
 class VisitEventKind(LabelledEnum):
     """What can happen to a visit. A cancel reverses, it never deletes."""
 
@@ -116,3 +147,57 @@ class VisitEventKind(LabelledEnum):
     CANCEL_TRANSFER = "cancel_transfer", "取消转科"
     CANCEL_DISCHARGE = "cancel_discharge", "取消出院"
     DELETE = "delete", "删除就诊"
+
+
+class NumberState(LabelledEnum):
+    """Whether a number reaches whom it should, as far as people know (C33)."""
+
+    UNVERIFIED = "unverified", "未核实"
+    VERIFIED = "verified", "已核实"
+    INVALID = "invalid", "空号"
+    WRONG = "wrong", "错号"
+    ENDED = "ended", "停用"
+
+
+class ContactPurpose(LabelledEnum):
+    """What a contact is for. FHIR: Consent.provision.purpose."""
+
+    CARE = "care", "诊后随访"
+    APPOINTMENT = "appointment", "预约通知"
+    SATISFACTION = "satisfaction", "满意度调查"
+    EDUCATION = "education", "健康教育"
+    EVENT = "event", "活动邀请"
+    MARKETING = "marketing", "营销推广"
+
+
+class ContactMeans(LabelledEnum):
+    """By what way a consent lets us contact."""
+
+    CALL = "call", "电话"
+    SMS = "sms", "短信"
+    WECHAT = "wechat", "微信链接"
+    LETTER = "letter", "信函"
+    VISIT = "visit", "上门"
+
+
+class ConsentDecision(LabelledEnum):
+    """What was said; nothing said is unknown."""
+
+    GRANTED = "granted", "同意"
+    REFUSED = "refused", "拒绝"
+    OPTED_OUT = "opted_out", "退订"
+
+
+class DisclosureState(LabelledEnum):
+    """Whether the patient knows their diagnosis."""
+
+    INFORMED = "informed", "知情"
+    CONFIDENTIAL = "confidential", "家属要求保密"
+    UNKNOWN = "unknown", "未知"
+
+
+class StopKind(LabelledEnum):
+    """How contact was ended."""
+
+    TERMINATED = "terminated", "终止联系"
+    DO_NOT_CONTACT = "do_not_contact", "请勿联系"

@@ -5,17 +5,19 @@ first told under its own numbers; what came meanwhile under the survivor's stays
 person to look through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from hcrm.archive.absorb_patient import PatientSide
-from hcrm.archive.batch import UNITED, Row
+from hcrm.archive.batch import Row
+from hcrm.archive.ended_since import stand_again
 from hcrm.archive.events import PatientsParted
 from hcrm.archive.links import tell_link
 from hcrm.archive.merge import PATIENT_LISTS, columns_to, patient_columns
+from hcrm.archive.merge_stamps import is_told_since, merges_into, without_merge
 from hcrm.archive.models import (
     DeceasedState,
     LinkKind,
@@ -24,22 +26,24 @@ from hcrm.archive.models import (
     PatientMerge,
     TimelineEntry,
 )
+from hcrm.archive.since_merge import NUMBERS, is_told_under, left_behind, visits_since
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
 from hcrm.core.db import Base, table_of
 from hcrm.core.work import Work
 
 _CHUNK = 500
-_NUMBERS = "patient_identifier.patient_id"
-"""The record numbers among what a merge moved."""
 
 
 def undo_merge(
-    work: Work, *, merge_id: str, source: str, as_of: datetime | None = None, seq: int = 0
-) -> str | None:
+    work: Work, *, merge_id: str, source: str, as_of: datetime | None = None, seq: int = 0,
+    assigned: Mapping[str, Collection[str]] | None = None, unseen: Mapping[str, list[str]] | None = None,
+) -> str | None:  # fmt: skip
     """Part the two archives of a merge; None, or the reason why it cannot be: `merge_gone`, `merged_further`.
 
     `as_of` says since when they count as two: the merge, told again later under an older time, changes nothing.
+    `assigned`: what came meanwhile and a person says is the merged archive's, by table (`assign_rows`); without it what
+    stays behind is listed on the merge, and so is what is `unseen`: it came while that person looked.
     """
     merge = work.session.get(PatientMerge, merge_id, with_for_update=True, populate_existing=True)
     if merge is None or merge.undone_at is not None:
@@ -56,20 +60,20 @@ def undo_merge(
     if survivor["merged_into_id"] or merged["merged_into_id"] != survivor["id"]:
         return "merged_further"  # that later merge has to be undone first
     now = work.clock.now()
-    since = _visits_since(work, merge)
-    numbers = set(merge.moved.get(_NUMBERS, ()))
-    own = [row.id for row in since if row.provenance.get("told_under") in numbers]
+    own = [row.id for row in visits_since(work, merge) if is_told_under(merge, row)]
     moved_visits = [*merge.moved.get("encounter.patient_id", ()), *own]
-    _keep_told(work, merge, survivor)
+    left = left_behind(work, merge) if assigned is None else dict(unseen or {})
+    merges = merges_into(work, merge.survivor_id)
+    _keep_told(work, merge, merges, survivor)
     _move_back(work, merge, moved_visits)
     _reopen(work, merge)
-    others = sorted({row.id for row in since} - set(moved_visits))
-    left = {"encounter": others} if others else {}
+    assign_rows(work, merge, assigned or {})
+    stand_again(work, merge)
     work.update_rows(
         Patient,
         [
             {"id": survivor["id"], "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
-             **_as_before(survivor, merge)},
+             **without_merge(merge, merges, survivor)},
             {"id": merged["id"], "merged_into_id": None, "updated_at": now, "version": merged["version"] + 1,
              "deceased": merged["deceased"], "is_vip": merged["is_vip"], "provenance": merged["provenance"]},
         ],
@@ -80,9 +84,8 @@ def undo_merge(
         work, patient_id=survivor["id"], other_id=merged["id"], kind=LinkKind.APART, source=source,
         as_of=as_of or now, seq=seq,
     )  # fmt: skip
-    words = (
-        f"合并已撤销；期间收到的 {len(left['encounter'])} 次就诊留在本档案，请核对" if left else "合并已撤销"
-    )
+    number = sum(map(len, left.values()))
+    words = f"合并已撤销；期间收到的 {number} 项留在本档案，请核对" if number else "合并已撤销"
     work.insert(
         TimelineEntry,
         [
@@ -97,6 +100,36 @@ def undo_merge(
     )  # fmt: skip
     work.emit(PatientsParted(survivor_id=survivor["id"], merged_id=merged["id"]))
     return None
+
+
+def assign_rows(work: Work, merge: PatientMerge, assigned: Mapping[str, Collection[str]]) -> None:
+    """Give rows that came while two were one to the merged archive: visits with all that hangs on them, and others.
+
+    What the timeline tells of them goes with them.
+    """
+    visits = sorted(assigned.get("encounter", ()))
+    for column in patient_columns():
+        for visit in _visit_columns(column.table):
+            _give_back(work, merge, column, visit.in_(visits))
+        keys = sorted(assigned.get(column.table.name, ()))
+        if keys and column.table.name != "encounter":
+            _give_back(work, merge, column, next(iter(column.table.primary_key)).in_(keys))
+    others = sorted({key for keys in assigned.values() for key in keys})
+    entries = table_of(TimelineEntry)
+    _give_back(work, merge, entries.c.patient_id, entries.c.subject_id.in_(others))
+    _follow_owners(work, merge)
+
+
+def _follow_owners(work: Work, merge: PatientMerge) -> None:
+    """What hangs on a row that has gone to the merged archive goes with it: the recording of a call, whenever made."""
+    columns = {column.table.name: column for column in patient_columns()}
+    for owner in columns.values():
+        if owner.table.name in ("patient", "encounter"):
+            continue
+        theirs = sa.select(owner.table.c.id).where(owner == merge.merged_id)
+        for column in columns.values():
+            for key in columns_to(f"{owner.table.name}.id", column.table):
+                _give_back(work, merge, column, key.in_(theirs))
 
 
 def part_number(work: Work, *, number: Row, source: str, as_of: datetime, seq: int) -> str:
@@ -160,17 +193,12 @@ def _part_death(side: PatientSide, survivor: Row, own: Row, number: Row) -> None
     side.patients.change(survivor, deceased=DeceasedState.ALIVE, deceased_at=None, provenance=known)
 
 
-def _keep_told(work: Work, merge: PatientMerge, survivor: dict[str, Any]) -> None:
+def _keep_told(work: Work, merge: PatientMerge, merges: Sequence[PatientMerge], survivor: Row) -> None:
     """What the survivor was told to have since stays with them too, though the row goes back with the other."""
     for name, (model, is_part) in PATIENT_LISTS.items():
         table = table_of(model)
         keys = merge.moved.get(f"{table.name}.patient_id", ())
-        own_ended = sa.exists().where(
-            table.c.patient_id == merge.survivor_id, is_part, table.c.ended_at >= merge.merged_at,
-            table.c.id.not_in(keys),
-        )  # fmt: skip
-        is_told = survivor["provenance"].get(name, [])[1:] != [merge.source, merge.seq or 0, UNITED]
-        if not keys or not (is_told or work.scalar(sa.select(own_ended))):
+        if not keys or not is_told_since(merge, merges, name, survivor["provenance"].get(name)):
             continue
         rows = work.execute(
             sa.select(table).where(
@@ -218,15 +246,15 @@ def _hand_over(
 def _reopen(work: Work, merge: PatientMerge) -> None:
     """Numbers that this merge retired find their own archive again; list rows that ended since stand again."""
     moved = merge.moved
-    identifiers = sorted(set(moved.get(_NUMBERS, ())) - _retired_before(work, merge))
+    identifiers = sorted(set(moved.get(NUMBERS, ())) - _retired_before(work, merge))
     by_merge = PatientIdentifier.retired_at == merge.merged_at
     changes: list[tuple[type[Base], str, Any, Any]] = [
         (PatientIdentifier, "retired_at", identifiers, by_merge)
     ]
-    for model, _ in PATIENT_LISTS.values():
+    for model, is_part in PATIENT_LISTS.values():
         ended = table_of(model).c.ended_at
         keys = moved.get(f"{table_of(model).name}.patient_id", ())
-        changes.append((model, "ended_at", keys, ended >= merge.merged_at))
+        changes.append((model, "ended_at", keys, sa.and_(ended >= merge.merged_at, is_part)))
     for model, name, keys, where in changes:
         table = table_of(model)
         for start in range(0, len(keys), _CHUNK):
@@ -247,37 +275,4 @@ def _retired_before(work: Work, merge: PatientMerge) -> set[str]:
             PatientMerge.undone_at.is_(None),
         )
     )
-    return {key for moved in earlier for key in moved.get(_NUMBERS, ())}
-
-
-def _visits_since(work: Work, merge: PatientMerge) -> Sequence[Any]:
-    """Visits the survivor got since the merge: key and provenance."""
-    rows: Sequence[Any] = work.execute(
-        sa.select(Encounter.id, Encounter.provenance).where(
-            Encounter.patient_id == merge.survivor_id,
-            Encounter.created_at >= merge.merged_at,
-            Encounter.id
-            > merge.id,  # keys are made in order: what was there in that very moment is not meant
-        )
-    ).all()
-    return rows
-
-
-def _as_before(survivor: dict[str, Any], merge: PatientMerge) -> dict[str, Any]:
-    """What the merge itself had written into the survivor, as it was."""
-    before = merge.before[merge.survivor_id]
-    known = dict(survivor["provenance"])
-    deceased, is_vip = survivor["deceased"], survivor["is_vip"]
-    for name in (*PATIENT_LISTS, "deceased", "is_vip"):
-        words = [merge.source, merge.seq or 0, *([UNITED] if name in PATIENT_LISTS else [])]
-        if survivor["provenance"].get(name, [])[1:] != words:
-            continue  # told by somebody else since
-        if name == "deceased":
-            deceased = DeceasedState(before["deceased"])
-        if name == "is_vip":
-            is_vip = before["is_vip"]
-        if name in before["provenance"]:
-            known[name] = before["provenance"][name]
-        else:
-            del known[name]
-    return {"deceased": deceased, "is_vip": is_vip, "provenance": known}
+    return {key for moved in earlier for key in moved.get(NUMBERS, ())}

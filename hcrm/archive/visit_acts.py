@@ -232,7 +232,9 @@ def _newer_fields(stays: Row, gone: Row) -> dict[str, Any]:
     """What was told later of the visit that goes than of the one that stays, by each field's own clock."""
     known = dict(stays["provenance"])
     values: dict[str, Any] = {}
-    for name in ("attending_id", "class_text", "account_no", "discharge_way", "diagnoses", "procedures"):
+    for name in (
+        "attending_id", "class_text", "account_no", "payment_type", "discharge_way", "diagnoses", "procedures",
+    ):  # fmt: skip
         if not _is_newer(gone, stays, name):
             continue
         known[name] = gone["provenance"][name]

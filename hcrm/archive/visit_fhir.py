@@ -24,7 +24,7 @@ from hcrm.api.search import (
     updated_parameter,
 )
 from hcrm.archive.fhir import of_patient
-from hcrm.archive.scope import patient_condition, scope_encounters
+from hcrm.archive.scope import not_test, patient_condition, scope_encounters
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter, EncounterClass, EncounterStatus
 from hcrm.core.sources import visit_system
 from hcrm.core.work import Work
@@ -107,7 +107,7 @@ class EncounterType(ResourceType):
             .outerjoin(Department, Department.id == Encounter.department_id)
             .outerjoin(Practitioner, Practitioner.id == Encounter.attending_id)
         )  # fmt: skip
-        return scope_encounters(statement, work.actor)
+        return scope_encounters(statement.where(not_test(Encounter.patient_id)), work.actor)
 
     def load(self, work: Work, rows: Sequence[sa.RowMapping]) -> list[Found]:
         """The visits with their diagnoses."""
@@ -245,7 +245,7 @@ class ConditionType(ResourceType):
         statement = (
             sa.select(*Diagnosis.__table__.columns, Encounter.updated_at)
             .join(Encounter, Encounter.id == Diagnosis.encounter_id)
-            .where(Diagnosis.ended_at.is_(None))
+            .where(Diagnosis.ended_at.is_(None), not_test(Diagnosis.patient_id))
         )
         condition = patient_condition(work.actor, Diagnosis.patient_id)
         return statement if condition is None else statement.where(condition)

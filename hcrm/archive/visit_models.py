@@ -16,6 +16,8 @@ from hcrm.core.db import Base, Id
 _HAS_ACCOUNT = text("account_no IS NOT NULL")
 _MERGED = text("merged_into_id IS NOT NULL")
 
+_ASKED = ("status", "discharged_at", "encounter_class", "attending_id")
+
 
 class Encounter(Base):
     """A visit or stay (就诊). FHIR: Encounter.
@@ -27,9 +29,13 @@ class Encounter(Base):
     __tablename__ = "encounter"
     __table_args__ = (
         Index("uq_encounter_visit", "visit_no", "authority", unique=True),  # also found by number alone
-        Index("ix_encounter_patient", "patient_id", "admitted_at"),
+        # Lists of patients by their stays are read from these alone: all that is asked of a stay stands in each.
+        Index("ix_encounter_patient", "patient_id", "admitted_at", "id", "department_id", *_ASKED),
+        Index("ix_encounter_stay", "id", "department_id", *_ASKED, "patient_id"),
+        Index("ix_encounter_department", "department_id", "id", *_ASKED, "patient_id"),
+        Index("ix_encounter_department_status", "department_id", *_ASKED, "id", "patient_id"),
+        Index("ix_encounter_status", *_ASKED, "id", "department_id", "patient_id"),
         Index("ix_encounter_discharged", "discharged_at", "department_id"),
-        Index("ix_encounter_department_status", "department_id", "status"),
         Index("ix_encounter_account", "account_no", sqlite_where=_HAS_ACCOUNT, postgresql_where=_HAS_ACCOUNT),
         Index("ix_encounter_merged_into", "merged_into_id", sqlite_where=_MERGED, postgresql_where=_MERGED),
     )
@@ -53,6 +59,7 @@ class Encounter(Base):
     department_id: Mapped[str | None] = mapped_column(ForeignKey("department.id"))
     attending_id: Mapped[str | None] = mapped_column(ForeignKey("practitioner.id"), index=True)
     location: Mapped[str | None]  # point of care, room, bed: W1-101-1
+    payment_type: Mapped[str | None]  # 医疗付费方式 as sent: archive.terms.PAYMENT_TYPES
     provenance: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime] = mapped_column(index=True)

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import lru_cache
 
+from hcrm.archive.codes import normal_codes as normal_codes
 from hcrm.core.text import half_width
 
 DIED = "5"
@@ -12,18 +12,6 @@ DIED = "5"
 
 _MUNICIPALITIES = ("11", "12", "31", "50")
 _REGION = re.compile(r"[1-9][0-9]{5}")
-_NOT_IN_A_CODE = str.maketrans("", "", ".．。· \t\u3000*†‡")
-
-
-@lru_cache(maxsize=65536)
-def normal_codes(raw: str) -> tuple[str, ...]:
-    """The codes of one field in comparable form: half width, upper case, no dots or blanks, dual codes split.
-
-    Hospitals write one disease as `I10.x00`, `i10`, `Ｉ１０．ｘ００`, or with its manifestation as `A01.001+K77.0*`
-    (GB/T 14396, national clinical and insurance versions).
-    """
-    parts = half_width(raw).upper().split("+")
-    return tuple(code for part in parts if (code := part.strip().translate(_NOT_IN_A_CODE)))
 
 
 def normal_name(raw: str) -> str:

@@ -23,7 +23,7 @@ from hcrm.centre.models import (
 )
 from hcrm.centre.owners import find_owners
 from hcrm.centre.published import form_version, published_form_versions, published_protocols
-from hcrm.centre.scope import instructions_in_scope
+from hcrm.centre.scope import instruction_opens
 from hcrm.centre.stays import Stay, load_stays
 from hcrm.core.clock import local_date
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError, NotFoundError
@@ -65,8 +65,8 @@ def issue_instructions(
 
 
 def plan_instructions(work: Work, *, stays: Iterable[Stay], cut_overs: CutOvers = NO_CUT_OVERS) -> list[Row]:
-    """The instructions these stays are to have by the protocols in force: nobody is to be called about the dead."""
-    wanted = [stay for stay in stays if not stay.has_died and not is_history(stay, cut_overs)]
+    """The instructions these stays are to have by the protocols in force: none about the dead, none for a test."""
+    wanted = [stay for stay in stays if stay.is_followed and not is_history(stay, cut_overs)]
     if not wanted:
         return []
     protocols, versions = published_protocols(work), published_form_versions(work)
@@ -258,7 +258,7 @@ def reassign_instruction(work: Work, *, instruction_id: str, practitioner_id: st
 def take_instruction(work: Work, *, instruction_id: str) -> Instruction:
     """The instruction, locked for a change; outside the actor's scope it is not there."""
     found = work.session.execute(
-        sa.select(Instruction, instructions_in_scope(work.actor))
+        sa.select(Instruction, instruction_opens(work.actor))
         .where(Instruction.id == instruction_id)
         .with_for_update()
         .execution_options(populate_existing=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from hcrm.centre.models import Instruction
-from hcrm.centre.scope import instructions_in_scope
+from hcrm.centre.scope import instruction_opens
 from hcrm.core.work import Work
 from hcrm.inbox.reading import Link
 
@@ -16,7 +16,7 @@ def list_led_to(work: Work, encounter_id: str) -> Sequence[Link]:
     """Follow-up instructions of the stay within the actor's scope, in the order they fall due."""
     rows = work.execute(
         sa.select(Instruction.id, Instruction.title, Instruction.state)
-        .where(Instruction.encounter_id == encounter_id, instructions_in_scope(work.actor))
+        .where(Instruction.encounter_id == encounter_id, instruction_opens(work.actor))
         .order_by(Instruction.due_on, Instruction.id)
         .limit(_MOST)
     )

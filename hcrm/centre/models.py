@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, and_, bindparam, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, and_, bindparam, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.core.db import Base, Id, LabelledEnum
@@ -14,7 +14,7 @@ class Classification(Base):
     __tablename__ = "classification"
     __table_args__ = (
         UniqueConstraint("encounter_id", "axis", "code"),
-        Index("ix_classification_code", "axis", "code", "encounter_id"),
+        Index("ix_classification_code", "axis", "code", "encounter_id", "is_sensitive"),
     )
     id: Mapped[Id]
     encounter_id: Mapped[str] = mapped_column(ForeignKey("encounter.id"))
@@ -25,6 +25,9 @@ class Classification(Base):
     rule_code: Mapped[str]
     rule_version: Mapped[int]
     is_sensitive: Mapped[bool] = mapped_column(default=False)  # restricted view, never named in a message
+    is_provisional: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # no discharge triggered it
     classified_at: Mapped[datetime]
 
 
@@ -46,6 +49,10 @@ OPEN_STATES = (InstructionState.ISSUED, InstructionState.ACCEPTED, InstructionSt
 """States in which the physician still has to act."""
 
 
+WAITING_STATES = (*OPEN_STATES, InstructionState.RETURNED)
+"""States in which somebody still has to act, whoever it is."""
+
+
 class Withdrawal(LabelledEnum):
     """Why an instruction was taken back. What a message took back, a message may restore; a person's word stays."""
 
@@ -53,6 +60,9 @@ class Withdrawal(LabelledEnum):
     NOT_APPLICABLE = "not_applicable", "方案不再适用"
     DIED = "died", "患者已故"
     NULLIFIED = "nullified", "档案已作废"
+    TEST_PATIENT = "test_patient", "测试患者"
+    CONTACT_ENDED = "contact_ended", "已终止联系"
+    MERGED = "merged", "档案合并，同一方案已有一份"
     BY_HAND = "by_hand", "人工撤回"
 
 
@@ -92,6 +102,7 @@ class Instruction(Base):
             sqlite_where=_OPEN,
             postgresql_where=_OPEN,
         ),
+        Index("ix_instruction_scope", "assignee_id", "patient_id"),  # whom somebody sees for an instruction
         Index("ix_instruction_department", "department_id", "state", "due_on", "id"),
         Index("ix_instruction_closes_on", "closes_on", sqlite_where=_OPEN, postgresql_where=_OPEN),
         Index("ix_instruction_due", "due_on", "department_id"),

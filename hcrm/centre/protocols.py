@@ -92,6 +92,9 @@ class Step(DefinitionPart):
 class Protocol(Definition):
     """A follow-up protocol of one version; what was issued under it keeps that version."""
 
+    patient_title: Text = Field(
+        default="出院随访", description="what a patient is told it is: no illness in it"
+    )
     kind: ProtocolKind
     fallback: StrictBool = Field(
         default=False, description="only where no specific protocol of its kind applies"

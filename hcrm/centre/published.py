@@ -1,5 +1,6 @@
 """Rules and protocols in force: the newest published definitions, parsed once per process."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 from hcrm.centre.classification_rules import AxisRules
 from hcrm.centre.protocols import Protocol, Protocols, Step
 from hcrm.core.definition_file import parse_definition
-from hcrm.core.definitions import Definition, definition_body, latest_definitions
+from hcrm.core.definitions import Definition, definition_body, draft_of, latest_definitions
 from hcrm.core.errors import HcrmError
 from hcrm.core.work import Work
 
@@ -16,6 +17,20 @@ def published_rules(work: Work) -> tuple[AxisRules, ...]:
     """The classification rules in force, one of each axis published."""
     rows = latest_definitions(work, kind="classification")
     return _parse_rules(tuple(row.body for row in rows.values()))
+
+
+def rules_of(work: Work, versions: Mapping[str, int]) -> tuple[AxisRules, ...] | None:
+    """The rules of these versions by axis, drafts too; None where one of them is no more."""
+    rows = latest_definitions(work, kind="classification")
+    bodies = []
+    for axis, version in versions.items():
+        row = rows.get(axis)
+        if row is None or row.version != version:
+            row = draft_of(work, kind="classification", code=axis)
+        if row is None or row.version != version:
+            return None
+        bodies.append(row.body)
+    return _parse_rules(tuple(bodies))
 
 
 def published_protocols(work: Work) -> Protocols:

@@ -16,13 +16,14 @@ from hcrm.audit.service import record_audit
 from hcrm.centre.models import (
     DONE_IN_WINDOW,
     IS_OPEN,
+    WAITING_STATES,
     Classification,
     Instruction,
     InstructionHistory,
     InstructionState,
     Outcome,
 )
-from hcrm.centre.scope import instructions_in_scope
+from hcrm.centre.scope import instruction_opens, instructions_in_scope
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.errors import DeniedError, NotFoundError
@@ -54,9 +55,7 @@ def get_instruction(
 ) -> sa.Row[tuple[Instruction, Patient, Encounter, str | None, str | None]]:
     """The instruction with `Patient`, `Encounter`, `department_name` and `assignee_name`; the read is noted."""
     found = work.execute(
-        sa.select(
-            Instruction, Patient, Encounter, *_NAMES, instructions_in_scope(work.actor).label("in_scope")
-        )
+        sa.select(Instruction, Patient, Encounter, *_NAMES, instruction_opens(work.actor).label("in_scope"))
         .join(Patient, Patient.id == Instruction.patient_id)
         .join(Encounter, Encounter.id == Instruction.encounter_id)
         .outerjoin(Department, Department.id == Instruction.department_id)
@@ -212,3 +211,14 @@ def _conditions(work: Work, wanted: InstructionFilter) -> list[sa.ColumnElement[
 
 def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+def count_waiting(work: Work, patient_id: str) -> int:
+    """How many instructions of the patient wait for somebody, whoever may see them: what an end of contact closes."""
+    return int(
+        work.scalar(
+            sa.select(sa.func.count())
+            .select_from(Instruction)
+            .where(Instruction.patient_id == patient_id, Instruction.state.in_(WAITING_STATES))
+        )
+    )

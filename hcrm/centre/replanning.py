@@ -6,34 +6,34 @@ physician works on goes on. Done work is never taken back (truth table B6, B7; m
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from hcrm.archive.contact_stop import is_stopped
 from hcrm.archive.events import (
-    DeathRevoked,
+    ContactStopped,
     DischargeCancelled,
     PatientDied,
+    PatientMarkedTest,
     PatientNullified,
-    PatientRestored,
+    PatientsMerged,
 )
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.timeline import add_entry
-from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
+from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.audit.service import record_audit
 from hcrm.centre.events import EncounterReclassified, InstructionIssued
 from hcrm.centre.instructions import (
     NO_CUT_OVERS,
     TOLD_TOO_LATE,
     CutOvers,
-    is_history,
     note_change,
     note_for,
     plan_instructions,
     state_by_window,
     tell_planned,
 )
-from hcrm.centre.models import OPEN_STATES, Instruction, InstructionHistory, InstructionState, Withdrawal
+from hcrm.centre.models import WAITING_STATES, Instruction, InstructionHistory, InstructionState, Withdrawal
 from hcrm.centre.owners import Owners, find_owners
 from hcrm.centre.published import published_step
 from hcrm.centre.stays import Stay, load_stays
@@ -43,11 +43,11 @@ from hcrm.core.work import Row, Work
 Standing = sa.RowMapping
 """An instruction as it stands, locked: plain values, since they are changed in bulk."""
 
-_MARGIN = timedelta(days=1)  # a discharge told before the death was noted may have been planned after it
-_WAITING = (*OPEN_STATES, InstructionState.RETURNED)
-_NOT_DONE = (*_WAITING, InstructionState.EXPIRED, InstructionState.MISSED)
-_UNTOUCHED = (InstructionState.ISSUED, InstructionState.MISSED)
-_FOLLOWING = ("opens_on", "due_on", "closes_on", "department_id", "assignee_id", "note")
+_NOT_DONE = (*WAITING_STATES, InstructionState.EXPIRED, InstructionState.MISSED)
+UNTOUCHED = (InstructionState.ISSUED, InstructionState.MISSED)
+FOR_GOOD = (Withdrawal.BY_HAND, Withdrawal.MERGED)
+"""What no record told anew restores: a person's word, and what a merge took."""
+FOLLOWING = ("opens_on", "due_on", "closes_on", "department_id", "assignee_id", "note")
 
 
 def replan_instructions(
@@ -66,16 +66,28 @@ def replan_instructions(
     planned: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in plan_instructions(work, stays=stays.values(), cut_overs=cut_overs):
         planned[row["trigger_id"], row["protocol_code"]].append(row)
-    standing = _lock(work, Instruction.trigger_id.in_(sorted(stays)))
-    known = {_key(row) for row in standing}
+    standing = lock_standing(work, Instruction.trigger_id.in_(sorted(stays)))
+    known = {instruction_key(row) for row in standing}
     new = [row for key, rows in planned.items() if key not in known for row in rows]
     work.insert(Instruction, new)  # the stays are locked: nobody else issues for them meanwhile
     issued = tell_planned(work, rows=new)
-    gone = [row for row in standing if _key(row) not in planned and row["state"] in _UNTOUCHED]
-    for why, died in ((Withdrawal.DIED, True), (Withdrawal.NOT_APPLICABLE, False)):
-        _withdraw(work, [row for row in gone if stays[row["trigger_id"]].has_died is died], why)
-    changed = _follow(work, [row for row in standing if _key(row) in planned], stays)
+    gone = [row for row in standing if instruction_key(row) not in planned and row["state"] in UNTOUCHED]
+    by_cause: dict[Withdrawal, list[Standing]] = defaultdict(list)
+    for one in gone:
+        by_cause[_why_gone(stays[one["trigger_id"]])].append(one)
+    for why, rows in by_cause.items():
+        withdraw_all(work, rows, why)
+    changed = follow_stays(work, [row for row in standing if instruction_key(row) in planned], stays)
     return issued + len(gone) + changed
+
+
+def _why_gone(stay: Stay) -> Withdrawal:
+    """Why a protocol no longer takes the stay in."""
+    if stay.has_died:
+        return Withdrawal.DIED
+    if stay.is_test:
+        return Withdrawal.TEST_PATIENT
+    return Withdrawal.CONTACT_ENDED if stay.contact_ended else Withdrawal.NOT_APPLICABLE
 
 
 def withdraw_for_cancelled(work: Work, facts: Sequence[DischargeCancelled]) -> int:
@@ -88,8 +100,8 @@ def withdraw_for_cancelled(work: Work, facts: Sequence[DischargeCancelled]) -> i
         )
     )
     triggers.difference_update(standing)
-    rows = _lock(work, Instruction.trigger_id.in_(sorted(triggers)), Instruction.state.in_(_NOT_DONE))
-    return _withdraw(work, rows, Withdrawal.DISCHARGE_CANCELLED)
+    rows = lock_standing(work, Instruction.trigger_id.in_(sorted(triggers)), Instruction.state.in_(_NOT_DONE))
+    return withdraw_all(work, rows, Withdrawal.DISCHARGE_CANCELLED)
 
 
 def withdraw_for_deceased(work: Work, facts: Sequence[PatientDied]) -> int:
@@ -100,8 +112,10 @@ def withdraw_for_deceased(work: Work, facts: Sequence[PatientDied]) -> int:
             Patient.deceased == DeceasedState.DECEASED,
         )
     )
-    rows = _lock(work, Instruction.patient_id.in_(sorted(dead)), Instruction.state.in_(_WAITING))
-    return _withdraw(work, rows, Withdrawal.DIED)
+    rows = lock_standing(
+        work, Instruction.patient_id.in_(sorted(dead)), Instruction.state.in_(WAITING_STATES)
+    )
+    return withdraw_all(work, rows, Withdrawal.DIED)
 
 
 def withdraw_for_nullified(work: Work, facts: Sequence[PatientNullified]) -> int:
@@ -111,84 +125,58 @@ def withdraw_for_nullified(work: Work, facts: Sequence[PatientNullified]) -> int
             Patient.id.in_(sorted({fact.patient_id for fact in facts})), Patient.is_nullified
         )
     )
-    rows = _lock(work, Instruction.patient_id.in_(sorted(hidden)), Instruction.state.in_(_WAITING))
-    return _withdraw(work, rows, Withdrawal.NULLIFIED)
-
-
-def restore_for_living(
-    work: Work,
-    facts: Sequence[DeathRevoked],
-    *,
-    home_region: str | None = None,
-    cut_overs: CutOvers = NO_CUT_OVERS,
-) -> int:
-    """Restore what was withdrawn because these patients were thought dead, and issue what they missed; how many."""
-    return _restore(work, facts, Withdrawal.DIED, "死亡登记已撤销", home_region, cut_overs)
-
-
-def restore_for_restored(
-    work: Work,
-    facts: Sequence[PatientRestored],
-    *,
-    home_region: str | None = None,
-    cut_overs: CutOvers = NO_CUT_OVERS,
-) -> int:
-    """The same for patients whose sender speaks of them again after it had deleted them; how many."""
-    return _restore(work, facts, Withdrawal.NULLIFIED, "档案恢复使用", home_region, cut_overs)
-
-
-def _restore(
-    work: Work, facts: Sequence[DeathRevoked | PatientRestored], why: Withdrawal, words: str,
-    home_region: str | None, cut_overs: CutOvers,
-) -> int:  # fmt: skip
-    patients = sorted({fact.patient_id for fact in facts})
-    restored = _restore_withdrawn(work, patients, why, words, cut_overs)
-    missed = [
-        EncounterReclassified(row.id, row.discharge_id)
-        for fact in facts
-        for row in work.execute(
-            sa.select(Encounter.id, Encounter.discharge_id)
-            .join(VisitEvent, VisitEvent.id == Encounter.discharge_id)
-            .where(
-                Encounter.patient_id == fact.patient_id,
-                Encounter.status == EncounterStatus.FINISHED,
-                VisitEvent.told_at >= datetime.fromisoformat(fact.noted_at) - _MARGIN,
-            )
-        )
-    ]
-    return restored + replan_instructions(work, missed, home_region=home_region, cut_overs=cut_overs)
-
-
-def _restore_withdrawn(
-    work: Work, patients: Sequence[str], why: Withdrawal, words: str, cut_overs: CutOvers
-) -> int:
-    withdrawn = (
-        Instruction.patient_id.in_(patients),
-        Instruction.state == InstructionState.WITHDRAWN,
-        Instruction.withdrawal == why,
+    rows = lock_standing(
+        work, Instruction.patient_id.in_(sorted(hidden)), Instruction.state.in_(WAITING_STATES)
     )
-    discharges = work.execute(sa.select(Instruction.encounter_id, Instruction.trigger_id).where(*withdrawn))
-    triggers = [EncounterReclassified(row.encounter_id, row.trigger_id) for row in discharges]
-    stays = {
-        stay.trigger_id: stay
-        for stay in load_stays(work, triggers)
-        if not stay.has_died and not is_history(stay, cut_overs)
-    }
-    standing = _lock(work, *withdrawn, Instruction.trigger_id.in_(sorted(stays)))
-    return _follow(work, standing, stays, why=words)
+    return withdraw_all(work, rows, Withdrawal.NULLIFIED)
 
 
-def _key(row: Standing) -> tuple[str, str]:
+def withdraw_for_test(work: Work, facts: Sequence[PatientMarkedTest]) -> int:
+    """Withdraw everything that waits for test patients; how many."""
+    tests = work.scalars(
+        sa.select(Patient.id).where(
+            Patient.id.in_(sorted({fact.patient_id for fact in facts})), Patient.is_test
+        )
+    )
+    rows = lock_standing(
+        work, Instruction.patient_id.in_(sorted(tests)), Instruction.state.in_(WAITING_STATES)
+    )
+    return withdraw_all(work, rows, Withdrawal.TEST_PATIENT)
+
+
+def withdraw_for_stopped(work: Work, facts: Sequence[ContactStopped]) -> int:
+    """Withdraw everything that waits for patients with whom contact has ended; how many."""
+    return _withdraw_stopped(work, {fact.patient_id for fact in facts})
+
+
+def withdraw_for_merged(work: Work, facts: Sequence[PatientsMerged]) -> int:
+    """The end of contact with one archive is that of both; how many were withdrawn."""
+    return _withdraw_stopped(work, {fact.survivor_id for fact in facts})
+
+
+def _withdraw_stopped(work: Work, patient_ids: set[str]) -> int:
+    stopped = work.scalars(
+        sa.select(Patient.id).where(Patient.id.in_(sorted(patient_ids)), is_stopped(Patient.id))
+    )
+    rows = lock_standing(
+        work, Instruction.patient_id.in_(sorted(stopped)), Instruction.state.in_(WAITING_STATES)
+    )
+    return withdraw_all(work, rows, Withdrawal.CONTACT_ENDED)
+
+
+def instruction_key(row: Standing) -> tuple[str, str]:
+    """By which discharge and protocol an instruction came to be."""
     return row["trigger_id"], row["protocol_code"]
 
 
-def _lock(work: Work, *where: sa.ColumnElement[bool]) -> Sequence[Standing]:
+def lock_standing(work: Work, *where: sa.ColumnElement[bool]) -> Sequence[Standing]:
     """The instructions that fit, locked in one order."""
     statement = sa.select(Instruction.__table__).where(*where).order_by(Instruction.id).with_for_update()
     return work.execute(statement).mappings().all()
 
 
-def _withdraw(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
+def withdraw_all(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
+    """Take these back, with why; how many."""
     if not rows:
         return 0
     work.execute(
@@ -212,21 +200,22 @@ def _withdraw(work: Work, rows: Sequence[Standing], why: Withdrawal) -> int:
     return len(rows)
 
 
-def _follow(
-    work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay], *, why: str = "出院记录更正"
-) -> int:
+def follow_stays(
+    work: Work, standing: Sequence[Standing], stays: Mapping[str, Stay], *, why: str = "出院记录更正",
+    for_good: tuple[Withdrawal, ...] = FOR_GOOD,
+) -> int:  # fmt: skip
     """Restore what a message had withdrawn; move what is untouched; how many were changed.
 
     What comes back after its window has closed is missed; what was missed is issued where its window is open again.
     """
     today = local_date(work.clock.now())
-    rows = [row for row in standing if row["state"] in _UNTOUCHED or _is_restorable(row)]
+    rows = [row for row in standing if row["state"] in UNTOUCHED or is_restorable(row, for_good)]
     owners = find_owners(work, stays.values())
-    by_hand = _changed_by_people(work, rows)
+    by_hand = changed_by_people(work, rows)
     changed: list[Row] = []
     restored: list[Standing] = []
     for row in rows:
-        values = _values_now(work, row, stays[row["trigger_id"]], owners)
+        values = values_now(work, row, stays[row["trigger_id"]], owners)
         if row["id"] in by_hand:
             values["assignee_id"] = row["assignee_id"]
         if row["state"] is InstructionState.ISSUED:
@@ -235,11 +224,11 @@ def _follow(
             state = state_by_window(values["closes_on"], today)
         after = state["state"]
         is_open = after is InstructionState.ISSUED
-        if _is_restorable(row):
+        if is_restorable(row, for_good):
             if is_open:
                 restored.append(row)
             _note(work, row, after, f"{why}，重新下达" if is_open else f"{why}，{TOLD_TOO_LATE}")
-        elif after is not row["state"] or any(row[name] != values[name] for name in _FOLLOWING):
+        elif after is not row["state"] or any(row[name] != values[name] for name in FOLLOWING):
             _note(work, row, after, "随出院记录更正调整")
         else:
             continue
@@ -256,7 +245,7 @@ def _follow(
     return len(changed)
 
 
-def _values_now(work: Work, row: Standing, stay: Stay, owners: Owners) -> Row:
+def values_now(work: Work, row: Standing, stay: Stay, owners: Owners) -> Row:
     """Dates, owner and note by today's record, under the protocol version it was issued by."""
     step = published_step(
         work, protocol_code=row["protocol_code"], version=row["protocol_version"], step_code=row["step_code"]
@@ -269,12 +258,12 @@ def _values_now(work: Work, row: Standing, stay: Stay, owners: Owners) -> Row:
     }
 
 
-def _is_restorable(row: Standing) -> bool:
-    """Withdrawn by a message and by nobody's decision."""
-    return row["state"] is InstructionState.WITHDRAWN and row["withdrawal"] is not Withdrawal.BY_HAND
+def is_restorable(row: Standing, for_good: tuple[Withdrawal, ...]) -> bool:
+    """Withdrawn by a message and by nobody's decision; a merge's is for its undoing to restore."""
+    return row["state"] is InstructionState.WITHDRAWN and row["withdrawal"] not in for_good
 
 
-def _changed_by_people(work: Work, rows: Sequence[Standing]) -> set[str]:
+def changed_by_people(work: Work, rows: Sequence[Standing]) -> set[str]:
     """Those whose history names a person: a hand-picked owner is kept."""
     return set(
         work.scalars(

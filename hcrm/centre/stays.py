@@ -2,26 +2,30 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
-from hcrm.archive.models import Address, DeceasedState, Patient
+from hcrm.archive.codes import is_tcm
+from hcrm.archive.contact_stop import is_stopped
+from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.residence import region_codes
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter, EncounterStatus, Procedure
 from hcrm.centre.classification_rules import Axis
 from hcrm.centre.facts import StayFacts
 from hcrm.centre.models import Classification
 from hcrm.core.clock import local_date
-from hcrm.core.text import half_width
 from hcrm.core.work import Work
 from hcrm.directory.models import Department
 
+_PARENT = aliased(Department)  # of a ward, whose follow-up is its department's
 _ADMITTING = "A"
-_TCM_SYSTEMS = ("15657", "TCM", "中医", "ZYZD", "ZYBZ")
-_HOME_FIRST = {"home": 0, "registered": 1}
+_ENDED = (EncounterStatus.FINISHED,)
+HAPPENED = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE, EncounterStatus.FINISHED)
+"""States of a visit that took place or goes on: every stay there is to sort."""
 
 
 class StayFact(Protocol):
@@ -52,7 +56,13 @@ class Stay:
     department_id: str | None
     attending_id: str | None
     head_id: str | None
+    contact_ended: bool
     facts: StayFacts
+    is_test: bool = False
+
+    def with_facts(self, facts: StayFacts) -> "Stay":
+        """The same stay, seen otherwise."""
+        return replace(self, facts=facts)
 
     @property
     def discharged_on(self) -> date:
@@ -63,6 +73,11 @@ class Stay:
     def has_died(self) -> bool:
         """Whether nobody is left to be called."""
         return self.way is DischargeWay.DIED or self.deceased is DeceasedState.DECEASED
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there is somebody to call: alive, a patient, and contact has not ended."""
+        return not (self.has_died or self.is_test or self.contact_ended)
 
 
 def load_stays(
@@ -76,13 +91,27 @@ def load_stays(
     triggers = {(fact.encounter_id, fact.trigger_id) for fact in facts}
     rows = _load_rows(work, {encounter_id for encounter_id, _ in triggers})
     rows = [row for row in rows if (row.id, row.discharge_id) in triggers]
+    return _with_facts(work, rows, home_region, classes)
+
+
+def load_visits(work: Work, encounter_ids: Collection[str], *, home_region: str | None = None) -> list[Stay]:
+    """These visits as rules see them, those that still go on too: what is known of them so far.
+
+    A visit nobody has ended has no trigger, and today for its last day.
+    """
+    return _with_facts(work, _load_rows(work, set(encounter_ids), states=HAPPENED), home_region, False)
+
+
+def _with_facts(work: Work, rows: Sequence[Any], home_region: str | None, classes: bool) -> list[Stay]:
     ids = [row.id for row in rows]
+    now = work.clock.now()
     diagnoses, procedures = _diagnosis_codes(work, ids), _procedure_codes(work, ids)
-    regions = _region_codes(work, {row.patient_id for row in rows})
+    regions = region_codes(work, {row.patient_id for row in rows})
     classified = _classes(work, ids) if classes else {}
     return [
         _stay(
             row,
+            now,
             diagnosis_codes=diagnoses.get(row.id, ()),
             procedure_codes=procedures.get(row.id, ()),
             region_code=regions.get(row.patient_id),
@@ -93,22 +122,29 @@ def load_stays(
     ]
 
 
-def _load_rows(work: Work, encounter_ids: Collection[str]) -> Sequence[Any]:
-    """The finished stays with their patient and department, locked in one order."""
+def _load_rows(
+    work: Work, encounter_ids: Collection[str], *, states: Collection[EncounterStatus] = _ENDED
+) -> Sequence[Any]:
+    """The visits in these states with their patient and department, locked in one order."""
     return work.execute(
         sa.select(
             Encounter.id, Encounter.patient_id, Encounter.discharge_id, Encounter.discharged_at,
-            Encounter.discharge_way, Encounter.encounter_class, Encounter.source, Encounter.department_id,
-            Encounter.attending_id,
-            Patient.deceased, Patient.sex, Patient.birth_date,
-            Department.code, Department.name, Department.specialty_code, Department.head_id,
+            Encounter.discharge_way, Encounter.encounter_class, Encounter.source,
+            sa.func.coalesce(Department.parent_id, Encounter.department_id), Encounter.attending_id,
+            Patient.deceased, Patient.sex, Patient.birth_date, Patient.is_test,
+            sa.func.coalesce(_PARENT.code, Department.code), sa.func.coalesce(_PARENT.name, Department.name),
+            sa.func.coalesce(Department.specialty_code, _PARENT.specialty_code),
+            sa.func.coalesce(_PARENT.head_id, Department.head_id),
+            is_stopped(Encounter.patient_id).label("contact_ended"),
         )
         .join(Patient, Patient.id == Encounter.patient_id)
         .outerjoin(Department, Department.id == Encounter.department_id)
+        .outerjoin(_PARENT, _PARENT.id == Department.parent_id)
         .where(
             Encounter.id.in_(sorted(encounter_ids)),
-            Encounter.status == EncounterStatus.FINISHED,
-            Encounter.discharged_at.is_not(None),
+            Encounter.status.in_(states),
+            *(() if states is HAPPENED else (Encounter.discharged_at.is_not(None),)),
+            Encounter.merged_into_id.is_(None),
             ~Patient.is_nullified,
         )
         .order_by(Encounter.id)
@@ -116,18 +152,20 @@ def _load_rows(work: Work, encounter_ids: Collection[str]) -> Sequence[Any]:
     ).all()  # fmt: skip
 
 
-def _stay(row: Any, **facts: Any) -> Stay:
+def _stay(row: Any, now: datetime, **facts: Any) -> Stay:
     (encounter_id, patient_id, trigger_id, discharged_at, way, encounter_class, source, department_id, attending_id,
-     deceased, sex, birth_date, code, name, specialty_code, head_id) = row  # fmt: skip
+     deceased, sex, birth_date, is_test, code, name, specialty_code, head_id, contact_ended) = row  # fmt: skip
+    discharged_at = discharged_at or now
     return Stay(
-        encounter_id, patient_id, trigger_id, discharged_at, way, deceased, source, department_id, attending_id,
-        head_id,
+        encounter_id, patient_id, trigger_id or "", discharged_at, way, deceased, source, department_id, attending_id,
+        head_id, contact_ended,
         StayFacts(
             encounter_class=encounter_class.value,
             discharge_way=None if way is DischargeWay.UNKNOWN else way.value,
             department_code=code, department_name=name, department_specialty=specialty_code,
             age_years=_age(birth_date, local_date(discharged_at)), sex=sex.value, **facts,
         ),
+        is_test,
     )  # fmt: skip
 
 
@@ -159,7 +197,7 @@ def _diagnosis_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tu
     )
     found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for encounter_id, code, system, kind in rows:
-        if code and not _is_tcm(system):
+        if code and not is_tcm(system):
             found[encounter_id].append((code, kind == _ADMITTING))
     return {
         encounter_id: tuple(code for code, admitting in codes if not admitting)
@@ -176,29 +214,9 @@ def _procedure_codes(work: Work, encounter_ids: Collection[str]) -> dict[str, tu
     )
     found: dict[str, list[str]] = defaultdict(list)
     for encounter_id, code, system in rows:
-        if code and not _is_tcm(system):
+        if code and not is_tcm(system):
             found[encounter_id].append(code)
     return {encounter_id: tuple(codes) for encounter_id, codes in found.items()}
-
-
-def _region_codes(work: Work, patient_ids: Collection[str]) -> dict[str, str]:
-    """Where each patient lives: the home address, else the registered one, else any with a region."""
-    rows: Sequence[Any] = work.execute(
-        sa.select(Address.patient_id, Address.use, Address.rank, Address.region_code).where(
-            Address.patient_id.in_(sorted(patient_ids)),
-            Address.ended_at.is_(None),
-            Address.region_code.is_not(None),
-        )
-    ).all()
-    best = sorted(rows, key=lambda row: (_HOME_FIRST.get(row.use, 2), row.rank), reverse=True)
-    return {row.patient_id: row.region_code for row in best if row.region_code}
-
-
-@lru_cache(maxsize=256)
-def _is_tcm(system: str) -> bool:
-    """Whether a code comes from a TCM table: its letters look like ICD-10 and mean something else (GB/T 15657)."""
-    words = half_width(system).upper()
-    return any(mark in words for mark in _TCM_SYSTEMS)
 
 
 def _age(born: date | None, day: date) -> int | None:

@@ -9,6 +9,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
+from hcrm.archive.caution import caution_of
 from hcrm.centre import instructions, queries
 from hcrm.centre.classification_rules import Axis
 from hcrm.centre.models import OPEN_STATES, Instruction, InstructionState, Outcome
@@ -185,6 +186,7 @@ def _instruction_page(
             "attempts": list_attempts(work, subject_type=SUBJECT, subject_id=instruction.id),
             "told": _answers(work, instruction),
             "practitioners": queries.list_assignable(work),
+            "caution": caution_of(work, found.Patient),
         }  # fmt: skip
     return render_template(
         "centre/show.html", found=found, instruction=instruction, patient=found.Patient, act=act,

@@ -6,6 +6,7 @@ import click
 import sqlalchemy as sa
 
 from hcrm.app.install import KINDS, publish_folder
+from hcrm.centre.published import published_rules
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.definitions import Definition, latest_definitions
@@ -41,5 +42,9 @@ def load(db: str, folder: Path) -> None:
     """All of them or none; a published version is never changed."""
     database = open_database(settings_for(db))
     with open_work(database, actor=_ACTOR) as work:
+        before = published_rules(work)
         count = publish_folder(work, folder)
+        has_new_rules = before != published_rules(work)
     click.echo(f"已发布 {count} 个新版本")
+    if has_new_rules:
+        click.echo("分类规则有新版本：已有的就诊请在“分群 · 分类规则”页预览后重新分类")

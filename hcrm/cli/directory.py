@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import click
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
@@ -14,6 +14,7 @@ from hcrm.core.errors import HcrmError, InvalidInput
 from hcrm.core.inputs import Input, read_input
 from hcrm.core.runtime import open_database
 from hcrm.core.work import open_work
+from hcrm.directory.kinds import checked_specialty
 from hcrm.directory.service import DepartmentEntry, PractitionerEntry, register_staff
 
 _YES = frozenset({"1", "y", "yes", "true", "是"})
@@ -25,7 +26,7 @@ class StaffLine(Input):
     kind: Literal["department", "practitioner"]
     code: Annotated[str, Field(min_length=1, max_length=64)]
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    specialty: str = ""
+    specialty: Annotated[str, AfterValidator(checked_specialty)] = ""
     title: str = ""
     department: str = ""
     is_head: str = ""
@@ -48,10 +49,13 @@ def load(db: str, file: Path) -> None:
     database = open_database(settings_for(db))
     try:
         with open_work(database, actor=system_actor("cli")) as work:
-            register_staff(work, departments=departments, practitioners=practitioners)
+            report = register_staff(work, departments=departments, practitioners=practitioners)
     finally:
         database.dispose()
     click.echo(f"已载入科室 {len(departments)} 个、医师 {len(practitioners)} 名")
+    click.echo(
+        f"新增 {report.new} 条，改动 {report.changed} 条，未变 {report.same} 条；可在控制台逐条查看和撤销"
+    )
 
 
 def read_staff(file: Path) -> tuple[list[DepartmentEntry], list[PractitionerEntry]]:

@@ -10,15 +10,18 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from hcrm.accounts.permissions import roles
+from hcrm.archive.test_patients import count_test_patients
 from hcrm.cli.doctor_channels import check_certificates, check_channels
 from hcrm.cli.doctor_sources import list_sources, source_warnings
 from hcrm.cli.options import db_option, settings_for
 from hcrm.core import limits
+from hcrm.core.actor import system_actor
 from hcrm.core.errors import HcrmError
 from hcrm.core.migrate import require_current_schema
 from hcrm.core.paths import config_path
 from hcrm.core.runtime import key_path, open_database, open_destinations
 from hcrm.core.settings import Settings
+from hcrm.core.work import open_work
 
 _AWAY = "连不上数据库，请检查地址、网络和账号"
 
@@ -63,8 +66,20 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], Iterable[str
     yield "角色与权限 roles", lambda: _nothing(roles())
     yield "数据库结构 schema", lambda: require_current_schema(settings.db.url)
     yield "密钥与数据库 keys and database", lambda: open_database(settings).dispose()
+    yield "测试患者 test patients", lambda: _test_patients(settings)
     yield "TLS 证书 certificates", lambda: check_certificates(settings.mllp)
     yield "文件夹与视图 folders and views", lambda: check_channels(settings)
+
+
+def _test_patients(settings: Settings) -> list[str]:
+    """How many archives are in no list, and where messages for them may go."""
+    database = open_database(settings)
+    try:
+        with open_work(database, actor=system_actor("doctor"), write=False) as work:
+            count = count_test_patients(work)
+    finally:
+        database.dispose()
+    return [f"{count} 份档案，可发送的号码 {len(settings.test_patients.send_to)} 个"]
 
 
 def _nothing(_: object) -> None:

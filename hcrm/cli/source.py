@@ -19,9 +19,13 @@ from hcrm.archive.records import Unmapped
 from hcrm.archive.terms import EncounterClass
 from hcrm.cli.field_words import field_words, is_open
 from hcrm.cli.options import Bilingual, charset_option, require_charset, sample_options, sources_for
-from hcrm.core.clock import use_zone
+from hcrm.core.actor import system_actor
+from hcrm.core.clock import local_date, use_zone
+from hcrm.core.runtime import open_database
 from hcrm.core.settings import load_settings
 from hcrm.core.sources import Source, Sources
+from hcrm.core.work import open_work
+from hcrm.directory.code_maps import MappedSources
 from hcrm.inbox import words
 from hcrm.inbox.advice import flag_advice, reason_advice
 
@@ -42,9 +46,16 @@ def source() -> None:
 @sample_options
 @charset_option
 @click.option("--clear", is_flag=True, help="显示原值；默认遮盖 | show values, masked by default")
-def check(files: Sequence[Path], code: str, charset: str, clear: bool) -> None:
+@click.option(
+    "--console-maps",
+    is_flag=True,
+    help="也用控制台的代码对照，需要数据库 | with the console's code maps",
+)
+def check(files: Sequence[Path], code: str, charset: str, clear: bool, console_maps: bool) -> None:
     """Exit code 0 when every message would be applied."""
     sources = sources_for(code)
+    if console_maps:
+        sources = _with_console_maps(sources)
     require_charset(charset)
     use_zone(load_settings().zone)  # times are shown on the hospital's wall clock
     outcomes: Counter[str] = Counter()
@@ -98,6 +109,13 @@ def _classless(source: Source, code: str) -> Iterator[str]:
             f"提醒：来源 {code} 的 {name} 没有就诊类别（columns 中没有 encounter_class，也没有 default_class）。"
             f"只由它得知的就诊类别为“{EncounterClass.UNKNOWN.label}”，不会进入限定就诊类别的随访方案{also}"
         )
+
+
+def _with_console_maps(sources: Sources) -> Sources:
+    maps = MappedSources(sources)
+    with open_work(open_database(load_settings()), actor=system_actor("cli"), write=False) as work:
+        maps.refresh(work)
+    return maps.on(local_date(datetime.now(UTC)))
 
 
 def _only(raw: bytes, sources: Sources, charset: str) -> Sources:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.core.db import Base, Id, LabelledEnum
@@ -14,6 +14,8 @@ class Channel(LabelledEnum):
     PHONE = "phone", "电话"
     VISIT = "visit", "面访"
     SMS = "sms", "短信"
+    WECHAT = "wechat", "微信"
+    EMAIL = "email", "邮件"
     LETTER = "letter", "信函"
     OTHER = "other", "其他"
 
@@ -29,15 +31,27 @@ class ContactResult(LabelledEnum):
     INVALID_NUMBER = "invalid_number", "空号"
     REFUSED = "refused", "拒绝"
     DECEASED = "deceased", "得知已故"
+    SENT = "sent", "已发出"
+
+
+_CORRECTS = text("corrects_id IS NOT NULL")
+_KEPT = text("removed_at IS NULL")
 
 
 class ContactEntry(Base):
-    """One contact or attempt with a patient (联系记录). FHIR: Communication."""
+    """One contact or attempt with a patient (联系记录). FHIR: Communication.
+
+    Never changed: a correction is a new entry that names the old one.
+    """
 
     __tablename__ = "contact_entry"
     __table_args__ = (
         Index("ix_contact_entry_patient", "patient_id", "happened_at", "id"),
         Index("ix_contact_entry_subject", "subject_type", "subject_id"),
+        Index("ix_contact_entry_happened", "happened_at", "id"),
+        Index("ix_contact_entry_actor", "actor_id", "happened_at", "id"),
+        Index("ix_contact_entry_department", "department_id", "happened_at", "id"),
+        Index("ix_contact_entry_corrects", "corrects_id", sqlite_where=_CORRECTS, postgresql_where=_CORRECTS),
     )
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
@@ -51,3 +65,28 @@ class ContactEntry(Base):
     subject_id: Mapped[str | None]
     actor_id: Mapped[str]
     actor_name: Mapped[str]
+    whose: Mapped[str | None]  # with whom: 本人, or the relative whose number it was
+    duration_seconds: Mapped[int | None]
+    department_id: Mapped[str | None]  # of the stay, else of who wrote it
+    corrects_id: Mapped[str | None]  # the entry that this one puts right
+
+
+class ContactRecording(Base):
+    """The sound of a contact (录音): the file lies sealed outside the database. FHIR: Media."""
+
+    __tablename__ = "contact_recording"
+    __table_args__ = (
+        Index("ix_contact_recording_kept", "recorded_at", "id", sqlite_where=_KEPT, postgresql_where=_KEPT),
+    )
+    id: Mapped[Id]
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"), index=True)
+    entry_id: Mapped[str] = mapped_column(ForeignKey("contact_entry.id"), index=True)
+    file_name: Mapped[str]  # random; says nothing
+    media_type: Mapped[str]
+    size: Mapped[int]  # bytes of the sound, unsealed
+    sha256: Mapped[str]
+    recorded_at: Mapped[datetime]  # of the contact: what retention counts from
+    created_at: Mapped[datetime]
+    actor_id: Mapped[str]
+    actor_name: Mapped[str]
+    removed_at: Mapped[datetime | None]

@@ -27,12 +27,13 @@ class AccessRule:
     """What a route declares.
 
     `needs` is a permission or a scope. `audit` is the action the route's work records (`patient.read`), or
-    `none:` with the reason why nothing is recorded.
+    `none:` with the reason why nothing is recorded. `max_bytes`: a form of more than the usual size, with a file.
     """
 
     caller: Caller
     needs: str
     audit: str
+    max_bytes: int | None = None
 
     def fault(self) -> str | None:
         """What is wrong with the declaration, or None."""

@@ -173,6 +173,27 @@ class CensusView(ReadOnlyView):
     )
 
 
+DeathField = Literal["name", "id_number", "record_no", "birth_date", "died_on"]
+"""What a column of a death list may mean."""
+
+
+class DeathView(ReadOnlyView):
+    """A view that holds the list of deaths; read whole, or only what was entered of late."""
+
+    columns: dict[DeathField, str]
+    day: str = Field(default="", description="column with the day of entry; empty: the view is read whole")
+    days: int = Field(default=90, ge=1, description="with `day`: how many days back are read")
+    charset: CsvCharset = Field(default="utf-8", description="of columns that come as bytes")
+
+    @model_validator(mode="after")
+    def _tells_people_apart(self) -> Self:
+        if "name" not in self.columns:
+            raise ValueError("columns 缺少 name")
+        if "id_number" not in self.columns and not {"record_no", "birth_date"} <= self.columns.keys():
+            raise ValueError("columns 需要 id_number，或 record_no 和 birth_date")
+        return self
+
+
 class CensusFile(_Part):
     """A file that holds it, read where it lies; `%Y%m%d` in its path stands for the day."""
 

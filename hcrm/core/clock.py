@@ -72,3 +72,13 @@ def day_bounds(day: date) -> tuple[datetime, datetime]:
     return start.astimezone(UTC), datetime(
         after.year, after.month, after.day, tzinfo=HOSPITAL_ZONE
     ).astimezone(UTC)
+
+
+def age(born_on: date | None, on: date) -> str:
+    """56 岁; under three years 14 个月, under one month 12 天."""
+    if born_on is None or born_on > on:
+        return "年龄不详"
+    months = (on.year - born_on.year) * 12 + on.month - born_on.month - (on.day < born_on.day)
+    if months >= 36:
+        return f"{months // 12} 岁"
+    return f"{months} 个月" if months else f"{(on - born_on).days} 天"

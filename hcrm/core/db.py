@@ -248,8 +248,12 @@ def _sqlite_engine(url: URL, inbox: Path, use: Use, *, inbox_mode: InboxMode) ->
     pool = sa.pool.StaticPool if memory else sa.pool.QueuePool
     extra = {} if memory else _pool_sizes(use)
     engine = sa.create_engine(
-        url, poolclass=pool, connect_args={"check_same_thread": False, "uri": True}, **extra
-    )
+        url,
+        poolclass=pool,
+        connect_args={"check_same_thread": False, "uri": True},
+        hide_parameters=True,
+        **extra,
+    )  # hidden: what a statement is about must stand in no error and no log line
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:
@@ -295,6 +299,7 @@ def _postgresql_engine(url: URL, use: Use) -> Engine:
         url,
         **_pool_sizes(use),
         pool_pre_ping=True,
+        hide_parameters=True,
         isolation_level="READ COMMITTED",  # the inbox's floor and our locks rest on it, whatever the server says
         connect_args={
             "connect_timeout": 5,

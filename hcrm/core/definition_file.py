@@ -77,19 +77,22 @@ def load_definitions(model: type[AnyDefinition], directory: Path) -> list[AnyDef
     """Every definition of a folder, by file name; `a.b` lies in `a_b.yaml`."""
     if not directory.is_dir():
         raise _refusal(directory.name, "没有找到这个目录")
-    definitions = []
-    for path in sorted(path for path in directory.iterdir() if path.suffix in (".yaml", ".yml")):
-        origin = f"{directory.name}/{path.name}"
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise _refusal(origin, "须以 UTF-8 编码保存") from error
-        definition = parse_definition(model, text, origin)
-        expected = definition.code.replace(".", "_") + ".yaml"
-        if path.name != expected:
-            raise _refusal(origin, f"code 是 {definition.code}，文件名应为 {expected}")
-        definitions.append(definition)
-    return definitions
+    paths = sorted(path for path in directory.iterdir() if path.suffix in (".yaml", ".yml"))
+    return [load_definition(model, path) for path in paths]
+
+
+def load_definition(model: type[AnyDefinition], path: Path) -> AnyDefinition:
+    """The definition of one file, which is named after its code."""
+    origin = f"{path.parent.name}/{path.name}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refusal(origin, "须以 UTF-8 编码保存") from error
+    definition = parse_definition(model, text, origin)
+    expected = definition.code.replace(".", "_") + ".yaml"
+    if path.name != expected:
+        raise _refusal(origin, f"code 是 {definition.code}，文件名应为 {expected}")
+    return definition
 
 
 def _refusal(origin: str, sentence: str) -> HcrmError:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
-from hcrm.core.clock import day_bounds
 from hcrm.core.errors import InvalidInput
 
 
@@ -22,21 +21,26 @@ def _none_when_empty(value: Any) -> Any:
 
 
 Blank = BeforeValidator(_none_when_empty)
-"""For optional fields of a form, which sends an empty text for what was not filled: `Annotated[date | None, Blank]`."""
+"""For optional fields of a form, which sends an empty text for what was not filled: `Annotated[date | None, Blank]`.
+
+Limits stand inside, with the type they limit (`Annotated[Annotated[int, Field(ge=0)] | None, Blank]`): outside they
+would be asked of nothing too.
+"""
 
 OptionalText = Annotated[str | None, Blank]
 
 
+_YEARS = range(1850, 2201)
+
+
 def _day_with_bounds(value: date) -> date:
-    try:
-        day_bounds(value)
-    except OverflowError:
-        raise PydanticCustomError("date_out_of_range", "no such day") from None
+    if value.year not in _YEARS:
+        raise PydanticCustomError("date_out_of_range", "no such day")
     return value
 
 
 Day = Annotated[date, AfterValidator(_day_with_bounds)]
-"""A day whose moments are looked for: not the first or last of the calendar, which end in no year there is."""
+"""A day whose moments, week or neighbours are looked for: not near the ends of the calendar, which have none."""
 
 AnyInput = TypeVar("AnyInput", bound=BaseModel)
 

@@ -90,6 +90,8 @@ FUTURE_TOLERANCE_SECONDS = 600
 """A sender's clock may be this far ahead before it is clamped (truth table, clocks)."""
 MAX_CONTACT_POINTS = 5
 """Numbers kept of one patient (C21)."""
+ENTERED_PEOPLE = 10
+"""Relatives, and addresses, entered by hand of one patient."""
 SQLITE_BUSY_SECONDS = 5.0
 """`busy_timeout` of web and listener."""
 SQLITE_BUSY_JOB_SECONDS = 30.0
@@ -100,8 +102,36 @@ STATEMENT_JOB_SECONDS = 600.0
 """One statement of a worker, job or command on PostgreSQL; a migration's may take any time."""
 PENDING_SECONDS = 5.0
 """The listener's wait for how much is waiting; after it, what it knew stands."""
+FIELD_VALUES = 50
+"""Values one field of a patient may hold at once."""
+FIELD_TEXT = 500
+"""Characters of such a value, and of what is said beside it."""
+OWN_FIELDS = 100
+"""Fields a hospital may add to those that are shipped."""
+TAG_LENGTH = 20
+"""Characters of a tag."""
+PATIENT_TAGS = 30
+"""Tags of one patient."""
+NOTE_LENGTH = 2_000
+"""Characters of a note on a patient."""
+NOTE_EDIT_SECONDS = 10 * 60
+"""How long its author may edit a note; after that it can only be struck out."""
+CARE_BATCH = 2_000
+"""Patients the nightly search for who has no next step looks at in one work."""
+COUNTED = 9_999
+"""Rows of such a list that are counted; more are said to be more."""
 PAGE_SIZE = 50
 """Rows of a list page."""
+SEARCH_WORDS = 64
+"""Characters of a search for patients; longer ones are refused, not cut (C58)."""
+KEPT_SEARCHES = 60
+"""Searches a session can come back to by Back or a reload; while one types, each pause counts (ADR 0012)."""
+SEARCH_SMALL = 4_000
+"""A set of so many stays or names is read whole; a larger one is walked in the order of the list."""
+SEARCH_LARGE = 15_000
+"""A set of so many is read whole where more is asked of it than its index knows."""
+NAME_SPELLINGS = 16
+"""Readings of one name that are kept, the surname's first."""
 FHIR_PAGE_SIZE = 50
 """Entries of a FHIR search page unless `_count` says otherwise."""
 FHIR_MAX_PAGE_SIZE = 200
@@ -212,6 +242,32 @@ PRUNE_PAUSE_SECONDS = 0.05
 """Its rest between two, in which the listener stores what came."""
 PRUNE_SECONDS = 60.0
 """One run of pruning; the next goes on."""
+SEGMENT_GROUPS = 10
+"""Groups of one segment's filter."""
+SEGMENT_LINES = 30
+"""Lines of one group."""
+SEGMENT_VALUE = 500
+"""Characters of one value of a line."""
+SEGMENT_COUNT_SECONDS = 2.0
+"""A count while editing gives up after this and is offered as a button."""
+SEGMENT_CALCULATE_SECONDS = 25.0
+"""A count that somebody asked for gives up after this."""
+SEGMENT_COUNT_MINUTES = 60
+"""A saved segment is counted again after so long."""
+SEGMENTS_COUNTED = 20
+"""Segments one run of the job counts."""
+SEGMENT_WALK = 5_000
+"""Patients a page of a segment is looked for among, in its order, before those that fit are all looked up."""
+SEGMENT_SAMPLE = 20
+"""Patients shown beside a count."""
+RULES_TEXT = 200_000
+"""Characters of one file of classification rules; the shipped ones have 20,000."""
+RULES_VERSIONS = 50
+"""Versions of the rules of one axis that its page lists."""
+CLASSIFY_BATCH = 500
+"""Visits one transaction sorts, compares or takes back when rules have changed."""
+PROFILE_BATCH = 1_000
+"""Patients whose flat rows one transaction makes anew."""
 CHECK_FILE_BYTES = 64 * 1024 * 1024
 """Largest file of `hcrm hl7 check` and `hcrm source check`."""
 CHECK_PROBES = 5_000
@@ -220,3 +276,85 @@ SHOWN_SEGMENTS = 500
 """Segments of one message on its page."""
 SHOWN_CHARACTERS = 2_000
 """Characters of one field or segment there."""
+TEST_PATIENT_RULES = 100
+"""Patterns of names, and ranges of record numbers, of the rules for test patients."""
+TEST_RULE_TOLD_FROM = 10
+"""Whoever sees no patient is told how many archives a rule for test patients fits from so many on: few name people."""
+TEST_PATIENTS_AT_ONCE = 20_000
+"""Archives that new rules for test patients may change in one act; more is a rule that is too wide."""
+STREAMED_ROWS = 5_000
+"""Rows fetched at a time where a whole table is read."""
+PAIR_BLOCK = 50
+"""Archives that may share a phone, an ID number, or birth date and sound of the name, before it leads nowhere."""
+PAIR_BATCH = 500
+"""Archives one batch of the search for pairs compares with their neighbours."""
+PAIR_SETTLE_SECONDS = 120
+"""A change is this old before pairs of its archive are looked for: every earlier transaction has ended by then."""
+PAIR_SCAN_SECONDS = 60.0
+"""One run of that search; the next goes on."""
+MERGES_BY_HAND_PER_HOUR = 20
+"""Merges one person may make within an hour; more wait, as those of a sender do (C23)."""
+SIMILAR_SHOWN = 5
+"""Archives shown as similar while a new one is typed."""
+MAX_UPLOAD_BYTES = 10 * 1024 * 1024
+"""A list uploaded in the console (W7)."""
+MAX_UPLOAD_UNPACKED = 50 * 1024 * 1024
+"""Such a workbook unpacked (W7): some 50,000 rows of a dozen columns; a longer list comes as CSV."""
+MAX_UPLOAD_PARTS = 200
+"""Parts of such a workbook (W7)."""
+MAX_UPLOAD_COLUMNS = 200
+"""Columns of it that are read."""
+MAX_UPLOAD_CELL = 10_000
+"""Characters of a cell that are read."""
+IMPORT_BATCH = 500
+"""Rows of an import one transaction checks, writes or reverts: SQLite has one writer, and pages wait for it."""
+IMPORT_PAUSE_SECONDS = 0.02
+"""The rest between two such transactions."""
+IMPORT_LEASE_SECONDS = 60.0
+"""Who works on an import and says nothing for so long has lost it to another process."""
+IMPORT_ATTEMPTS = 5
+"""Tries of one batch before an import stops."""
+IMPORT_KEEP_DAYS = 30
+"""Rows of an import, its marked file and what reverts it are kept this long."""
+IMPORT_UNFINISHED_DAYS = 7
+"""An upload nobody went on with is removed after this."""
+LISTED_STAFF = 2_000
+"""Members of the staff a form offers to choose from."""
+EXPORT_FREE_ROWS = 500
+"""Rows one person takes out in `EXPORT_FREE_HOURS` without a second person (W6)."""
+EXPORT_FREE_HOURS = 24
+"""What was taken out so long ago no longer counts towards `EXPORT_FREE_ROWS`."""
+EXPORT_BATCH = 500
+"""Rows an export reads at once."""
+EXPORT_TEXT = 200
+"""Characters of a purpose, a reason or a note."""
+EXPORT_KEEP_HOURS = 72
+"""A file taken out can be fetched this long."""
+EXPORT_WAIT_HOURS = 7 * 24
+"""A request nobody decided is dropped after this."""
+MAX_RECORDING_BYTES = 50 * 1024 * 1024
+"""A recording of a contact."""
+RECORDING_PRUNE_ROWS = 200
+"""Recordings one turn of their retention removes."""
+CONTACT_SINCE_YEAR = 2000
+"""A contact logged by hand is not older."""
+CONTACT_IMPORTED_SINCE_YEAR = 1970
+"""Nor one a file tells of than this."""
+CLOCK_TOLERANCE_SECONDS = 300
+"""How far a person's clock may be ahead of ours; what it says then means now."""
+CONTACT_LOG_DAYS = 30
+"""Days back the contact log shows unless asked for others."""
+ROSTER_SHOWN = 1_000
+"""Shifts or clinics one page shows of a week; beyond that a department must be chosen."""
+DEATH_LIST_AT_ONCE = 200
+"""Patients one list may note as dead unseen; beyond that a person confirms it: a wrong file is no catastrophe."""
+DEATH_LIST_BATCH = 500
+"""Lines of death lists one transaction looks at again."""
+DEATH_LIST_FILES = 20
+"""Files of the folder one turn takes in."""
+DEATH_LIST_KEEP_DAYS = 400
+"""People of a list without an archive here are forgotten after this."""
+DEATH_LIST_RUNS = 14
+"""Lists of late the page shows."""
+DEATH_LIST_STILL_SECONDS = 60.0
+"""A file of the drop folder that was written later than this may not be whole."""

@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator
 
@@ -35,6 +35,12 @@ SexWord = Literal["male", "female", "other", "unknown"]
 ClassWord = Literal["inpatient", "outpatient", "emergency", "preadmit", "checkup", "unknown"]
 WayCode = Literal["1", "2", "3", "4", "5", "9"]
 """CV06.00.226, how a stay ended; what has no code there is left out of the table and flagged."""
+MaritalCode = Literal["10", "20", "21", "22", "23", "30", "40", "90"]
+"""GB/T 2261.2, marital status."""
+MARITAL_CODES: Final = frozenset({*get_args(MaritalCode), "S", "M", "W", "D"})
+"""What is understood as it is sent: those, and HL7 table 0002."""
+SystemWord = Literal["ICD-10", "GB/T 15657"]
+"""Tables of diagnoses that are told apart: Western medicine's, and TCM's."""
 AbnormalWord = Literal[
     "normal", "low", "high", "abnormal", "critical-low", "critical-high", "critical",
 ]  # fmt: skip

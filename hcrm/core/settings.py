@@ -1,6 +1,7 @@
 """Typed settings: `config/hcrm.toml`, overridden by `HCRM_…` environment variables; a mistyped key stops the start."""
 
 import tomllib
+from datetime import time
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,8 +17,9 @@ from pydantic_settings import (
 )
 
 from hcrm.core import limits
+from hcrm.core.channels import DeathView
 from hcrm.core.clock import zone_named
-from hcrm.core.config_file import Zone, mistakes_of
+from hcrm.core.config_file import WallTime, Zone, mistakes_of
 from hcrm.core.errors import HcrmError
 from hcrm.core.paths import config_path
 from hcrm.core.sources import Network
@@ -97,6 +99,50 @@ class Inbox(_Part):
     )
 
 
+class TestPatients(_Part):
+    """Archives that are no patient's."""
+
+    __test__ = False  # no class of tests
+
+    send_to: tuple[str, ...] = Field(
+        default=(), description="phone numbers that messages for test patients may go to; empty: none"
+    )
+
+
+class Recordings(_Part):
+    """Recordings of contacts."""
+
+    folder: str = Field(
+        default="", description="where they lie sealed; empty: beside the SQLite database, or the key file"
+    )
+    keep_days: int = Field(default=1095, ge=0, description="days a recording is kept; 0: always")
+
+
+class DeathList(_Part):
+    """The hospital's list of deaths, applied before each day's first sending."""
+
+    required: bool = Field(default=False, description="nothing is sent on a day whose list was not applied")
+    at: WallTime = Field(default=time(6), description="from when the day's list is looked for")
+    folder: str = Field(default="", description="where its files are put; empty: none")
+    evening: WallTime | None = Field(
+        default=None, description="a list written after this counts for the day after too; empty: none does"
+    )
+    view: DeathView | None = Field(default=None, description="view of another system's database")
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if value and not Path(value).is_absolute():
+            raise ValueError("应为绝对路径")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_list(self) -> "DeathList":
+        if self.required and not self.folder and self.view is None:
+            raise ValueError("required = true 需要 folder 或 view")
+        return self
+
+
 class Settings(BaseSettings):
     """Every setting with its default; `hcrm doctor` prints the effective value and where it comes from."""
 
@@ -107,6 +153,9 @@ class Settings(BaseSettings):
     http: Http = Http()
     mllp: Mllp = Mllp()
     inbox: Inbox = Inbox()
+    test_patients: TestPatients = TestPatients()
+    recordings: Recordings = Recordings()
+    death_list: DeathList = DeathList()
     key_file: Path | None = None
 
     @classmethod

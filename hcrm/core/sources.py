@@ -38,8 +38,10 @@ from hcrm.core.local_habits import (
     KnownEvent,
     LocalEvent,
     LocalField,
+    MaritalCode,
     Place,
     SexWord,
+    SystemWord,
     WayCode,
     check_charset_order,
     fold_fields,
@@ -107,6 +109,10 @@ class Source(BaseModel):
         default=("PV1-3.1",), description="first non-empty position wins"
     )
     department_name_from: tuple[Place, ...] = ()
+    campus_from: tuple[Place, ...] = Field(
+        default=(), description="campus of the department, PV1-3.4; empty: the directory says it"
+    )
+    campuses: dict[str, str] = Field(default_factory=dict, description="local facility to campus code")
     location_from: tuple[Place, ...] = Field(
         default=("PV1-3.1", "PV1-3.2", "PV1-3.3"), description="ward, room, bed; what is filled is joined"
     )
@@ -134,6 +140,12 @@ class Source(BaseModel):
         },
         description="PID-8, first letter where it is a word",
     )  # fmt: skip
+    marital_statuses: dict[str, MaritalCode] = Field(
+        default_factory=dict, description="PID-16.1 to GB/T 2261.2; what is not listed stays as sent"
+    )
+    diagnosis_systems: dict[str, SystemWord] = Field(
+        default_factory=dict, description="DG1-3.3, else DG1-2, to the table it is: ICD-10 or GB/T 15657"
+    )
     abnormal_flags: dict[str, AbnormalWord] = Field(
         default={
             "N": "normal", "M": "normal", "NEG": "normal", "正常": "normal", "阴性": "normal",

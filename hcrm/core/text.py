@@ -8,6 +8,7 @@ import phonenumbers
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK = "10X98765432"
+_ZERO_FILLED = 12  # digits of a record or visit number; longer ones are typed whole
 _COMPOUND_SURNAMES = frozenset((
     "欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "司徒", "夏侯", "南宫", "独孤",
     "长孙", "宇文",
@@ -110,3 +111,11 @@ def mask_name(text: str) -> str:
         return ""
     keep = 2 if text[:2] in _COMPOUND_SURNAMES and len(text) > 2 else 1
     return text[:keep] + "*" * max(1, len(text) - keep)
+
+
+def zero_filled(number: str) -> list[str]:
+    """The number with the zeros that may have been left out before it, to 12 digits; each is an equal on an index."""
+    digits = number.lstrip("0")
+    if not number.isdecimal() or not digits or len(digits) > _ZERO_FILLED:
+        return [number]
+    return sorted({number, *(digits.zfill(length) for length in range(len(digits), _ZERO_FILLED + 1))})

@@ -1,5 +1,6 @@
 """The unit of work: one actor, one transaction, one clock. Only entry points open one."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -68,6 +69,16 @@ class Work:
     def all(self, model: type[M], *where: Any) -> Sequence[M]:
         """Every row that fits; for small tables and tests."""
         return self.session.scalars(sa.select(model).where(*where)).all()
+
+    def among(self, column: Any, keys: Iterable[str]) -> sa.ColumnElement[bool]:
+        """`column IN (…)` over many keys as one parameter, so that the statement is the same for any number."""
+        wanted: list[str] = sorted(set(keys))
+        if self.session.get_bind().dialect.name == "sqlite":
+            each = sa.func.json_each(json.dumps(wanted)).table_valued("value")
+            found: sa.ColumnElement[bool] = column.in_(sa.select(each.c.value))
+        else:
+            found = column == sa.any_(sa.literal(wanted, postgresql.ARRAY(sa.Text)))
+        return found
 
     # writing
     def add(self, row: Base) -> None:

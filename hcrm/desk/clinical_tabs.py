@@ -41,6 +41,8 @@ from hcrm.web.paging import Page, keyset_page
 
 _REPORTS = 20  # on a page: each brings its results
 _DOCUMENTS = 20
+BILLS_SHOWN = 10
+"""Visits whose sums stand above the lines; earlier ones are in the sums of the years."""
 _SHOWN = 20_000  # characters of a text on the page; all of a document's is in its download
 
 REPORT_TONES = {
@@ -141,6 +143,7 @@ class Charges(Page[ChargeItem]):
     """A page of lines, and on the first one what they come to."""
 
     bills: Sequence[Bill] = ()
+    years: Sequence[tuple[int | None, int]] = ()  # year of the visit's begin, 分; None: no visit
 
 
 def list_results(work: Work, *, patient_id: str, key: str | None = None) -> Page[ReportWithResults]:
@@ -198,7 +201,17 @@ def list_charges(work: Work, *, patient_id: str, key: str | None = None) -> Char
         order=[ChargeItem.charged_at.desc(), ChargeItem.id.desc()], key=key,
     )  # fmt: skip
     bills = () if page.previous_key else _bills(work, patient_id)
-    return Charges(page.items, page.next_key, page.previous_key, bills)
+    return Charges(page.items, page.next_key, page.previous_key, bills, _by_year(bills))
+
+
+def _by_year(bills: Sequence[Bill]) -> list[tuple[int | None, int]]:
+    """What each year's visits come to, the latest first."""
+    sums: dict[int | None, int] = defaultdict(int)
+    for bill in bills:
+        stay = bill.encounter
+        year = local_date(stay.admitted_at or stay.created_at).year if stay else None
+        sums[year] += bill.total_fen
+    return sorted(sums.items(), key=lambda one: one[0] or 0, reverse=True)
 
 
 def _bills(work: Work, patient_id: str) -> list[Bill]:

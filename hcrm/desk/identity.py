@@ -1,11 +1,12 @@
 """Who is who, beside a patient's record: numbers, merges that can be undone, links, mother and children."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.base_data import own_fields
 from hcrm.archive.models import (
     IdentifierKind,
     LinkKind,
@@ -14,6 +15,7 @@ from hcrm.archive.models import (
     PatientLink,
     PatientMerge,
 )
+from hcrm.archive.pair_queries import open_pairs_of
 from hcrm.core.work import Work
 from hcrm.inbox.models import ApplicationState, InboxApplication
 
@@ -25,10 +27,13 @@ class Identity:
     numbers: Sequence[PatientIdentifier]  # that name the patient today
     former: Sequence[PatientIdentifier]  # replaced, or of archives merged into this one
     merges: Sequence[sa.Row[Any]]  # id, merged_at, source, name
-    left: int  # visits that came while two were one, still to be looked through
+    left: int  # what came while two were one, still to be looked through
+    left_merge: str | None  # the merge they are listed on
     same: Sequence[sa.Row[Any]]  # id and name of who may be the same person
     mothers: Sequence[sa.Row[Any]]
     children: Sequence[sa.Row[Any]]
+    pairs: Sequence[tuple[str, str]]  # key and name of archives that may be the same person's
+    own_fields: Collection[str]  # of name, sex and birth date, what people entered
     conflicts: Sequence[int]  # parked messages that speak of somebody else under this number
 
 
@@ -43,11 +48,15 @@ def load_identity(work: Work, patient: Patient) -> Identity:
         )
         .order_by(PatientIdentifier.id)
     )
-    undone = work.scalars(
-        sa.select(PatientMerge.left).where(
-            PatientMerge.survivor_id == patient.id, PatientMerge.undone_at.is_not(None)
+    undone = [
+        row
+        for row in work.execute(
+            sa.select(PatientMerge.id, PatientMerge.left)
+            .where(PatientMerge.survivor_id == patient.id, PatientMerge.undone_at.is_not(None))
+            .order_by(PatientMerge.id)
         )
-    )
+        if row.left
+    ]
     return Identity(
         numbers=[row for row in numbers if row.retired_at is None and row.replaced_at is None],
         former=[row for row in numbers if row.retired_at is not None or row.replaced_at is not None],
@@ -57,10 +66,13 @@ def load_identity(work: Work, patient: Patient) -> Identity:
             .where(PatientMerge.survivor_id == patient.id, PatientMerge.undone_at.is_(None))
             .order_by(PatientMerge.merged_at.desc())
         ).all(),
-        left=sum(len((left or {}).get("encounter", ())) for left in undone),
+        left=sum(len(keys) for row in undone for keys in row.left.values()),
+        left_merge=undone[0].id if undone else None,
         same=_linked(work, patient, LinkKind.SAME_PERSON),
         mothers=_linked(work, patient, LinkKind.MOTHER, mine=True),
         children=_linked(work, patient, LinkKind.MOTHER, mine=False),
+        pairs=open_pairs_of(work, patient.id) if work.actor.may("identity.decide") else (),
+        own_fields=[name for name in own_fields(patient) if name in patient.provenance],
         conflicts=work.scalars(
             sa.select(InboxApplication.seq)
             .where(

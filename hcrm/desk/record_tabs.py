@@ -12,10 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from followup.models import Alert
+from hcrm.archive.codes import is_tcm
 from hcrm.archive.scope import scope_encounters
+from hcrm.archive.terms import EncounterClass
 from hcrm.archive.visit_models import Diagnosis, Encounter, Procedure
 from hcrm.centre.models import Instruction
-from hcrm.centre.scope import instructions_in_scope
+from hcrm.centre.scope import instruction_opens
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.work import Work
@@ -49,9 +51,13 @@ class FollowUp:
 
 
 def list_visits(
-    work: Work, *, patient_id: str, key: str | None = None, size: int = limits.PAGE_SIZE
-) -> Page[Any]:
-    """Stays, the latest first: `Encounter`, `department_name`, `attending_name`, `main_diagnosis`."""
+    work: Work, *, patient_id: str, visit_class: str | None = None, key: str | None = None,
+    size: int = limits.PAGE_SIZE,
+) -> Page[Any]:  # fmt: skip
+    """Stays, the latest first, of one class if asked.
+
+    Of each `Encounter`, `department_name`, `attending_name`, `main_diagnosis`.
+    """
     main = (
         sa.select(Diagnosis.text)
         .where(Diagnosis.encounter_id == Encounter.id, Diagnosis.ended_at.is_(None))
@@ -70,6 +76,8 @@ def list_visits(
         .outerjoin(Practitioner, Practitioner.id == Encounter.attending_id)
         .where(Encounter.patient_id == patient_id)
     )
+    if visit_class is not None:
+        statement = statement.where(Encounter.encounter_class == EncounterClass(visit_class))
     return keyset_page(
         work,
         scope_encounters(statement, work.actor),
@@ -77,6 +85,29 @@ def list_visits(
         key=key,
         size=size,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class VisitDiagnoses:
+    """What stands diagnosed of one visit, Western and Chinese apart, the main one first."""
+
+    western: Sequence[Diagnosis]
+    tcm: Sequence[Diagnosis]
+
+
+def diagnoses_of(work: Work, encounter_ids: Sequence[str]) -> Mapping[str, VisitDiagnoses]:
+    """Diagnoses of several visits, in one query."""
+    found: dict[str, list[Diagnosis]] = defaultdict(list)
+    rows = sa.select(Diagnosis).where(Diagnosis.encounter_id.in_(encounter_ids), Diagnosis.ended_at.is_(None))
+    if encounter_ids:
+        for one in work.scalars(rows.order_by(Diagnosis.is_main.desc(), Diagnosis.rank, Diagnosis.id)):
+            found[one.encounter_id].append(one)
+    return {
+        key: VisitDiagnoses(
+            [one for one in those if not is_tcm(one.system)], [one for one in those if is_tcm(one.system)]
+        )
+        for key, those in found.items()
+    }
 
 
 def list_diagnoses(work: Work, *, patient_id: str, key: str | None = None) -> Page[Any]:
@@ -121,7 +152,7 @@ def instructions_to_show(work: Work) -> sa.Select[Instruction, str]:
     return (
         sa.select(Instruction, Practitioner.name.label("assignee_name"))
         .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
-        .where(instructions_in_scope(work.actor))
+        .where(instruction_opens(work.actor))
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm import __version__
+from hcrm.archive.test_patients import count_test_patients
 from hcrm.audit.service import record_audit
 from hcrm.core.db import Database, UtcDateTime, inbox_path, sqlite_path
 from hcrm.core.delivery import count_waiting, list_troubled, retry_delivery
@@ -71,6 +72,7 @@ class SystemState:
     events_waiting: int
     troubled: Sequence[sa.Row[Any]]
     settings: Sequence[tuple[str, str]]
+    test_patients: int
 
 
 def load_system(work: Work, runtime: Runtime, jobs: Mapping[str, str]) -> SystemState:
@@ -90,6 +92,7 @@ def load_system(work: Work, runtime: Runtime, jobs: Mapping[str, str]) -> System
         events_waiting=count_waiting(work),
         troubled=list_troubled(work, limit=_TROUBLES),
         settings=_settings(runtime.settings),
+        test_patients=count_test_patients(work),
     )
 
 
@@ -146,5 +149,6 @@ def _settings(settings: Settings) -> list[tuple[str, str]]:
         ("MLLP 每地址连接", str(settings.mllp.connections_per_address)),
         ("MLLP 总连接", str(settings.mllp.connections_total)),
         ("消息原文保留", f"{settings.inbox.keep_days} 天" if settings.inbox.keep_days else "一直保留"),
+        ("测试患者可发送的号码", f"{len(settings.test_patients.send_to)} 个"),
         ("只接受登记的发送方", "是" if settings.mllp.known_senders_only else "否"),
     ]

@@ -9,7 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from followup.alerts import count_open
+from hcrm.archive.death import count_unconfirmed
 from hcrm.archive.models import Patient, Sex
+from hcrm.archive.pair_models import PairState
+from hcrm.archive.pair_queries import count_pairs
 from hcrm.archive.queries import record_list_read
 from hcrm.archive.scope import scope_encounters
 from hcrm.archive.visit_models import DischargeWay, Encounter, VisitEvent
@@ -17,6 +20,7 @@ from hcrm.centre.models import IS_OPEN, Classification, Instruction, Instruction
 from hcrm.centre.scope import instructions_in_scope
 from hcrm.core.clock import local_date
 from hcrm.core.work import Work
+from hcrm.desk.care import count_gaps
 from hcrm.directory.models import Department, Practitioner
 from hcrm.inbox.models import ApplicationState
 from hcrm.inbox.queries import count_states
@@ -31,13 +35,16 @@ BUSIEST = 8
 
 @dataclass(frozen=True, slots=True)
 class CentreNumbers:
-    """Five numbers, each of which opens the list of what it counts."""
+    """Numbers, each of which opens the list of what it counts."""
 
     exceptions: int  # nobody carries it out: open without owner, or returned
     overdue: int
     due_today: int
     alerts: int
     parked: int | None  # None: the actor may not see messages
+    gaps: int | None  # patients in care without a next step; None: the actor may not see patients
+    deaths: int | None  # told by one source; None: not the actor's to confirm
+    pairs: int | None  # archives that may be one person; None: not the actor's to decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,9 @@ def count_centre(work: Work) -> CentreNumbers:
         due_today=row.due_today,
         alerts=count_open(work),
         parked=count_states(work).get(ApplicationState.PARKED, 0) if may_see_messages else None,
+        gaps=count_gaps(work) if work.actor.may("patient.read") else None,
+        deaths=count_unconfirmed(work) if work.actor.may("death.record") else None,
+        pairs=count_pairs(work, state=PairState.OPEN) if work.actor.may("identity.decide") else None,
     )
 
 
@@ -131,7 +141,7 @@ def list_recent(work: Work, *, seen: str | None = None) -> Recent | None:
         .join(VisitEvent, VisitEvent.id == Encounter.discharge_id)
         .join(Patient, Patient.id == Encounter.patient_id)
         .outerjoin(Department, Department.id == Encounter.department_id)
-        .where(Encounter.discharged_at >= since)
+        .where(Encounter.discharged_at >= since, ~Patient.is_test)
         .order_by(VisitEvent.seq.desc(), Encounter.id.desc())
         .limit(RECENT)
     )

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from hcrm.core.db import table_of
 from hcrm.core.work import Work
-from hcrm.directory.models import Department, Practitioner, Region
+from hcrm.directory.entries import change_row
+from hcrm.directory.models import Department, DirectoryChange, Practitioner, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +47,48 @@ class StaffEntry:
     is_active: bool | None = None
 
 
+@dataclass(slots=True)
+class LoadReport:
+    """What a file did to the directory."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+
+
 def load_regions(work: Work, path: Path) -> int:
-    """Bring the table of regions to what the file says; how many rows it has."""
+    """Bring the table of regions to what the file says, but for what people corrected; how many rows the file has."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [
             {"code": row["code"], "name": row["name"], "parent_code": row["parent"] or None, "level": row["level"],
              "valid_from": _day(row["valid_from"]), "valid_to": _day(row["valid_to"])}
             for row in csv.DictReader(file)
         ]  # fmt: skip
-    work.execute(sa.delete(Region))
-    work.insert(Region, rows)
+    corrected = set(
+        work.scalars(sa.select(DirectoryChange.subject_id).where(DirectoryChange.kind == "region"))
+    )
+    work.execute(sa.delete(Region).where(Region.code.not_in(sorted(corrected))))
+    work.insert(Region, [row for row in rows if row["code"] not in corrected])
     return len(rows)
 
 
 def register_staff(
     work: Work, *, departments: Sequence[DepartmentEntry], practitioners: Sequence[PractitionerEntry]
-) -> None:
-    """Enter departments and practitioners; those met in messages before become verified entries."""
+) -> LoadReport:
+    """Enter departments and practitioners; those met in messages before become verified entries.
+
+    What changed is in the history of each entry, and can be taken back there.
+    """
     now = work.clock.now()
+    report = LoadReport()
     ids = _put(
-        work, Department,
-        [{"code": item.code, "name": item.name, "specialty_code": item.specialty_code, "is_verified": True}
+        work, Department, report,
+        [{"code": item.code, "name": item.name, "specialty_code": item.specialty_code or None, "is_verified": True}
          for item in departments],
         {"head_id": None, "created_at": now},
     )  # fmt: skip
     staff = _put(
-        work, Practitioner,
+        work, Practitioner, report,
         [{"code": item.code, "name": item.name, "title": item.title, "is_verified": True,
           "department_id": ids[item.department_code]} for item in practitioners],
         {"created_at": now},
@@ -82,6 +99,7 @@ def register_staff(
         if item.is_head
     ]
     work.update_rows(Department, heads)
+    return report
 
 
 def update_staff(work: Work, *, entries: Sequence[StaffEntry], told_at: datetime) -> None:
@@ -141,18 +159,44 @@ def _departments(work: Work, entries: Sequence[StaffEntry]) -> dict[str, str]:
 
 
 def _put(
-    work: Work,
-    model: type[Department] | type[Practitioner],
-    rows: Sequence[dict[str, Any]],
+    work: Work, model: type[Department] | type[Practitioner], report: LoadReport, rows: list[dict[str, Any]],
     fresh: dict[str, Any],
-) -> dict[str, str]:
-    """Insert or update by code; the id of each code."""
-    standing = sa.select(model.code, model.id).where(model.code.in_([row["code"] for row in rows]))
-    known: dict[str, str] = {row.code: row.id for row in work.execute(standing)}
-    work.update_rows(model, [{"id": known[row["code"]], **row} for row in rows if row["code"] in known])
-    new = [{"id": work.new_id(), **row, **fresh} for row in rows if row["code"] not in known]
+) -> dict[str, str]:  # fmt: skip
+    """Insert or bring up to date by code; the id of each code."""
+    table = table_of(model)
+    standing = {
+        row["code"]: dict(row)
+        for row in work.execute(
+            sa.select(table).where(table.c.code.in_([row["code"] for row in rows]))
+        ).mappings()
+    }
+    changed = [
+        row
+        for row in rows
+        if (old := standing.get(row["code"])) and any(old[name] != row[name] for name in row)
+    ]
+    work.update_rows(model, [{"id": standing[row["code"]]["id"], **row} for row in changed])
+    new = [{"id": work.new_id(), **row, **fresh} for row in rows if row["code"] not in standing]
     work.insert(model, new)
-    return known | {row["code"]: row["id"] for row in new}
+    kind = table.name
+    history = [
+        change_row(
+            work, kind, standing[row["code"]]["id"], "load",
+            {name: standing[row["code"]][name] for name in row}, row,
+        )
+        for row in changed
+    ]  # fmt: skip
+    history += [change_row(work, kind, row["id"], "create", None, {**_told(row, rows)}) for row in new]
+    work.insert(DirectoryChange, history)
+    report.new += len(new)
+    report.changed += len(changed)
+    report.same += len(rows) - len(new) - len(changed)
+    return {code: row["id"] for code, row in standing.items()} | {row["code"]: row["id"] for row in new}
+
+
+def _told(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the file said of a new entry."""
+    return {name: row[name] for name in rows[0]}
 
 
 def _day(text: str) -> date | None:

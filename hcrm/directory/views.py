@@ -1,4 +1,4 @@
-"""Pages: the hospital's people and departments. To be read; the hospital's own systems keep them."""
+"""Pages: the hospital's people and departments. What people change is in `entry_views.py`."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
 from hcrm.directory.queries import count_unverified, list_directory_departments, list_staff
+from hcrm.directory.specialties import specialties
 from hcrm.web.shell import console_work, require
 
 bp = Blueprint("directory", __name__)
@@ -38,4 +39,6 @@ def show_departments() -> ResponseReturnValue:
     with console_work() as work:
         page = list_directory_departments(work, only_unverified=bool(asked.unverified), key=asked.key)
         unverified = count_unverified(work)
-    return render_template("directory/departments.html", page=page, asked=asked, unverified=unverified)
+    return render_template(
+        "directory/departments.html", page=page, asked=asked, unverified=unverified, specialties=specialties()
+    )

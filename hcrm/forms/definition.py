@@ -52,6 +52,9 @@ class Option(DefinitionPart):
 
     code: PartCode
     label: Text
+    discreet: Text | None = Field(
+        default=None, description="how it is said where the illness must not be named"
+    )
 
 
 class AnswerTest(DefinitionPart):
@@ -106,6 +109,9 @@ class Item(DefinitionPart):
 
     code: PartCode
     text: Text
+    discreet: Text | None = Field(
+        default=None, description="how it is asked where the family asks for silence about the illness"
+    )
     type: ItemType
     label: Text | None = Field(default=None, description="short name in lists and in the evidence of a flag")
     required: StrictBool = False
@@ -159,6 +165,17 @@ class Item(DefinitionPart):
         """The short name, else the question itself."""
         return self.label or self.text
 
+    def wording(self, *, is_discreet: bool) -> str:
+        """The question as the patient hears it."""
+        return (self.discreet if is_discreet else None) or self.text
+
+    def choices(self, *, is_discreet: bool) -> list[tuple[str, str]]:
+        """Option codes with their words as the patient hears them."""
+        return [
+            (option.code, (option.discreet if is_discreet else None) or option.label)
+            for option in self.options
+        ]
+
 
 class Flag(DefinitionPart):
     """A red flag: one condition, one level, and the sentence that says what happens now."""
@@ -172,6 +189,9 @@ class Flag(DefinitionPart):
 class Questionnaire(Definition):
     """A form of one version. Answers keep the version they were given to."""
 
+    discreet_title: Text | None = Field(
+        default=None, description="what a patient reads above it where the illness must not be named"
+    )
     items: Annotated[tuple[Item, ...], Field(min_length=1)]
     flags: tuple[Flag, ...] = ()
 
@@ -190,6 +210,10 @@ class Questionnaire(Definition):
         for flag in self.flags:
             _check_test(flag.when, earlier, f"预警“{flag.code}”的条件", "没有题目")
         return self
+
+    def heading(self, *, is_discreet: bool) -> str:
+        """The title as the patient may read it."""
+        return (self.discreet_title if is_discreet else None) or self.title
 
     @cached_property
     def by_code(self) -> dict[str, Item]:

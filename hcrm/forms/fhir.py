@@ -18,7 +18,7 @@ from hcrm.api.search import (
     updated_parameter,
 )
 from hcrm.archive.fhir import of_patient
-from hcrm.archive.scope import patient_condition
+from hcrm.archive.scope import not_test, patient_condition
 from hcrm.core.work import Work
 from hcrm.forms.answers import AnswerValue
 from hcrm.forms.definition import Item, ItemType, Questionnaire
@@ -54,6 +54,7 @@ class ResponseType(ResourceType):
     def rows(self, work: Work) -> sa.Select[Any]:
         """Answers of patients in scope."""
         statement = sa.select(*Response.__table__.columns, _UPDATED_AT.label("updated_at"))
+        statement = statement.where(not_test(Response.patient_id))
         condition = patient_condition(work.actor, Response.patient_id)
         return statement if condition is None else statement.where(condition)
 

@@ -23,6 +23,7 @@ class FormField:
 
     item: Item
     name: str
+    text: str = ""  # the question as it is asked of this patient
     value: Raw = ""
     options: Sequence[tuple[str, str]] = ()
     hint: str = ""
@@ -49,10 +50,13 @@ def form_fields(
     errors: Mapping[str, str],
     standing: Answered | None = None,
     base: Answered | None = None,
+    *,
+    is_discreet: bool = False,
 ) -> list[FormField]:
     """Every item in order. `standing` is what somebody else saved: shown where it differs from `values`.
 
-    `base` is what both began with, where that is known: shown beside it.
+    `base` is what both began with, where that is known: shown beside it. `is_discreet`: nothing that is read out to
+    the patient names the illness.
     """
     raising = flagged_codes(form)
     fields = []
@@ -62,8 +66,9 @@ def form_fields(
             FormField(
                 item=item,
                 name=PREFIX + item.code,
+                text=item.wording(is_discreet=is_discreet),
                 value=values.get(item.code, [] if item.type is ItemType.MULTI_CHOICE else ""),
-                options=_options(item),
+                options=_options(item, is_discreet=is_discreet),
                 hint=_hint(item),
                 error=errors.get(item.code, ""),
                 shown_when=_shown_when(item.enable_when),
@@ -132,13 +137,13 @@ def field_labels(form: Questionnaire) -> dict[str, str]:
     return {PREFIX + item.code: item.name for item in form.questions}
 
 
-def _options(item: Item) -> Sequence[tuple[str, str]]:
+def _options(item: Item, *, is_discreet: bool = False) -> Sequence[tuple[str, str]]:
     if item.type is ItemType.YES_NO:
         return _YES_NO
     if item.type is ItemType.SCALE:
         low, high = item.bounds
         return [(str(step), str(step)) for step in range(int(low), int(high) + 1)]
-    return list(item.labels.items())
+    return item.choices(is_discreet=is_discreet)
 
 
 def _hint(item: Item) -> str:

@@ -1,8 +1,8 @@
 """Findings as a sheet for the HIS's office."""
 
-import io
 from collections.abc import Mapping, Sequence
 
+from hcrm.core.workbook import write_xlsx
 from hcrm.inbox.census_models import OF_OTHER_PATIENT, CensusLine, CensusRun
 from hcrm.inbox.census_queries import OF_DEPARTMENT, masked_number
 from hcrm.inbox.words import CENSUS_FIELDS, source_words
@@ -16,34 +16,17 @@ def write_sheet(
     run: CensusRun, lines: Sequence[CensusLine], *, is_clear: bool, departments: Mapping[str, str]
 ) -> bytes:
     """An XLSX: a title, the heads, a line per finding. `is_clear`: with whole numbers; `departments`: names by code."""
-    # A writer that takes a tenth of a second to import is not paid by every process.
-    from openpyxl import Workbook  # noqa: PLC0415
-    from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE  # noqa: PLC0415
 
-    book = Workbook(write_only=True)
-    sheet = book.create_sheet("对账差异")
+    def values(line: CensusLine) -> tuple[str, ...]:
+        return (
+            line.movement.label, line.finding.label, masked_number(line.visit_no, is_clear=is_clear),
+            masked_number(line.patient_no, is_clear=is_clear), line.campus,
+            departments.get(line.department_code, line.department_code), CENSUS_FIELDS.get(line.field, ""),
+            *line_values(line, is_clear=is_clear, departments=departments), line.state.label, line.note or "",
+        )  # fmt: skip
 
-    def text(value: str) -> WriteOnlyCell:
-        cell = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value))
-        cell.data_type = "s"  # what a sender wrote is never a formula
-        return cell
-
-    sheet.append([text(f"{source_words(run.source)} {run.day.isoformat()} 对账差异，第 {run.number} 次")])
-    sheet.append([text(head) for head in HEADS])
-    for line in lines:
-        sheet.append([
-            text(value)
-            for value in (
-                line.movement.label, line.finding.label, masked_number(line.visit_no, is_clear=is_clear),
-                masked_number(line.patient_no, is_clear=is_clear), line.campus,
-                departments.get(line.department_code, line.department_code), CENSUS_FIELDS.get(line.field, ""),
-                *line_values(line, is_clear=is_clear, departments=departments), line.state.label, line.note or "",
-            )
-        ])  # fmt: skip
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
+    title = f"{source_words(run.source)} {run.day.isoformat()} 对账差异，第 {run.number} 次"
+    return write_xlsx("对账差异", [(title,), HEADS, *map(values, lines)])
 
 
 def line_values(line: CensusLine, *, is_clear: bool, departments: Mapping[str, str]) -> tuple[str, str]:

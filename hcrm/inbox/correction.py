@@ -146,13 +146,15 @@ def check_copy(work: Work, seq: int, text: str, parts: ConsoleParts) -> Correcti
     )  # fmt: skip
     if known is not None:
         raise HcrmError("correction.known", f"与已收到的消息 {known} 完全相同", status=409, field="text")
-    return Correction(message, incoming, changes, _outlook(incoming, parts))
+    return Correction(message, incoming, changes, _outlook(work, incoming, parts))
 
 
-def _outlook(copy: Incoming, parts: ConsoleParts) -> Outlook:
+def _outlook(work: Work, copy: Incoming, parts: ConsoleParts) -> Outlook:
     """The copy mapped without the archive, as `hcrm source check` does it."""
     try:
-        result = parts.mappers[copy.format](copy.raw, parts.sources, copy.received_at).result
+        result = parts.mappers[copy.format](
+            copy.raw, parts.sources_on(work, copy.received_at), copy.received_at
+        ).result
     except Exception as error:  # noqa: BLE001  the worker meets it too, and parks the copy with this reason
         log.warning("correction.not_mapped", error=type(error).__name__)
         return Outlook("error", "", is_ignored=False, flags="")

@@ -156,13 +156,18 @@ def _keys(identifiers: tuple[IdentifierRecord, ...]) -> list[Number]:
 
 
 def _owners(work: Work, numbers: Iterable[Number]) -> dict[Number, dict[str, bool]]:
-    """Whose these numbers are, and whether those patients are important."""
+    """Whose these numbers are, and whether those patients are important, or ever were said to be.
+
+    A message may take the mark away (PV1-16 N), a merge told right after it must not go through for that: the mark's
+    place in provenance stays, and a person looks at the merge.
+    """
     values = sorted({value for _, value in numbers})
     owners: dict[Number, dict[str, bool]] = {}
     for start in range(0, len(values), _CHUNK):
         found = work.execute(
             sa.select(
-                PatientIdentifier.authority, PatientIdentifier.value, PatientIdentifier.patient_id, Patient.is_vip
+                PatientIdentifier.authority, PatientIdentifier.value, PatientIdentifier.patient_id, Patient.is_vip,
+                Patient.provenance,
             )
             .join(Patient, Patient.id == PatientIdentifier.patient_id)
             .where(
@@ -172,7 +177,9 @@ def _owners(work: Work, numbers: Iterable[Number]) -> dict[Number, dict[str, boo
             )
         )  # fmt: skip
         for row in found:
-            owners.setdefault((row.authority, row.value), {})[row.patient_id] = row.is_vip
+            owners.setdefault((row.authority, row.value), {})[row.patient_id] = (
+                row.is_vip or "is_vip" in row.provenance
+            )
     return owners
 
 

@@ -25,6 +25,7 @@ class MessageAddress(Input):
     control_id: OptionalText = None
     since: Annotated[datetime | None, Blank, Field(alias="from")] = None
     until: Annotated[datetime | None, Blank, Field(alias="to")] = None
+    code: OptionalText = None
     find: OptionalText = None
     key: OptionalText = None
 
@@ -33,7 +34,7 @@ class MessageAddress(Input):
         """The same for the query."""
         return MessageFilters(
             self.state, self.kind or "", self.source or "", self.control_id or "", self.reason or "",
-            _moment(self.since), _moment(self.until),
+            _moment(self.since), _moment(self.until), code=self.code or "",
         )  # fmt: skip
 
     def kept(self) -> dict[str, str]:
@@ -44,10 +45,10 @@ class MessageAddress(Input):
 
 def _moment(typed: datetime | None) -> datetime | None:
     """What was typed, on the hospital's clock."""
-    if typed is None or typed.tzinfo is not None:
-        return typed
+    if typed is None:
+        return None
     try:
-        return typed.replace(tzinfo=clocks.HOSPITAL_ZONE).astimezone(UTC)
+        return (typed if typed.tzinfo else typed.replace(tzinfo=clocks.HOSPITAL_ZONE)).astimezone(UTC)
     except OverflowError:
         raise HcrmError("span.moment", "没有这样的时间", field="from") from None
 

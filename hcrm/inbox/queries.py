@@ -12,6 +12,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.events import Event
 from hcrm.core.work import Work
+from hcrm.directory.models import CodeMet
 from hcrm.inbox.console_models import MessageAct, MessageCorrection
 from hcrm.inbox.floor import read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
@@ -85,11 +86,12 @@ class MessageFilters:
     since: datetime | None = None
     until: datetime | None = None
     found: "FoundMessages | None" = None
+    code: str = ""  # key of a code that nothing mapped when these messages were read
 
     @property
     def is_of_way(self) -> bool:
         """Whether something is asked that only a message taken up has."""
-        return bool(self.state or self.kind or self.source or self.reason or self.found)
+        return bool(self.state or self.kind or self.source or self.reason or self.found or self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,9 @@ def narrow_messages(work: Work, statement: Statement, filters: MessageFilters) -
         statement = statement.where(_has_control_id(work, filters.control_id))
     if filters.found is not None:
         statement = statement.where(_is_found(filters.found))
+    if filters.code:
+        met = sa.select(CodeMet.seq).where(CodeMet.sighting_id == filters.code)
+        statement = statement.where(application.seq.in_(met))
     if filters.since or filters.until:
         statement = statement.where(*_in_span(work, order, filters.since, filters.until))
     return statement

@@ -8,8 +8,10 @@ from typing import Any
 
 from hcrm.archive.records import Unmapped
 from hcrm.core import limits
+from hcrm.core.clock import local_date
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
+from hcrm.directory.code_maps import MappedSources
 from hcrm.inbox.outbound_acts import Remakers
 from hcrm.inbox.outline import Readable, Reader
 from hcrm.inbox.row_words import ROW_FIELDS, fields_named
@@ -44,6 +46,12 @@ class ConsoleParts:
     """By format: what a message would become."""
     problems: Mapping[str, Problems]
     """By format."""
+
+    def sources_on(self, work: Work, received_at: datetime) -> Sources:
+        """The sources with the code maps of the console, as a message received then is read today."""
+        maps = MappedSources(self.sources)
+        maps.refresh(work)
+        return maps.on(local_date(received_at))
 
 
 @dataclass(frozen=True, slots=True)

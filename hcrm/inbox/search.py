@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
 
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
-from hcrm.archive.scope import scope_patients
+from hcrm.archive.scope import patient_condition
 from hcrm.audit.queries import same_patient
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
@@ -119,7 +119,9 @@ def _patients(work: Work, words: str) -> list[str]:
         ),
     ]
     ids = {patient_id for owner in owners for patient_id in work.scalars(owner.limit(limits.SEARCH_FOUND))}
-    in_scope = work.scalars(scope_patients(sa.select(Patient.id).where(Patient.id.in_(ids)), work.actor))
+    statement = sa.select(Patient.id).where(Patient.id.in_(ids))  # test patients too: they try the interface
+    condition = patient_condition(work.actor, Patient.id)
+    in_scope = work.scalars(statement if condition is None else statement.where(condition))
     return sorted({one for patient_id in in_scope for one in (patient_id, *same_patient(work, patient_id))})
 
 

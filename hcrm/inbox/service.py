@@ -5,7 +5,7 @@ in them in order of arrival in one transaction with the archive, and lets go. If
 one, so that only the message at fault is parked.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from hcrm.core.actor import Actor
 from hcrm.core.db import Database, is_away, table_of
 from hcrm.core.faults import fault
 from hcrm.core.work import Work, open_work
+from hcrm.directory.code_maps import Sighting, note_sightings
 from hcrm.inbox.acts import lock_replayable, note_acts
 from hcrm.inbox.console_models import MessageActKind
 from hcrm.inbox.guard import REASONS as GUARDED
@@ -143,6 +144,15 @@ def _apply(work: Work, batch: Sequence[dict[str, Any]], intake: Intake) -> None:
         if row["state"] is ApplicationState.WAITING or outcome.visit_key != row["visit_key"]:
             decided.append(_decided(row, outcome, now))
     work.update_rows(InboxApplication, decided, key="seq")
+    note_sightings(work, _sightings(changes), now)
+
+
+def _sightings(changes: Mapping[int, Change]) -> Iterator[tuple[int, Sighting]]:
+    """Local codes that nothing maps, with the message that named them."""
+    for seq, change in changes.items():
+        for part in change.parts:
+            for kind, code in part.unmapped:
+                yield seq, (change.source, kind, code)
 
 
 def _decided(row: dict[str, Any], outcome: AbsorbOutcome, now: datetime) -> dict[str, Any]:

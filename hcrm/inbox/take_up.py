@@ -13,10 +13,11 @@ from hcrm.archive.matching import record_numbers
 from hcrm.archive.records import Change, IdentifierRecord, Mapped, Unmapped
 from hcrm.core import limits
 from hcrm.core.actor import Actor
-from hcrm.core.clock import Clock
+from hcrm.core.clock import Clock, local_date
 from hcrm.core.db import table_of
 from hcrm.core.sources import Sources
 from hcrm.core.work import Work
+from hcrm.directory.code_maps import MappedSources
 from hcrm.inbox.floor import FloorWatch, raise_floor, read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
 
@@ -43,6 +44,11 @@ class Intake:
     read: dict[int, Mapped] = field(default_factory=dict)
     """What was read when it was taken up, until it is applied: each message is read once in a process."""
     watch: FloorWatch = field(default_factory=FloorWatch)
+    maps: MappedSources = field(init=False)
+    """The sources with the code maps of the console."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "maps", MappedSources(self.sources))
 
 
 def take_up(work: Work, intake: Intake) -> int:
@@ -51,6 +57,7 @@ def take_up(work: Work, intake: Intake) -> int:
     New is what has no row yet (anti-join), however late its transaction was committed.
     """
     _exclusive(work)
+    intake.maps.refresh(work)
     now = intake.clock.now()
     floor = read_floor(work.session)
     settled = intake.watch.settle(work.session)
@@ -143,7 +150,8 @@ def read_message(work: Work, row: Any, intake: Intake) -> Mapped:
     if mapper is None:
         return Mapped("", Unmapped("format_not_supported", row["format"]))
     try:
-        return mapper(work.keys.open(row["raw"]), intake.sources, row["received_at"])
+        sources = intake.maps.on(local_date(row["received_at"]))
+        return mapper(work.keys.open(row["raw"]), sources, row["received_at"])
     except Exception as error:  # noqa: BLE001  a message nobody can read must not stop the ones behind it
         log.warning("inbox.unreadable", seq=row["seq"], error=type(error).__name__)
         return Mapped("", Unmapped("unreadable", type(error).__name__))

@@ -30,7 +30,9 @@ def tell_message(
     if not message.raw or mapper is None:
         return ()
     try:
-        result = mapper(work.keys.open(message.raw), parts.sources, message.received_at).result
+        result = mapper(
+            work.keys.open(message.raw), parts.sources_on(work, message.received_at), message.received_at
+        ).result
     except Exception as error:  # noqa: BLE001  what the worker could not read either is no fault of the page
         log.warning("inbox.unreadable", seq=message.seq, error=type(error).__name__)
         return ()

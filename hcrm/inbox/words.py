@@ -242,6 +242,7 @@ def read_as(kind: str, events: Mapping[str, str]) -> str:
 FILTERS = {
     "state": "状态", "kind": "事件", "source": "来源", "reason": "原因", "control_id": "控制号", "from": "起始时间",
     "to": "结束时间", "peer": "对方地址", "key": "翻页", "find": "检索",
+    "code": "未对照的代码",
 }  # fmt: skip
 """Filters of the lists by their names in an address."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from hcrm.archive.scope import not_test
 from hcrm.core.clock import local_date
 from hcrm.core.measure import Measure, Population, Unit
 from hcrm.core.work import Work
@@ -88,8 +89,8 @@ def run_measure(
 
 
 def scope(work: Work, rows: Population, department_id: str | None) -> list[sa.ColumnElement[bool]]:
-    """The row scope of statistics: departments of the actor, and the one asked for."""
-    where: list[sa.ColumnElement[bool]] = []
+    """The row scope of statistics: departments of the actor, and the one asked for; never a test patient."""
+    where = [not_test(rows.patient_id)]
     if work.actor.department_ids is not None:
         where.append(rows.department_id.in_(sorted(work.actor.department_ids)))
     if department_id == UNKNOWN:

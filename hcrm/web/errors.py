@@ -28,6 +28,7 @@ IN_FRAME = frozenset({403, 404, 405})
 """Refusals of a place, not of what was sent: shown within the console, whose menu and search lead on."""
 _BARE, _FRAMED = "plain.html", "base.html"
 _NOTICE = '{{ ui.notice(text, "danger") }}'
+_SCHEMA = "数据库结构与程序版本不符，请系统管理员备份后运行 hcrm init，并用 hcrm doctor 核对。"
 _NO_TEXT = re.compile(r"[\w.:/+-]*|\{.*\}", re.ASCII | re.DOTALL)
 """Keys, versions, dates, numbers, the values of choices, and what a page carries for itself: nobody's sentences."""
 CSRF = HcrmError("csrf.refused", "页面打开得太久，或登录状态已改变，本次提交没有保存", status=403)
@@ -82,7 +83,15 @@ def note_fault(error: Exception) -> str:
 
 
 def _fault_page(error: Exception, status: int) -> Response:
-    return _page(status, "", incident=note_fault(error))
+    words = _SCHEMA if isinstance(error, SQLAlchemyError) and _names_what_is_missing(error) else ""
+    return _page(status, words, incident=note_fault(error))
+
+
+def _names_what_is_missing(error: SQLAlchemyError) -> bool:
+    """Whether a table or a column is not there: the database was made by another release than the program."""
+    told = str(getattr(error, "orig", "")).lower()
+    code = getattr(getattr(error, "orig", None), "sqlstate", "")
+    return code in ("42P01", "42703") or told.startswith(("no such table", "no such column"))
 
 
 def _http_page(error: HTTPException) -> Response:

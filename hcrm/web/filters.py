@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import Flask, request, url_for
 
-from hcrm.core.clock import local_date, local_time
+from hcrm.core.clock import age, local_date, local_time
 from hcrm.core.text import mask_id_number, mask_name, mask_phone
 from hcrm.web.assets import asset_version
 
@@ -38,16 +38,6 @@ def day(value: date | datetime | None, today: date) -> str:
         return EMPTY
     on = local_date(value) if isinstance(value, datetime) else value
     return on.strftime("%m-%d" if on.year == today.year else "%Y-%m-%d")
-
-
-def age(born_on: date | None, on: date) -> str:
-    """56 岁; under three years 14 个月, under one month 12 天."""
-    if born_on is None or born_on > on:
-        return "年龄不详"
-    months = (on.year - born_on.year) * 12 + on.month - born_on.month - (on.day < born_on.day)
-    if months >= 36:
-        return f"{months // 12} 岁"
-    return f"{months} 个月" if months else f"{(on - born_on).days} 天"
 
 
 def due_words(due_on: date | None, today: date) -> str:

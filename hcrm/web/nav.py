@@ -1,7 +1,7 @@
 """The one menu map: which pages a role reaches from the left column, and what the frame of a page needs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import current_app, url_for
 
@@ -10,13 +10,18 @@ from hcrm.core.actor import Actor
 
 @dataclass(frozen=True, slots=True)
 class MenuEntry:
-    """One entry of a menu. `covers` names pages below it that belong to it, whichever package they are in."""
+    """One entry of a menu.
+
+    `covers` names pages below it that belong to it, whichever package they are in; `desks` further desks of the same
+    wing, shown while one is in it.
+    """
 
     endpoint: str
     label: str
     icon: str
     permission: str | None = None
     covers: tuple[str, ...] = ()
+    desks: tuple["MenuEntry", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,63 @@ class MenuLink:
     href: str
     is_active: bool = False
     count: int = 0  # what waits there for somebody; 0 shows nothing
+    desks: tuple["MenuLink", ...] = ()  # of the entry one is in
 
 
-_PATIENT_PAGES = ("desk.show_patient",)
+_PATIENT_PAGES = (
+    "desk.show_patient",
+    "desk.print_sheet",
+    "profile.show_field",
+    "profile.ask_allergy",
+    "profile.ask_note",
+    "care.list_patients",
+    "identity.list_pairs_page",
+    "identity.show_pair",
+    "identity.ask_merge",
+    "identity.show_merge",
+    "exchange.list_imports",
+    "exchange.show_import",
+    "exports.list_exports",
+    "exports.show_export",
+    "people.new_entry",
+    "people.edit_entry",
+    "people.put_entry",
+    "reach.set_disclosure",
+    "reach.end_contact",
+    "reach.restore_contact",
+    "reach.record_death",
+    "reach.confirm_death",
+    "numbers.add_number",
+    "consent.save_consents",
+    "contact_log.log_contact",
+    "reach.show_disclosure",
+    "consent.show_consents",
+    "numbers.show_numbers",
+    "numbers.list_sharing",
+    "contact_log.list_contacts",
+    "contact_log.new_contact",
+    "contact_log.show_recording",
+    "reach.ask_end",
+    "reach.ask_death",
+    "reach.list_deaths",
+    "death_list.show_list",
+    "death_list.show_entry",
+    "register.ask_base",
+)
 _INSTRUCTION_PAGES = ("centre.show_instruction", "followup.show_form")
 
-_PATIENTS = MenuEntry("desk.search_patients", "患者", "people", "patient.read", _PATIENT_PAGES)
-_MY_PATIENTS = MenuEntry("desk.search_patients", "我的患者", "people", "patient.read", _PATIENT_PAGES)
+_PATIENT_DESKS = (
+    MenuEntry("contact_log.list_contacts", "联系记录", "telephone", "contact.read"),
+    MenuEntry("reach.list_deaths", "死亡核实", "check2-square", "death.record"),
+)
+_PATIENTS = MenuEntry(
+    "desk.search_patients", "患者", "people", "patient.read", _PATIENT_PAGES, _PATIENT_DESKS
+)
+_MY_PATIENTS = MenuEntry(
+    "desk.search_patients", "我的患者", "people", "patient.read", _PATIENT_PAGES, _PATIENT_DESKS
+)
+_PATIENTS_ALONE = replace(_PATIENTS, desks=())
+"""For whom those desks are entries of their own."""
 _INSTRUCTIONS = MenuEntry(
     "centre.list_instructions", "随访指令", "clipboard2-check", "instruction.read", _INSTRUCTION_PAGES
 )
@@ -56,7 +111,51 @@ _MESSAGES = MenuEntry(
 _INTERFACE = MenuEntry("inbox.overview", "接口", "arrow-left-right", "message.read", _MESSAGES.covers)
 """For those whose day it is: they land on the overview."""
 _DIRECTORY = MenuEntry(
-    "directory.show_staff", "人员与科室", "hospital", "directory.read", ("directory.show_departments",)
+    "directory.show_staff",
+    "人员与科室",
+    "hospital",
+    "directory.read",
+    (
+        "directory.show_departments",
+        "entries.show_campuses",
+        "entries.show_regions",
+        "entries.show_codes",
+        "rosters.show_rosters",
+        "rosters.show_schedules",
+        "entries.show_entry",
+        "entries.new_entry",
+        "disease_groups.show",
+        "test_patients.list_all",
+        "test_patients.edit_rules",
+        "test_patients.preview_rules",
+        "entries.merge",
+        "entries.add_entry",
+        "entries.save_entry",
+        "test_patients.apply_rules",
+    ),
+)
+_SEGMENTS = MenuEntry(
+    "segments.list_segments",
+    "分群",
+    "funnel",
+    "segment.read",
+    (
+        "segments.new_segment",
+        "segments.edit_segment",
+        "segments.show_segment",
+        "segments.create_segment",
+        "segments.change_segment",
+        "segments.redraw_segment",
+        "grades.overview",
+        "grades.show_patient_grades",
+        "grades.set_loss",
+        "classification.show_rules",
+        "classification.show_run",
+        "rules.edit_rules",
+        "rules.save_draft",
+        "rules.show_draft",
+        "rules.show_version",
+    ),
 )
 _STATISTICS = MenuEntry("statistics.overview", "统计", "bar-chart", "statistics.read")
 _SYSTEM = MenuEntry("desk.system", "系统", "gear", "system.read")
@@ -66,6 +165,7 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
     "service_centre": (
         MenuEntry("desk.workbench", "工作台", "grid-1x2"),
         _PATIENTS,
+        _SEGMENTS,
         _INSTRUCTIONS,
         _MESSAGES,
         _DIRECTORY,
@@ -74,6 +174,7 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
     "physician": (
         MenuEntry("followup.today", "今日随访", "calendar2-check", "followup.write", _INSTRUCTION_PAGES),
         _MY_PATIENTS,
+        _SEGMENTS,
         _STATISTICS,
     ),
     "department_head": (
@@ -81,6 +182,15 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
         MenuEntry("followup.list_reviews", "审核", "check2-square", "review.write"),
         _INSTRUCTIONS,
         _MY_PATIENTS,
+        _SEGMENTS,
+        _STATISTICS,
+    ),
+    "medical_office": (
+        _PATIENTS_ALONE,
+        replace(_PATIENT_DESKS[0], covers=("contact_log.show_recording",)),
+        replace(_PATIENT_DESKS[1], covers=("reach.ask_death",)),
+        _INSTRUCTIONS,
+        _SEGMENTS,
         _STATISTICS,
     ),
     "interface": (_INTERFACE, _DIRECTORY),
@@ -88,16 +198,20 @@ MENUS: dict[str, tuple[MenuEntry, ...]] = {
         _INTERFACE,
         MenuEntry("accounts.list_accounts", "账号", "person-gear", "account.manage"),
         _DIRECTORY,
+        MenuEntry("fields.list_fields", "档案字段", "list", "field.manage"),
         _SYSTEM,
     ),
 }
 """At most seven entries a role, its home first (console.md)."""
 
-CREATE_MENU: tuple[MenuEntry, ...] = ()
-"""What 新建 offers: intake, inquiry, complaint, booking come with their parts; while empty, no menu is shown."""
+CREATE_MENU: tuple[MenuEntry, ...] = (
+    MenuEntry("register.new_patient", "档案", "person", "patient.register"),
+)
+"""What 新建 offers: intake, inquiry, complaint, booking come with their parts."""
 
 
-_ANY_ROLE = (_PATIENTS, _INSTRUCTIONS, _MESSAGES, _STATISTICS, _AUDIT, _SYSTEM)
+_APPROVALS = MenuEntry("exports.list_approvals", "导出审批", "check2-square", "data.export_approve")
+_ANY_ROLE = (_PATIENTS, _SEGMENTS, _INSTRUCTIONS, _MESSAGES, _STATISTICS, _AUDIT, _SYSTEM, _APPROVALS)
 """For roles whose own desk comes with a later part: what their permissions open."""
 
 
@@ -138,6 +252,7 @@ def shell_context(
                 url_for(entry.endpoint),
                 is_active=entry is active,
                 count=(counts or {}).get(entry.endpoint, 0),
+                desks=tuple(_desks(entry, actor, endpoint)) if entry is active else (),
             )
             for entry in entries
         ],
@@ -147,6 +262,12 @@ def shell_context(
         ],
         "home_url": url_for(home) if home else "/",
     }
+
+
+def _desks(entry: MenuEntry, actor: Actor, endpoint: str | None) -> Iterable[MenuLink]:
+    """The further desks of a wing that the actor may open."""
+    for desk in _reachable(entry.desks, actor):
+        yield MenuLink(desk.label, desk.icon, url_for(desk.endpoint), is_active=desk.endpoint == endpoint)
 
 
 def _reachable(entries: Iterable[MenuEntry], actor: Actor) -> list[MenuEntry]:

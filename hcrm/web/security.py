@@ -7,6 +7,7 @@ _ALLOWED = {
     "script-src": "'self'",
     "style-src": "'self'",
     "img-src": "'self' data:",  # Bootstrap's ticks and arrows are data: pictures inside its style sheet
+    "media-src": "'self'",  # recordings of contacts
     "connect-src": "'self'",
     "form-action": "'self'",
     "base-uri": "'none'",

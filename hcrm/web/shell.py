@@ -47,6 +47,7 @@ class SignedIn:
 
     actor: Actor
     role_label: str
+    session_id: str = ""  # what is kept for one browser hangs on it
     must_visit: str | None = None
 
 
@@ -71,11 +72,14 @@ class Shell:
 # ── what views use ──────────────────────────────────────────────────────────
 
 
-def require(permission: str, *, audit: str) -> Callable[[View], View]:
-    """Declare who may call a view and what audit will know: `patient.read`, or `none:` and why nothing is recorded."""
+def require(permission: str, *, audit: str, max_bytes: int | None = None) -> Callable[[View], View]:
+    """Declare who may call a view and what audit will know: `patient.read`, or `none:` and why nothing is recorded.
+
+    `max_bytes`: what a form with a file may hold, where that is more than any other request.
+    """
 
     def decorate(view: View) -> View:
-        set_rule(view, AccessRule(Caller.PERSON, permission, audit))
+        set_rule(view, AccessRule(Caller.PERSON, permission, audit, max_bytes))
         return view
 
     return decorate
@@ -157,6 +161,8 @@ def guard_request() -> ResponseReturnValue | None:
     rule = rule_of(current_app.view_functions.get(request.endpoint or ""))
     if rule is None or rule.caller is Caller.MACHINE:
         return None  # no such page; a static file; a machine, whose shell has a guard of its own
+    if rule.max_bytes is not None:
+        request.max_content_length = rule.max_bytes  # before anything reads the form
     _keep_out_nul()
     if rule.caller is Caller.ANYONE:
         csrf.protect()
@@ -271,8 +277,9 @@ def frame_words() -> dict[str, Any]:
     if actor is not None:
         words["person_links"] = [nav.MenuLink("修改密码", "key", url_for("accounts.change_password"))]
         words["sign_out_url"] = url_for(LOGOUT)
-        if actor.may("patient.read") and "desk.search_patients" in current_app.view_functions:
+        if actor.may("patient.read") and "desk.find_quickly" in current_app.view_functions:
             words["search_url"] = url_for("desk.search_patients")
+            words["quick_url"] = url_for("desk.find_quickly")
         words["alerts"] = _alerts(shell, actor)
     return words
 

@@ -5,7 +5,9 @@ from followup.events import AlertRaised
 from followup.models import Alert, Review, ReviewCause, ReviewState
 from followup.station import RESULTS, record_attempt, record_followup, save_followup_draft
 from hcrm.archive.events import PatientDied
-from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
+from hcrm.archive.models import DeceasedState, LinkKind, Patient, PatientLink, TimelineEntry
+from hcrm.archive.reach_models import NumberState
+from hcrm.archive.reach_numbers import add_number, known_numbers
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.events import InstructionCompleted
 from hcrm.centre.models import InstructionState, Outcome, ReviewPolicy
@@ -13,7 +15,7 @@ from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError, InvalidInput, NotFoundError
 from hcrm.core.work import Work
 from hcrm.forms.models import Response, ResponseState
-from tests.support.builders import actor_of, make_department, make_practitioner
+from tests.support.builders import actor_of, centre_actor, make_department, make_patient, make_practitioner
 
 S = InstructionState
 GOOD = {"pain": "3", "temperature": "36.5"}
@@ -237,6 +239,63 @@ def test_the_same_attempt_within_a_minute_is_a_slip_and_stores_nothing(work: Wor
     work.clock.move(seconds=60)
     attempt()
     assert len(work.all(ContactEntry)) == 3
+
+
+def number_of(work: Work, patient_id: str, owner: str = "") -> str:
+    """A number of the patient; with an owner, as people said whose it is."""
+    return "contact:" + add_number(
+        work, patient_id=patient_id, number="13600136000", relation=owner[:2], owner_name=owner[3:]
+    )
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REACHED, Outcome.LOST])
+def test_the_log_knows_whose_number_was_called(work: Work, station, outcome):
+    instruction = station.instruction()
+    number = number_of(work, instruction.patient_id, "女儿 李红")
+
+    record(work, instruction, outcome=outcome, number=number, channel=Channel.PHONE)
+
+    assert work.one(ContactEntry).whose == "女儿 李红"
+
+
+def test_a_visit_goes_to_no_number(work: Work, station):
+    instruction = station.instruction()
+
+    record(
+        work, instruction, number=number_of(work, instruction.patient_id, "女儿 李红"), channel=Channel.VISIT
+    )
+
+    assert work.one(ContactEntry).whose is None
+
+
+def test_the_mother_s_number_of_a_newborn_is_found_empty_on_her_own_list(work: Work, station):
+    instruction = station.instruction()
+    mother = make_patient(work, name="王芳")
+    work.add(
+        PatientLink(
+            id=work.new_id(), patient_id=instruction.patient_id, other_id=mother.id, kind=LinkKind.MOTHER,
+            source="t", as_of=work.clock.now(), seq=1, created_at=work.clock.now(), ended_at=None,
+        )
+    )  # fmt: skip
+    doctor, work.actor = work.actor, centre_actor()
+    number = number_of(work, mother.id)
+    work.actor = doctor
+
+    record_attempt(
+        work, instruction_id=instruction.id, record_id=work.new_id(), result=ContactResult.INVALID_NUMBER,
+        channel=Channel.PHONE, number=number,
+    )  # fmt: skip
+
+    assert work.one(ContactEntry).whose == "母亲 王芳"
+    assert known_numbers(work, mother.id).popitem()[1].state is NumberState.INVALID
+
+
+def test_a_stranger_s_number_was_not_called(work: Work, station):
+    stranger = station.instruction()
+    number = number_of(work, stranger.patient_id)
+
+    with pytest.raises(NotFoundError):
+        record(work, station.instruction(), number=number)
 
 
 def test_whoever_was_reached_is_no_attempt(work: Work, station):

@@ -51,13 +51,59 @@ def test_patients_are_found_while_typing_and_opened_with_the_keyboard_alone(page
     page.locator("#results").get_by_text("李秀英").wait_for(state="detached")
 
     shows(page, "张建国")
-    assert page.url.endswith("/patients")  # no word of it in the address
+    assert re.search(r"/patients\?kept=[0-9a-f]{32}$", page.url)  # no word of it in the address
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("j")
     assert focused(page) == "张建国"
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/patients/{patient_id}")
     assert page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])").find("建国") == -1
+
+
+def test_after_enter_the_keys_go_on_and_back_shows_the_same_search(page_of, patient_id):
+    page = page_of("li")
+    page.goto("/patients")
+    page.keyboard.press("/")
+    page.keyboard.type("建国")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/patients?kept=*")
+    shows(page, "张建国")
+    assert focused(page) == "search"
+    page.keyboard.press("ArrowDown")
+    assert focused(page) == "张建国"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/patients/{patient_id}")
+    for turn in (page.go_back, page.reload):
+        turn()
+        shows(page, "张建国")
+        assert page.input_value("#search") == "建国"
+
+
+def test_the_box_in_the_head_finds_while_typing_and_its_keys_never_leave_for_the_pages_table(
+    page_of, patient_id, write
+):
+    write(lambda work: make_encounter(work, patient=make_patient(work, name="周在表"), discharged_at=NOW))
+    page = page_of("wang")
+    page.goto("/workbench")
+    expect(page.locator("main a.row-link").first).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.press("ArrowDown")
+    assert focused(page) == "search"
+    page.keyboard.type("建国")
+    page.keyboard.press("ArrowDown")  # faster than the answer
+    expect(page.locator("#quick a.row-link")).to_have_text([re.compile("张建国")])
+    expect(page.locator("#quick a.row-link")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    assert focused(page) == "search"
+    page.keyboard.press("Escape")
+    expect(page.locator("#quick")).to_be_hidden()
+    page.keyboard.type("zhang")
+    page.locator("#quick a.row-link").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/patients/{patient_id}")
 
 
 def test_a_record_number_in_the_top_bar_opens_the_patient(page_of, patient_id):

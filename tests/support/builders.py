@@ -10,6 +10,7 @@ import yaml
 from hcrm.accounts.models import Account, Role
 from hcrm.archive.events import EncounterDischarged
 from hcrm.archive.models import Address, DeceasedState, Patient, Sex
+from hcrm.archive.name_tokens import keep_names
 from hcrm.archive.visit_models import (
     Diagnosis,
     DischargeWay,
@@ -37,10 +38,11 @@ SOURCE = "test"
 
 
 def make_department(
-    work: Work, *, name: str = "内科", specialty_code: str | None = None, head: Practitioner | None = None
-) -> Department:
+    work: Work, *, name: str = "内科", specialty_code: str | None = None, head: Practitioner | None = None,
+    code: str = "",
+) -> Department:  # fmt: skip
     department = Department(
-        id=work.new_id(), code=f"D{next(_number)}", name=name, specialty_code=specialty_code,
+        id=work.new_id(), code=code or f"D{next(_number)}", name=name, specialty_code=specialty_code,
         head_id=head.id if head else None, is_verified=True, created_at=work.clock.now(),
     )  # fmt: skip
     work.add(department)
@@ -48,11 +50,12 @@ def make_department(
 
 
 def make_practitioner(
-    work: Work, *, name: str = "李大夫", department: Department | None = None, has_account: bool = True
-) -> Practitioner:
+    work: Work, *, name: str = "李大夫", department: Department | None = None, has_account: bool = True,
+    code: str = "",
+) -> Practitioner:  # fmt: skip
     """A physician; with an account they can be given instructions."""
     practitioner = Practitioner(
-        id=work.new_id(), code=f"P{next(_number)}", name=name, title=None,
+        id=work.new_id(), code=code or f"P{next(_number)}", name=name, title=None,
         department_id=department.id if department else None, is_verified=True, created_at=work.clock.now(),
     )  # fmt: skip
     work.add(practitioner)
@@ -136,6 +139,7 @@ def make_patient(
         updated_at=now,
     )
     work.add(patient)
+    keep_names(work, {patient.id: name})
     if region_code:
         work.add(
             Address(
@@ -344,6 +348,20 @@ def publish_shipped(work: Work) -> None:
             body = path.read_text(encoding="utf-8")
             head = yaml.safe_load(body)
             publish_definition(work, kind=kind, code=head["code"], version=head["version"], body=body)
+    publish_fields(work)
+    publish_matching(work)
+
+
+def publish_matching(work: Work) -> None:
+    """The shipped rule of who may be the same person."""
+    body = config_path("matching.yaml").read_text(encoding="utf-8")
+    publish_definition(work, kind="matching", code="matching", version=1, body=body)
+
+
+def publish_fields(work: Work) -> None:
+    """The fields of the archive as they are shipped."""
+    body = config_path("fields.yaml").read_text(encoding="utf-8")
+    publish_definition(work, kind="fields", code="fields", version=yaml.safe_load(body)["version"], body=body)
 
 
 def _yaml(body: dict[str, Any]) -> str:

@@ -15,13 +15,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from hcrm.core.db import inbox_path, parse_url
+from hcrm.core.db import Database, inbox_path, parse_url
 from hcrm.core.migrate import migrate
 
 ADDRESS = "HCRM_TEST_DATABASE_URL"
@@ -194,6 +195,20 @@ class PostgresqlDatabases:
 
     def _url(self, name: str) -> str:
         return _text(self._server.set(database=name))
+
+
+# ── statements ──────────────────────────────────────────────────────────────
+
+_kept: dict[tuple[str, bool], tuple[sa.Dialect, Any]] = {}
+
+
+def share_statements(database: Database) -> None:
+    """Let the engines use what earlier ones of their kind compiled: each test has its own, and compiling is dear."""
+    for engine in (database.main, database.writer, database.inbox):
+        kind = engine.dialect.name, engine.url.database is None
+        engine.dialect, engine._compiled_cache = _kept.setdefault(
+            kind, (engine.dialect, engine._compiled_cache)
+        )
 
 
 def _text(url: URL) -> str:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from hcrm.app.install import publish_shipped
 from hcrm.app.wiring import handlers, intake
 from hcrm.archive.absorb_visit import as_logged
+from hcrm.archive.events import PatientsTouched
 from hcrm.archive.models import (
     Address,
     Allergy,
@@ -48,7 +49,8 @@ from tests.support.listener import Peer, RunningListener
 ACTOR = system_actor("test")
 _BOOKKEEPING = {"updated_at", "version", "provenance"}
 _NOT_ARCHIVE = (
-    "inbox_", "audit_", "event_delivery", "alembic_", "definition", "refused_", "message_", "replay_", "prune_",
+    "inbox_", "audit_", "event_delivery", "alembic_", "code_sighting", "code_met", "definition", "refused_", "message_",
+    "replay_", "prune_",
 )  # fmt: skip
 Table = TypeVar("Table", bound=Base)
 
@@ -287,7 +289,10 @@ def _filled(work: Work, tables: Sequence[sa.Table]) -> Sequence[Any]:
 
 def _rows(work: Work, table: sa.Table) -> list[str]:
     columns = [column for column in table.columns if column.name not in _BOOKKEEPING]
-    return [repr(tuple(row)) for row in work.execute(sa.select(*columns))]
+    statement = sa.select(*columns)
+    if table.name == Event.__tablename__:
+        statement = statement.where(Event.kind != PatientsTouched.__name__)  # a call to count anew, no news
+    return [repr(tuple(row)) for row in work.execute(statement)]
 
 
 @cache

@@ -15,6 +15,7 @@ from tests.support.station import Ward
 
 TABS = (
     "timeline",
+    "profile",
     "visits",
     "diagnoses",
     "procedures",
@@ -27,6 +28,8 @@ TABS = (
     "followups",
     "contacts",
     "people",
+    "notes",
+    "history",
     "chain",
 )
 ID_NUMBER = "110101195903071518"

@@ -11,8 +11,8 @@
   const idle = (event) => event.repeat || composing(event) || typing(event) || one("dialog[open]");
   const shown = (element) => element.getClientRects().length > 0;
 
-  function moveInList(step) {
-    const links = all("a.row-link").filter(shown);
+  const rowsOf = (root) => all("a.row-link", root).filter(shown);
+  function moveInList(step, links = rowsOf(one("main"))) {
     if (!links.length) return;
     const row = document.activeElement.closest("tr, li");
     const at = row ? links.findIndex((link) => row.contains(link)) : -1;
@@ -42,6 +42,41 @@
     box.select();
   }
 
+  /* From the box into what it found and back: the list of its page, or what stands under it in the head of any other.
+     Escape empties the box; a browser's own search field would tell nobody. */
+  let isTyped = false; // what is shown is not yet what was typed
+  let isWanted = false; // the arrow was faster than the answer
+  document.addEventListener("input", (event) => { if (event.target.id === "search") { isTyped = true; isWanted = false; } });
+  const foundBy = (box) => one("#quick") || one("#results") || box.closest("main");
+  function walk(event) {
+    const box = one("#search");
+    if (!box || composing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const inRow = event.target.matches("a.row-link") && foundBy(box).contains(event.target);
+    if (event.target !== box && !inRow) return;
+    const links = rowsOf(foundBy(box));
+    if (event.key === "ArrowDown") {
+      isWanted = isTyped && event.target === box;
+      if (!isWanted) moveInList(1, links);
+    } else if (event.key === "ArrowUp" && inRow) event.target === links[0] ? box.focus() : moveInList(-1, links);
+    else if (event.key === "Escape" && (inRow || box.value)) {
+      box.value = "";
+      box.focus();
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+    } else return;
+    event.preventDefault();
+  }
+  document.addEventListener("keydown", walk);
+  /* What is found comes while one is there already: the keys go on working. */
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const box = one("#search");
+    if (!box || !event.target.matches("#quick, #results")) return;
+    if (document.activeElement === document.body) box.focus();
+    if (isWanted && document.activeElement === box) moveInList(1, rowsOf(foundBy(box)));
+    isTyped = isWanted = false;
+  });
+  const sought = one("#search[autofocus]"); // a search that came back: one goes on typing, or down into the list
+  if (sought) sought.setSelectionRange(sought.value.length, sought.value.length);
+
   const showKeys = () => one("#key-sheet") && one("#key-sheet").showModal();
   tinykeys.tinykeys(window, {
     "[Shift]+?": showKeys,
@@ -50,6 +85,8 @@
     j: () => moveInList(1),
     k: () => moveInList(-1),
     e: () => press("done"),
+    c: () => press("contact"),
+    d: () => press("death"),
   }, { ignore: idle });
   tinykeys.tinykeys(window, { "$mod+Enter": save }, { ignore: (event) => event.repeat || composing(event) });
 
@@ -107,6 +144,12 @@
   });
   document.addEventListener("htmx:sendError", () => toast({ text: "网络中断，内容还在本页，请稍后重试" }));
   document.addEventListener("htmx:afterSettle", () => focusErrors());
+
+  /* A list that was asked for by post has its filters in the address too. */
+  const listed = one("[data-address]");
+  if (listed && listed.dataset.address !== location.pathname + location.search && !location.search) {
+    history.replaceState(history.state, "", listed.dataset.address);
+  }
 
   /* Toasts: ten seconds, longer while the pointer or the focus rests on them. */
   const TEN_SECONDS = 10000;

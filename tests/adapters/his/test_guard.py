@@ -180,6 +180,17 @@ def test_a_merge_of_a_vip_waits_for_a_person(hospital):
     assert hospital.patient(400).id == hospital.patient(300).id
 
 
+def test_a_mark_that_is_taken_away_right_before_a_merge_guards_all_the_same(hospital):
+    hospital.receive(admit(300), admit(400, PV1_16="VIP"))
+    hospital.receive(adt("A08", c="no-vip", p=400, v="V400", m="15:30", PV1_16="N"))
+    assert not hospital.patient(400).is_vip
+
+    hospital.receive(merge(300))
+
+    assert reasons(hospital)[-1] == "vip_merge"
+    assert hospital.count(PatientMerge) == 0
+
+
 def test_who_is_merged_with_a_vip_is_one_until_the_merge_is_undone(hospital):
     hospital.receive(admit(300), admit(400, PV1_16="VIP"), admit(500), merge(300))
     release(hospital, 4)

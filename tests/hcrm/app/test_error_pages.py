@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
@@ -29,6 +30,26 @@ def test_nobody_signed_in_gets_the_bare_page(app):
     answer = app.test_client().get("/nowhere")
 
     assert (answer.status_code, MENU in answer.text) == (404, False)
+
+
+def test_a_database_of_another_release_is_called_so(browser_of, make_person, database):
+    make_person("zhou", roles=["service_centre"])
+    browser = browser_of("zhou")
+
+    def rename(before, after):
+        with database.writer.begin() as connection:
+            connection.execute(sa.text(f"ALTER TABLE death_report RENAME COLUMN {before} TO {after}"))
+
+    rename("told_by", "teller")
+    try:
+        answer = browser.get("/deaths")
+    finally:
+        rename("teller", "told_by")  # other tests have this database too
+
+    assert answer.status_code == 503
+    assert "数据库结构与程序版本不符" in answer.text
+    assert "hcrm doctor" in answer.text
+    assert "told_by" not in answer.text
 
 
 def test_without_a_database_the_page_is_bare_and_still_says_what_it_is(app, browser_of, make_person):

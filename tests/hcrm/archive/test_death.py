@@ -1,13 +1,25 @@
+from datetime import timedelta
+
 import pytest
 
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.death import report_death, revoke_death
+from hcrm.archive.death import (
+    confirm_death,
+    confirm_told_deaths,
+    count_unconfirmed,
+    list_unconfirmed,
+    record_death,
+    report_death,
+    revoke_death,
+    standing_reports,
+)
 from hcrm.archive.events import DeathRevoked, PatientDied
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.records import Change
 from hcrm.archive.service import absorb_records
 from hcrm.archive.timeline import list_timeline
 from hcrm.audit.models import AuditEvent
+from hcrm.core.clock import local_date
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.work import Work
 from tests.support.builders import actor_of, make_department, make_patient, make_practitioner
@@ -107,3 +119,56 @@ def test_outside_the_scope_nobody_is_brought_back(work: Work, reported):
 def absorb(work: Work, told: Change, *, seq: int) -> None:
     absorb_records(work, arrivals=[Arrival(seq=seq, change=told)])
     work.flush()
+
+
+# ── a second source ─────────────────────────────────────────────────────────
+
+
+def test_a_death_noted_on_the_page_waits_for_a_second_source(work: Work):
+    patient = make_patient(work)
+
+    record_death(work, patient_id=patient.id, told_by="女儿来电", died_on=local_date(work.clock.now()))
+
+    (row,) = list_unconfirmed(work).items
+    assert (row.DeathReport.patient_id, row.DeathReport.told_by, count_unconfirmed(work)) == (
+        patient.id, "女儿来电", 1,
+    )  # fmt: skip
+    confirm_death(work, patient_id=patient.id, confirmation="死亡证明")
+    assert count_unconfirmed(work) == 0
+    (report,) = standing_reports(work, [patient.id])
+    assert (report.confirmed_by, report.confirmation) == (work.actor.name, "死亡证明")
+
+
+def test_a_message_is_the_second_source(work: Work):
+    absorb(work, change("A01", c=1, m="08:00"), seq=1)
+    patient = work.one(Patient)
+    record_death(work, patient_id=patient.id, told_by="女儿来电")
+    work.flush()
+
+    absorb_records(work, arrivals=[Arrival(seq=2, change=change("A08", c=2, m="10:30", PID_30="Y"))])
+
+    assert PatientDied(patient_id=patient.id) in work.events
+    work.session.expire_all()
+    died = [fact for fact in work.events if isinstance(fact, PatientDied)]
+    assert confirm_told_deaths(work, died) == 1
+    assert count_unconfirmed(work) == 0
+
+
+@pytest.mark.parametrize(("told_by", "days", "field"), [(" ", 0, "told_by"), ("女儿", 1, "died_on")])
+def test_a_death_nobody_told_or_that_is_yet_to_come_is_refused(work: Work, told_by, days, field):
+    patient = make_patient(work)
+    day = local_date(work.clock.now()) + timedelta(days=days)
+
+    with pytest.raises(HcrmError) as refusal:
+        record_death(work, patient_id=patient.id, told_by=told_by, died_on=day)
+
+    assert (refusal.value.field, patient.deceased) == (field, DeceasedState.ALIVE)
+
+
+def test_a_death_that_was_taken_back_waits_for_nobody(work: Work):
+    patient = make_patient(work)
+    record_death(work, patient_id=patient.id, told_by="女儿来电")
+
+    revoke_death(work, patient_id=patient.id, reason="误听")
+
+    assert (count_unconfirmed(work), standing_reports(work, [patient.id])) == (0, [])

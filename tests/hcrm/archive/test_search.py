@@ -6,10 +6,11 @@ import sqlalchemy as sa
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
 from hcrm.archive.pinyin import name_pinyin
 from hcrm.archive.queries import reveal_contact, reveal_identifier
-from hcrm.archive.search import WORDS_LIMIT, PatientFilters, search_patients
+from hcrm.archive.search import search_patients
+from hcrm.archive.search_filters import PatientFilters
 from hcrm.archive.visit_models import EncounterStatus
 from hcrm.audit.models import AuditEvent, AuditSubject
-from hcrm.core.errors import DeniedError, NotFoundError
+from hcrm.core.errors import DeniedError, HcrmError, NotFoundError
 from hcrm.core.text import clean_id_number, clean_phone
 from hcrm.core.work import Work
 from tests.support.builders import actor_of, make_department, make_encounter, make_patient, make_practitioner
@@ -125,10 +126,12 @@ def test_pages_neither_repeat_nor_skip(work, person):
     assert third.next_key is None
 
 
-def test_a_pasted_document_or_a_nul_is_harmless(work, jianguo):
-    assert found(work, "张建国" + "x" * 10_000) == []
+def test_a_pasted_document_is_refused_in_words_and_a_nul_is_passed_over(work, jianguo):
+    with pytest.raises(HcrmError, match="最多 64 个字") as refusal:
+        search_patients(work, "张建国" + "x" * 10_000)
+
+    assert (refusal.value.code, refusal.value.field) == ("search.too_long", "q")
     assert found(work, "张建\x00国") == ["张建国"]
-    assert WORDS_LIMIT < 100
 
 
 def test_tombstones_and_nullified_records_are_not_listed(work, person):
@@ -198,7 +201,7 @@ def test_a_search_is_one_event_with_a_row_a_patient_and_not_the_words(work, jian
 
     event = work.one(AuditEvent)
     assert (event.action, event.detail["by"], event.detail["count"]) == (
-        "patient.search", ["phone", "record_no", "visit_no"], 2,
+        "patient.search", ["phone", "record_no", "relative_phone", "visit_no"], 2,
     )  # fmt: skip
     assert PHONE not in str(vars(event))
     assert work.scalar(sa.select(sa.func.count()).select_from(AuditSubject)) == 2

@@ -19,10 +19,7 @@ from hcrm.centre.instructions import (
     withdraw_instruction,
 )
 from hcrm.centre.models import Instruction, InstructionHistory, InstructionState, Outcome, Withdrawal
-from hcrm.centre.replanning import (
-    replan_instructions,
-    withdraw_for_cancelled,
-)
+from hcrm.centre.replanning import replan_instructions, withdraw_for_cancelled
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database

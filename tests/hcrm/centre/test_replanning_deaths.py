@@ -5,14 +5,23 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.events import DeathRevoked, PatientDied
+from hcrm.archive.contact_stop import end_contact, restore_contact
+from hcrm.archive.events import (
+    ContactRestored,
+    ContactStopped,
+    DeathRevoked,
+    PatientDied,
+    PatientsMerged,
+    PatientsParted,
+)
+from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
+from hcrm.archive.reach_models import StopKind
+from hcrm.archive.unmerge import undo_merge
 from hcrm.archive.visit_models import DischargeWay, Encounter
 from hcrm.centre.models import Instruction, InstructionState, Withdrawal
-from hcrm.centre.replanning import (
-    restore_for_living,
-    withdraw_for_deceased,
-)
+from hcrm.centre.replanning import withdraw_for_deceased, withdraw_for_merged, withdraw_for_stopped
+from hcrm.centre.restoring import restore_for_contact, restore_for_living, restore_for_parted
 from hcrm.core.work import Work
 from tests.support.builders import (
     cancel_discharge,
@@ -112,3 +121,56 @@ def test_who_died_after_all_is_not_called(work: Work, mourned, state):
     work.session.flush()
 
     assert bring_back(work, mourned) == 0
+
+
+# ── contact that ended ──────────────────────────────────────────────────────
+
+
+def stop(work: Work, patient_id: str) -> int:
+    end_contact(work, patient_id=patient_id, kind=StopKind.TERMINATED, reason="家属要求")
+    return withdraw_for_stopped(work, [ContactStopped(patient_id=patient_id)])
+
+
+def take_up(work: Work, patient_id: str) -> int:
+    noted_at = work.clock.now().isoformat()
+    restore_contact(work, patient_id=patient_id, reason="家属同意")
+    return restore_for_contact(work, [ContactRestored(patient_id=patient_id, noted_at=noted_at)])
+
+
+def test_the_end_of_contact_withdraws_what_waits_and_taking_it_up_brings_it_back(work: Work, protocols):
+    stay = issued_stay(work, diagnoses=["I63.9"], attending=make_practitioner(work))
+
+    assert stop(work, stay.patient_id) == 2
+    assert {row.withdrawal for row in instructions(work)} == {Withdrawal.CONTACT_ENDED}
+    assert take_up(work, stay.patient_id) == 2
+    assert {row.state for row in instructions(work)} == {InstructionState.ISSUED}
+
+
+def test_nothing_is_issued_while_contact_has_ended_and_what_was_missed_comes_after(work: Work, protocols):
+    patient = make_patient(work)
+    stop(work, patient.id)
+
+    issued_stay(work, patient=patient, attending=make_practitioner(work), discharged_at=work.clock.now())
+
+    assert instructions(work) == []
+    assert take_up(work, patient.id) == 1
+
+
+def test_a_death_taken_back_restores_nothing_while_contact_has_ended(work: Work, mourned):
+    end_contact(work, patient_id=mourned.patient_id, kind=StopKind.TERMINATED, reason="家属要求")
+
+    assert bring_back(work, mourned) == 0
+    assert take_up(work, mourned.patient_id) == len(instructions(work))
+
+
+def test_the_end_of_contact_of_one_archive_is_that_of_both_until_they_are_parted(work: Work, protocols):
+    stay = issued_stay(work, attending=make_practitioner(work))
+    survivor, other = stay.patient_id, make_patient(work).id
+    stop(work, other)
+    merge = merge_patients(work, survivor_id=survivor, merged_id=other, source="test", seq=None)
+    assert withdraw_for_merged(work, [PatientsMerged(survivor_id=survivor, merged_id=other)]) == 1
+
+    undo_merge(work, merge_id=merge, source="test")
+
+    assert restore_for_parted(work, [PatientsParted(survivor_id=survivor, merged_id=other)]) == 1
+    assert [row.state for row in instructions(work)] == [InstructionState.ISSUED]

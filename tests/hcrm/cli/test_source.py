@@ -146,7 +146,7 @@ def leaves(record: type, path: str) -> Iterator[str]:
     """Paths as `explain_message` writes them; another patient's are the same again."""
     hints = get_type_hints(record, include_extras=False)
     for each in fields(record):
-        if each.name in ("also", "flags", "source"):
+        if each.name in ("also", "flags", "source", "unmapped"):
             continue
         name = f"{path}.{each.name}" if path else each.name
         inner = [part for part in parts_of(hints[each.name]) if is_dataclass(part)]

@@ -80,7 +80,7 @@ def test_a_difference_between_models_and_database_is_found(blank_database_url):
     migrate(blank_database_url)
     engine = migration_engine(parse_url(blank_database_url))
     with engine.begin() as connection:
-        connection.execute(sa.text("DROP INDEX ix_patient_initials"))
+        connection.execute(sa.text("DROP INDEX ix_patient_name"))
         connection.execute(sa.text("ALTER TABLE patient ADD COLUMN nickname TEXT"))
     engine.dispose()
 

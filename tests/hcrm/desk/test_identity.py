@@ -5,8 +5,13 @@ import re
 import pytest
 
 from followup.queries import list_phones
+from hcrm.archive.field_models import PatientTag
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
+from hcrm.archive.tags import add_tag
 from hcrm.archive.visit_models import Encounter
+from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult
+from hcrm.contact_log.service import record_contact
+from hcrm.core.work import Work
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import ABSENT, adt
 from tests.support.hospital import Hospital
@@ -31,8 +36,11 @@ def service(browser_of, make_person):
 
 
 def decide(browser, patient_id: str, kind: str, key: str, reason: str = "HIS 建档时发重了号"):
-    act = f"/patients/{patient_id}/{'numbers' if kind == 'end' else 'merges'}/{key}/{kind}"
-    return browser.post(act, {f"reason-{key}": reason}, follow_redirects=True)
+    if kind == "undo":
+        return browser.post(f"/identity/merges/{key}/undo", {"reason": reason}, follow_redirects=True)
+    return browser.post(
+        f"/patients/{patient_id}/numbers/{key}/end", {f"reason-{key}": reason}, follow_redirects=True
+    )
 
 
 def number_of(his: Hospital, value: str) -> PatientIdentifier:
@@ -131,3 +139,112 @@ def test_a_newborn_s_page_leads_to_the_mother_and_hers_to_the_child(his, service
         in service.get(f"/patients/{child.id}").text
     )
     assert f'<a href="/patients/{child.id}">张三之子</a>' in service.get(f"/patients/{mother.id}").text
+
+
+def test_what_came_meanwhile_is_shown_before_and_goes_where_a_person_says(his, service):
+    his.receive(
+        *STAY,
+        adt("A01", c=2, p=200, v="V2", m="10:30", **WOMAN),
+        adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN),
+        adt("A01", c=6, p=200, v="V6", m="16:30", **WOMAN),
+        adt("A01", c=7, p=200, v="V7", m="16:40", **WOMAN),
+        adt("A01", c=8, p=100, v="V8", m="16:50"),
+    )
+    (merge,) = his.all(PatientMerge)
+    keys = {row.visit_no: row.id for row in his.all(Encounter)}
+
+    shown = service.get(f"/identity/merges/{merge.id}").text
+    assert '合并期间收到的 <span class="num">3</span> 项' in shown
+    assert "以它的病案号发来" in shown
+    answer = service.post(
+        f"/identity/merges/{merge.id}/undo", {"reason": "两人", f"encounter.{keys['V6']}": "merged",
+                                              f"encounter.{keys['V2']}": "merged"}, follow_redirects=True,
+    )  # fmt: skip
+
+    assert "已撤销合并" in answer.text
+    owners = {row.visit_no: row.patient_id for row in his.all(Encounter)}
+    first, second = merge.merged_id, merge.survivor_id
+    assert owners == {
+        "V1": first,
+        "V2": second,
+        "V6": first,
+        "V7": second,
+        "V8": first,
+    }  # V2 was never in question
+
+
+def test_what_a_message_left_behind_is_sorted_afterwards(his, service):
+    part = ["PID|2||100^^^H1^MR||张^三||19900307|M"]
+    his.receive(
+        *STAY,
+        adt("A01", c=2, p=200, v="V2", m="10:30", **WOMAN),
+        adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN),
+        adt("A01", c=6, p=200, v="V6", m="16:30", **WOMAN),
+        adt("A37", c=9, p=200, m="16:50", segments=part, **WOMAN),
+    )
+    (merge,) = his.all(PatientMerge)
+    (visit,) = his.all(Encounter, Encounter.visit_no == "V6")
+    assert f"/identity/merges/{merge.id}" in service.get(f"/patients/{merge.survivor_id}").text
+    service.get(f"/identity/merges/{merge.id}")
+
+    service.post(f"/identity/merges/{merge.id}/sort", {f"encounter.{visit.id}": "merged"})
+
+    (visit,) = his.all(Encounter, Encounter.visit_no == "V6")
+    assert visit.patient_id == merge.merged_id
+    assert his.all(PatientMerge)[0].left is None
+    assert "都已核对" in service.get(f"/identity/merges/{merge.id}").text
+
+
+def test_whatever_people_wrote_meanwhile_is_shown_and_goes_with_what_hangs_on_it(his, service, write):
+    his.receive(
+        *STAY,
+        adt("A01", c=2, p=200, v="V2", m="10:30", **WOMAN),
+        adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN),
+    )
+    (merge,) = his.all(PatientMerge)
+    survivor, gone = merge.survivor_id, merge.merged_id
+
+    def add(work: Work) -> str:
+        entry = record_contact(work, patient_id=survivor, channel=Channel.PHONE, result=ContactResult.REACHED)
+        work.flush()
+        work.add(
+            ContactRecording(
+                id=work.new_id(), patient_id=survivor, entry_id=entry, file_name="a", media_type="audio/wav", size=1,
+                sha256="0" * 64, recorded_at=work.clock.now(), created_at=work.clock.now(), actor_id="x",
+                actor_name="x", removed_at=None,
+            )
+        )  # fmt: skip
+        add_tag(work, patient_id=survivor, tag="术后")
+        return entry
+
+    entry = write(add)
+    shown = service.get(f"/identity/merges/{merge.id}").text
+    assert "标签：术后" in shown
+    assert "联系记录（电话）" in shown
+
+    service.post(f"/identity/merges/{merge.id}/undo", {"reason": "两人", f"contact_entry.{entry}": "merged"})
+
+    assert [row.patient_id for row in his.all(ContactEntry)] == [gone]
+    assert [row.patient_id for row in his.all(ContactRecording)] == [gone]
+    assert [row.patient_id for row in his.all(PatientTag)] == [survivor]
+
+
+def test_a_call_made_meanwhile_is_listed_though_a_message_parted_the_two(his, service, write):
+    part = ["PID|2||100^^^H1^MR||张^三||19900307|M"]
+    his.receive(
+        *STAY,
+        adt("A01", c=2, p=200, v="V2", m="10:30", **WOMAN),
+        adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN),
+    )
+    (merge,) = his.all(PatientMerge)
+    entry = write(
+        lambda work: record_contact(
+            work, patient_id=merge.survivor_id, channel=Channel.PHONE, result=ContactResult.REACHED
+        )
+    )
+    his.receive(adt("A37", c=9, p=200, m="16:50", segments=part, **WOMAN))
+
+    assert his.all(PatientMerge)[0].left == {"contact_entry": [entry]}
+    assert "联系记录（电话）" in service.get(f"/identity/merges/{merge.id}").text
+    service.post(f"/identity/merges/{merge.id}/sort", {f"contact_entry.{entry}": "merged"})
+    assert [row.patient_id for row in his.all(ContactEntry)] == [merge.merged_id]

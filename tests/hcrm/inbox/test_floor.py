@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from hcrm.app.role_listener import count_pending
 from hcrm.core import limits
-from hcrm.core.clock import FixedClock
+from hcrm.core.clock import FixedClock, SystemClock
 from hcrm.core.db import Database
+from hcrm.core.delivery import deliver_events
 from hcrm.core.work import open_work
 from hcrm.inbox.floor import read_floor, untaken
 from hcrm.inbox.models import ApplicationState, InboxMessage
@@ -45,7 +46,8 @@ def floor(database: Database) -> int:
 
 
 def look(database: Database) -> tuple[bool, bool, int]:
-    """Idle, whether something is oldest, pending."""
+    """Idle, whether something is oldest, pending. Nobody listens here, and a fact that nobody hears is done."""
+    deliver_events(database, {}, SystemClock(), ACTOR)
     with open_work(database, actor=ACTOR, write=False) as work:
         return is_idle(work), oldest_waiting(work) is not None, count_pending(database)
 

@@ -65,6 +65,12 @@ def test_each_filter_narrows_the_list_and_they_go_together(three, browser_of, ma
     assert seqs(browser_of("wang").get("/interface/messages" + address).text) == expected
 
 
+def test_a_moment_that_has_none_on_our_clock_is_refused(three, browser_of, make_person):
+    make_person("wang")
+    answer = browser_of("wang").get("/interface/messages?from=0001-01-01T00:00%2B14:00")
+    assert answer.status_code == 422
+
+
 def test_what_nobody_took_up_yet_is_listed_too(hospital, browser_of, make_person):
     make_person("wang")
     hospital.send(adt("A01", c=1))

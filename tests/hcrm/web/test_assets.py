@@ -50,7 +50,8 @@ def test_the_version_in_an_address_follows_the_content(monkeypatch, tmp_path):
 def test_the_sprite_holds_every_icon_that_pages_and_menus_name():
     sprite = (VENDOR / "bootstrap-icons/sprite.svg").read_text(encoding="utf-8")
     held = set(re.findall(r'<symbol id="([^"]+)"', sprite))
-    named = {entry.icon for menu in (*MENUS.values(), CREATE_MENU) for entry in menu}
+    entries = [entry for menu in (*MENUS.values(), CREATE_MENU) for entry in menu]
+    named = {one.icon for entry in entries for one in (entry, *entry.desks)}
     for page in template_path("web").rglob("*.html"):
         named |= set(re.findall(r'icon\("([a-z0-9-]+)"', page.read_text(encoding="utf-8")))
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.web.filters import EMPTY, age, byte_size, day, due_tone, due_words, moment, number, percent
+from hcrm.core.clock import age
+from hcrm.web.filters import EMPTY, byte_size, day, due_tone, due_words, moment, number, percent
 
 TODAY = date(2026, 11, 22)
 DATES = st.dates(date(1900, 1, 1), date(2100, 12, 31))

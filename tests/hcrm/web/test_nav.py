@@ -39,6 +39,25 @@ def test_a_page_below_an_entry_lights_that_entry(as_actor):
     assert active(lead, None) == []
 
 
+def test_further_desks_of_a_wing_show_while_one_is_in_it(as_actor):
+    as_actor(None)
+    lead = person("service_centre")
+
+    def desks(endpoint):
+        return [
+            (desk.label, desk.is_active)
+            for link in shell_context(lead, endpoint)["menu"]
+            for desk in link.desks
+        ]
+
+    assert desks("contact_log.list_contacts") == [("联系记录", True)]
+    assert desks("desk.show_patient") == [("联系记录", False)]
+    assert desks("centre.list_instructions") == []
+    assert [
+        link.desks for link in shell_context(person("nurse", "patient.read"), "desk.show_patient")["menu"]
+    ] == [()]
+
+
 def test_home_is_the_first_entry_a_person_can_reach(as_actor):
     as_actor(None)
 
@@ -56,7 +75,7 @@ def test_nobody_and_somebody_without_a_right_get_an_empty_menu_and_no_fault(as_a
 def test_a_role_without_a_desk_of_its_own_gets_what_it_may_open(as_actor):
     as_actor(None)
 
-    assert labels(person("medical_office", "patient.read", "instruction.read")) == ["患者", "随访指令"]
+    assert labels(person("director", "patient.read", "instruction.read")) == ["患者", "随访指令"]
 
 
 @pytest.mark.parametrize("role", MENUS)

@@ -1,0 +1,282 @@
+"""What a list of patients is narrowed by, and the small sets from which a narrow list is read.
+
+A filter asks for one stay that has all of it. Where an index leads to few stays, the list is read from these; a larger
+list is walked in its own order, and whoever stands on the way is asked for such a stay. The count that decides looks at
+no more than `limits.SEARCH_LARGE` entries of an index, so neither database needs statistics.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from hcrm.archive.models import DECEASED_WORD, Patient
+from hcrm.archive.reach_models import ContactStop
+from hcrm.archive.scope import as_value, own_stays, patient_sets, stay_condition
+from hcrm.archive.terms import WITHOUT_BED
+from hcrm.archive.visit_models import Encounter, EncounterStatus
+from hcrm.core import limits
+from hcrm.core.clock import day_bounds
+from hcrm.core.work import Work
+
+Condition = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class StayMark:
+    """Something a part above the archive knows of stays: which they are, and whether the one of a column is."""
+
+    stays: sa.Select[Any]  # keys of encounters, from an index
+    holds: Callable[[Any], Condition]  # of a column or key
+
+
+@dataclass(frozen=True, slots=True)
+class PatientFilters:
+    """What a list of patients may be narrowed by. Dates are days of the hospital, both included."""
+
+    department_id: str | None = None
+    status: EncounterStatus | None = None
+    discharged_from: date | None = None
+    discharged_to: date | None = None
+    marks: Sequence[StayMark] = ()
+    is_deceased: bool = False
+    is_stopped: bool = False  # contact has ended
+    is_registered: bool = False  # a visit without a bed that goes on (已登记)
+
+    @property
+    def is_about_stays(self) -> bool:
+        """Whether a stay has to fit."""
+        return bool(
+            self.department_id or self.status or self.is_registered or self.is_about_days or self.marks
+        )
+
+    @property
+    def is_about_days(self) -> bool:
+        """Whether a day of discharge is asked for."""
+        return self.discharged_from is not None or self.discharged_to is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """Keys of patients that everything found is among, and how many entries lead to them."""
+
+    patients: sa.Select[Any]  # one column
+    count: int
+    is_exact: bool = False  # whether filters and scope let all of them through
+
+    def having(self, *conditions: Condition) -> sa.Select[Any]:
+        """Those of them for whom the conditions hold."""
+        return self.patients.where(*conditions)
+
+    @property
+    def patient_id(self) -> Any:
+        """Their column, for such conditions."""
+        return self.patients.selected_columns[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An index that leads to stays: entries to count, and the stays so many of them lead to, at most."""
+
+    entries: sa.Select[Any] | sa.CompoundSelect[Any]  # keys of stays
+    stays: Callable[[int], sa.Select[Any]]  # columns as `_STAYS`
+    walked: Condition | sa.Select[Any] | None = None  # what leads to them in the order of their keys
+
+
+def patient_conditions(work: Work, filters: PatientFilters, patient_id: Any = Patient.id) -> list[Condition]:
+    """The filters as conditions on patients, of that column."""
+    conditions: list[Condition] = []
+    if filters.is_about_stays:
+        stays = sa.select(sa.literal(1)).select_from(Encounter).where(
+            Encounter.patient_id == patient_id, *stay_conditions(work, filters, Values())
+        )  # fmt: skip
+        conditions.append(stays.exists())
+    else:
+        conditions += _by_person(filters, patient_id)
+    return conditions
+
+
+def narrowest(work: Work, filters: PatientFilters) -> Narrow | None:
+    """The smallest set that scope and filters lead to; None where the list is rather walked."""
+    found = [
+        each
+        for each in (_by_stays(work, filters), _by_scope(work, filters), _by_people(work, filters))
+        if each
+    ]
+    return min(found, key=lambda each: each.count, default=None)
+
+
+def count_few(
+    work: Work, entries: sa.Select[Any] | sa.CompoundSelect[Any], most: int | None = None
+) -> int | None:
+    """How many there are, None where they are more than `most`, or than a small set has."""
+    most = limits.SEARCH_SMALL if most is None else most
+    few = entries.limit(most + 1).subquery()
+    count = int(work.scalar(sa.select(sa.func.count()).select_from(few)))
+    return count if count <= most else None
+
+
+class Values:
+    """A stay's columns as values, of a stay or patient who is there already."""
+
+    def __init__(self, stay: Any = Encounter) -> None:
+        self._stay = stay
+
+    def __getattr__(self, name: str) -> Any:
+        column = getattr(self._stay, name)
+        return column if name == "id" else as_value(column)
+
+
+# ── stays ───────────────────────────────────────────────────────────────────
+
+
+def stay_conditions(work: Work, filters: PatientFilters, stay: Any) -> list[Condition]:
+    """What one stay must be, of a table or of a set with its columns."""
+    conditions = [*_by_department(filters, stay), *_by_state(filters, stay)]
+    if filters.status or filters.is_about_days:
+        conditions.append(
+            stay.encounter_class.not_in(WITHOUT_BED)
+        )  # an outpatient is not 在院, and leaves no bed
+    if filters.is_registered:
+        conditions.append(stay.encounter_class.in_(WITHOUT_BED))
+    conditions += _by_person(filters, stay.patient_id)
+    in_scope = stay_condition(work.actor, stay)
+    conditions += [] if in_scope is None else [in_scope]
+    return [*conditions, *(mark.holds(stay.id) for mark in filters.marks)]
+
+
+def _by_department(filters: PatientFilters, stay: Any) -> list[Condition]:
+    return [stay.department_id == filters.department_id] if filters.department_id else []
+
+
+def _by_state(filters: PatientFilters, stay: Any) -> list[Condition]:
+    """State and day of discharge; who was discharged has finished, which the indexes want to be told."""
+    status = EncounterStatus.IN_PROGRESS if filters.is_registered else filters.status
+    conditions: list[Condition] = [stay.status == status] if status else []
+    if filters.is_about_days:
+        conditions.append(stay.status == EncounterStatus.FINISHED)
+        first, after = _moments(filters)
+        conditions += [stay.discharged_at >= first] if first else []
+        conditions += [stay.discharged_at < after] if after else []
+    return conditions
+
+
+def _moments(filters: PatientFilters) -> tuple[datetime | None, datetime | None]:
+    first, last = filters.discharged_from, filters.discharged_to
+    return day_bounds(first)[0] if first else None, day_bounds(last)[1] if last else None
+
+
+_STAYS: Any = sa.select(
+    Encounter.id, Encounter.patient_id, Encounter.department_id, Encounter.attending_id, Encounter.status,
+    Encounter.encounter_class, Encounter.discharged_at,
+)  # fmt: skip
+
+
+def ways_to_stays(work: Work, filters: PatientFilters) -> list[Way]:
+    """The indexes that lead to the stays of these filters."""
+    ways = []
+    department, state = _by_department(filters, Encounter), _by_state(filters, Encounter)
+    if department or state:
+        ways.append(_way_of(*department, *state, walked=department[0] if department else None))
+    ways += [_way_among(mark.stays, walked=mark.stays) for mark in filters.marks]
+    own = own_stays(work.actor)
+    if own is not None:
+        ways.append(_way_among(own))
+    ways += [
+        _way_among(sa.select(Encounter.id).where(Encounter.patient_id.in_(people)))
+        for people in _people(filters)
+    ]
+    return ways
+
+
+def _way_of(*leading: Condition, walked: Condition | None) -> Way:
+    return Way(
+        sa.select(Encounter.id).where(*leading), lambda most: _STAYS.where(*leading).limit(most), walked
+    )
+
+
+def _way_among(keys: sa.Select[Any] | sa.CompoundSelect[Any], walked: sa.Select[Any] | None = None) -> Way:
+    def stays(most: int) -> sa.Select[Any]:
+        few = keys.limit(most).subquery()
+        # The limit keeps the database from going another way to the same stays.
+        return _STAYS.where(Encounter.id.in_(sa.select(few.c[0]))).limit(most)  # type: ignore[no-any-return]
+
+    return Way(keys, stays, walked)
+
+
+def shortest_way(work: Work, ways: Sequence[Way]) -> tuple[Way, int] | None:
+    """The one with fewest entries and how many, of those that may be read whole."""
+    shortest: tuple[Way, int] | None = None
+    for way in ways:
+        count = count_few(work, way.entries, shortest[1] if shortest else limits.SEARCH_LARGE)
+        if count is not None:
+            shortest = way, count
+    return shortest
+
+
+def _by_stays(work: Work, filters: PatientFilters) -> Narrow | None:
+    """The patients of the stays that fit, by the index that leads to fewest."""
+    if not filters.is_about_stays:
+        return None
+    found = shortest_way(work, ways_to_stays(work, filters))
+    if found is None:
+        return None
+    way, count = found
+    near = way.stays(limits.SEARCH_LARGE + 1).subquery()
+    return Narrow(
+        sa.select(near.c.patient_id).where(*stay_conditions(work, filters, Values(near.c))), count, True
+    )
+
+
+# ── scope ───────────────────────────────────────────────────────────────────
+
+
+def _by_scope(work: Work, filters: PatientFilters) -> Narrow | None:
+    """The patients of somebody who has few of them."""
+    sets = patient_sets(work.actor)
+    if sets is None or filters.is_about_stays:
+        return None  # a stay that fits is in the scope: asked for above
+    if not sets:
+        return Narrow(sa.select(Patient.id).where(sa.false()), 0)
+    few = [each.limit(limits.SEARCH_SMALL + 1).subquery() for each in sets]
+    every = sa.union_all(*(sa.select(each.c[0].label("patient_id")) for each in few)).subquery()
+    count = count_few(work, sa.select(every.c.patient_id))
+    return None if count is None else Narrow(sa.select(every.c.patient_id), count)
+
+
+def _by_people(work: Work, filters: PatientFilters) -> Narrow | None:
+    for people in _people(filters):
+        count = count_few(work, people)
+        return None if count is None else Narrow(people, count)
+    return None
+
+
+def _people(filters: PatientFilters) -> list[sa.Select[Any]]:
+    """Keys of the dead, or of those with whom contact has ended, each from a small index of their own."""
+    found: list[sa.Select[Any]] = []
+    if filters.is_deceased:
+        found.append(sa.select(Patient.id).where(Patient.deceased == DECEASED_WORD))
+    if filters.is_stopped:
+        found.append(sa.select(ContactStop.patient_id).where(ContactStop.ended_at.is_(None)).distinct())
+    return found
+
+
+def _by_person(filters: PatientFilters, patient_id: Any) -> list[Condition]:
+    conditions = [is_dead(patient_id)] if filters.is_deceased else []
+    if filters.is_stopped:
+        stopped: Any = aliased(ContactStop)
+        conditions.append(
+            sa.select(sa.literal(1))
+            .where(stopped.patient_id == patient_id, stopped.ended_at.is_(None))
+            .exists()
+        )
+    return conditions
+
+
+def is_dead(patient_id: Any) -> Condition:
+    """Whether the patient of that column has died."""
+    dead: Any = aliased(Patient)
+    return sa.select(sa.literal(1)).where(dead.id == patient_id, dead.deceased == DECEASED_WORD).exists()

@@ -1,0 +1,61 @@
+"""Writing lists for people: XLSX and CSV. What somebody wrote is never a formula (assurance C18)."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from hcrm.core.cells import is_formula_like
+
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+CSV_TYPE = "text/csv; charset=utf-8"
+
+
+_FAULT_COLOUR = "FFF3C7C3"
+
+
+class MarkedCell(str):
+    """A cell that people shall see at once: on a ground of its own in a workbook, as it is in a text."""
+
+    __slots__ = ()
+
+
+def write_xlsx(
+    title: str, lines: Iterable[Sequence[str]], *, properties: Mapping[str, str] | None = None
+) -> bytes:
+    """A workbook of one sheet, every cell a text. `properties`: of the document, `creator`, `description`."""
+    # A writer that takes a tenth of a second to import is not paid by every process.
+    from openpyxl import Workbook  # noqa: PLC0415
+    from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE  # noqa: PLC0415
+    from openpyxl.styles import PatternFill  # noqa: PLC0415
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet(title)
+    for name, value in (properties or {}).items():
+        setattr(book.properties, name, value)
+
+    ground = PatternFill("solid", fgColor=_FAULT_COLOUR)
+
+    def text(value: str) -> WriteOnlyCell:
+        cell = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value))
+        cell.data_type = "s"  # what a sender wrote is never a formula
+        if is_formula_like(value):
+            cell.quotePrefix = True  # and does not become one when somebody edits the cell
+        if isinstance(value, MarkedCell):
+            cell.fill = ground
+        return cell
+
+    for line in lines:
+        sheet.append([text(value) for value in line])
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def write_csv(lines: Iterable[Sequence[str]]) -> bytes:
+    """UTF-8 with the mark that lets a spreadsheet read it as such; what looks like a formula gets a quote in front."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    for line in lines:
+        writer.writerow([f"'{value}" if is_formula_like(value) else value for value in line])
+    return out.getvalue().encode("utf-8-sig")

@@ -1,0 +1,178 @@
+"""Pages: a new archive by hand, with who is similar while one types; who a patient is, corrected by people."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import Field, StringConstraints
+
+from hcrm.archive.base_data import FIELDS, BaseConflictError, BaseData, edit_base, own_fields
+from hcrm.archive.field_definition import FieldType
+from hcrm.archive.fields import published_fields
+from hcrm.archive.matching_rule import published_rule
+from hcrm.archive.models import Sex
+from hcrm.archive.queries import get_patient
+from hcrm.archive.register import Entry, Similar, find_similar, register_patient
+from hcrm.core.errors import HcrmError, InvalidInput
+from hcrm.core.inputs import Blank, Input, OptionalText, read_input
+from hcrm.core.work import Work
+from hcrm.directory.queries import counties_near, region_by_name
+from hcrm.web.shell import console_work, current_shell, flash, form_errors, form_values, require
+
+bp = Blueprint("register", __name__, url_prefix="/patients")
+Short = Annotated[str, StringConstraints(max_length=64)]
+LABELS = {
+    "name": "姓名", "sex": "性别", "birth_date": "出生日期", "id_type": "证件类型", "id_number": "证件号",
+    "phone": "电话", "region": "地址区域", "address": "详细地址", "visit_source": "就诊来源",
+    "reason": "仍要新建的原因",
+}  # fmt: skip
+ID_TYPES = (("citizen", "身份证、永久居留身份证、居住证"), ("other", "护照或其他证件"))
+SEXES = tuple((sex.value, sex.label) for sex in (Sex.MALE, Sex.FEMALE, Sex.UNKNOWN))
+
+
+class EntryInput(Input):
+    """The form of a new archive."""
+
+    name: Short = ""
+    sex: Annotated[Sex | None, Blank] = None
+    birth_date: Annotated[date | None, Blank] = None
+    id_type: Literal["citizen", "other"] = "citizen"
+    id_number: Short = ""
+    phone: Short = ""
+    region: Short = ""
+    address: Annotated[str, StringConstraints(max_length=200)] = ""
+    visit_source: OptionalText = None
+    reason: Annotated[str, Field(max_length=200)] = ""
+
+
+class BaseInput(Input):
+    """Who a patient is: what was looked at, and what is wanted."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    sex: Sex
+    birth_date: Annotated[date | None, Blank] = None
+    was_name: Short = ""
+    was_sex: Sex
+    was_birth_date: Annotated[date | None, Blank] = None
+
+
+@bp.get("/new")
+@require("patient.register", audit="none:an empty form")
+def new_patient() -> ResponseReturnValue:
+    """The form."""
+    return _form({})
+
+
+@bp.post("/new")
+@require("patient.register", audit="patient.register")
+def register() -> ResponseReturnValue:
+    """Make the archive, or say what is wrong, or who is known already."""
+    typed = form_values()
+    try:
+        with console_work() as work:
+            said = read_input(EntryInput, typed)
+            patient_id = register_patient(work, entry=_entry(work, said), reason=said.reason)
+    except HcrmError as error:
+        if error.status != 422:
+            raise
+        return _form(typed, form_errors(error), 422)
+    flash("已新建档案", "success")
+    return redirect(url_for("desk.show_patient", patient_id=patient_id), 303)
+
+
+@bp.post("/new/similar")
+@require("patient.register", audit="patient.similar")
+def show_similar() -> ResponseReturnValue:
+    """Who is similar to what is typed so far; half-typed fields count for nothing."""
+    typed = form_values()
+    with console_work(write=False) as work:
+        similar, likely = _similar(work, typed)
+    return render_template("identity/_similar.html", similar=similar, likely=likely, typed=typed, errors={})
+
+
+@bp.get("/<patient_id>/base")
+@require("patient.register", audit="patient.read")
+def ask_base(patient_id: str) -> ResponseReturnValue:
+    """Who the patient is, to be corrected."""
+    return _base_form(patient_id, {}, {}, {}, 200)
+
+
+@bp.post("/<patient_id>/base")
+@require("patient.register", audit="patient.edit_base")
+def save_base(patient_id: str) -> ResponseReturnValue:
+    """Keep the correction, unless somebody was faster."""
+    typed = form_values()
+    try:
+        said = read_input(BaseInput, typed)
+        with console_work() as work:
+            shown = edit_base(
+                work, patient_id=patient_id,
+                seen=BaseData(said.was_name, said.was_sex, said.was_birth_date),
+                wanted=BaseData(said.name, said.sex, said.birth_date),
+            )  # fmt: skip
+    except BaseConflictError as error:
+        return _base_form(patient_id, typed, {"form": error.message}, error.now, 409)
+    except HcrmError as error:
+        if error.status != 422:
+            raise
+        return _base_form(patient_id, typed, form_errors(error), {}, 422)
+    flash("已保存，原来的内容留在历史中", "success")
+    return redirect(url_for("desk.show_patient", patient_id=shown), 303)
+
+
+def _entry(work: Work, said: EntryInput) -> Entry:
+    region = region_by_name(work, said.region) if said.region else None
+    if said.region and region is None:
+        raise InvalidInput({"region": "没有这个区域，请从列出的选择，或填六位代码"})
+    return Entry(
+        said.name, said.sex, said.birth_date, said.id_number, said.id_type == "other", said.phone, region, said.address,
+        said.visit_source,
+    )  # fmt: skip
+
+
+def _similar(work: Work, typed: Mapping[str, Any]) -> tuple[Similar, int]:
+    """By the fields that can be read; the others are left out, and said when the form is sent."""
+    known = {name: value for name, value in typed.items() if name in EntryInput.model_fields}
+    try:
+        said = read_input(EntryInput, known)
+    except InvalidInput as error:
+        said = read_input(
+            EntryInput, {name: value for name, value in known.items() if name not in error.errors}
+        )
+    region = region_by_name(work, said.region) if said.region else None
+    entry = Entry(
+        said.name, said.sex, said.birth_date, said.id_number, said.id_type == "other", said.phone, region
+    )
+    return find_similar(work, entry), published_rule(work).likely
+
+
+def _form(
+    typed: Mapping[str, Any], errors: Mapping[str, str] | None = None, status: int = 200
+) -> ResponseReturnValue:
+    with console_work(write=False) as work:
+        similar, likely = _similar(work, typed) if typed else (Similar(), 0)
+        field = published_fields(work).by_code.get("visit_source")
+        regions = counties_near(work, current_shell().runtime.settings.hospital.region)
+    sources = (
+        [(option.code, option.title) for option in field.options]
+        if field and field.type is FieldType.CHOICE
+        else []
+    )
+    return render_template(
+        "identity/new.html", typed=typed, errors=errors or {}, labels=LABELS, id_types=ID_TYPES, sexes=SEXES,
+        similar=similar, likely=likely, sources=sources, regions=regions,
+    ), status  # fmt: skip
+
+
+def _base_form(
+    patient_id: str, typed: Mapping[str, Any], errors: Mapping[str, str], now: Mapping[str, Any], status: int
+) -> ResponseReturnValue:
+    with console_work(write=False) as work:
+        patient = get_patient(work, patient_id)
+    standing = {name: getattr(patient, name) for name in FIELDS}
+    return render_template(
+        "identity/base.html", patient=patient, typed=typed, errors=errors, now=now, standing=standing, labels=LABELS,
+        own=own_fields(patient), sexes=SEXES,
+    ), status  # fmt: skip

@@ -1,0 +1,116 @@
+"""Archives that may be one person, on their pages: the list, two side by side, and each decision."""
+
+import re
+
+import pytest
+
+from hcrm.archive.models import Patient, PatientMerge
+from hcrm.archive.pair_models import IdentityPair, PairState
+from hcrm.archive.pair_scan import scan_changed
+from hcrm.core import limits
+from hcrm.core.actor import system_actor
+from tests.support.builders import make_encounter, make_patient, publish_matching
+
+
+@pytest.fixture
+def pair(database, clock, write, ward):
+    """Two archives of 张建国 the rule has found, one with a stay; the pair's key."""
+
+    def add(work):
+        publish_matching(work)
+        known = work.one(Patient, Patient.name == "张建国")
+        second = make_patient(work, name="张建国")
+        make_encounter(work, patient=second)
+        return known.id, second.id
+
+    write(add)
+    clock.move(seconds=limits.PAIR_SETTLE_SECONDS + 1)
+    scan_changed(database, system_actor("test"), clock)
+    return write(lambda work: next(row.id for row in work.all(IdentityPair)))
+
+
+def row_of(write, pair):
+    return write(lambda work: work.get(IdentityPair, pair))
+
+
+def version(answer) -> str:
+    return re.search(r'name="version" value="(\d+)"', answer.text)[1]
+
+
+def test_a_pair_is_found_in_the_list_and_shown_side_by_side(pair, browser_of):
+    wang = browser_of("wang")
+    assert f"/identity/pairs/{pair}" in wang.get("/identity").text
+
+    page = wang.get(f"/identity/pairs/{pair}").text
+
+    assert "相同" in page
+    assert "仅左" in page  # one of them has a phone
+    assert "默认：就诊" in page or "默认：较早" in page
+    assert "138****8000" in page
+    assert "13800138000" not in page
+
+
+def test_a_merge_shows_what_moves_and_needs_a_reason(pair, browser_of, write):
+    wang = browser_of("wang")
+    asked = wang.get(f"/identity/pairs/{pair}/merge?keep=low")
+    assert "将移动" in asked.text
+    assert '就诊 <span class="num">1</span>' in asked.text
+
+    refused = wang.post(
+        f"/identity/pairs/{pair}/merge", {"version": version(asked), "keep": "low", "reason": ""}
+    )
+    assert refused.status_code == 422
+    assert "此项必填" in refused.text
+
+    answer = wang.post(
+        f"/identity/pairs/{pair}/merge", {"version": version(asked), "keep": "low", "reason": "核对了身份证"},
+        follow_redirects=True,
+    )  # fmt: skip
+    assert "已合并" in answer.text
+    assert "核对了身份证" in answer.text
+    (merge,) = write(lambda work: work.all(PatientMerge))
+    assert merge.survivor_id == row_of(write, pair).low_id
+    assert "已经合并" in wang.get(f"/identity/pairs/{pair}").text
+
+
+def test_a_stale_page_decides_nothing_and_keeps_what_was_typed(pair, browser_of, write):
+    first, second = browser_of("wang"), browser_of("wang")
+    seen = version(first.get(f"/identity/pairs/{pair}"))
+    second.get(f"/identity/pairs/{pair}")
+    second.post(f"/identity/pairs/{pair}/data", {"version": seen, "reason": "缺身份证"})
+
+    answer = first.post(f"/identity/pairs/{pair}/apart", {"version": seen, "reason": "父子二人"})
+
+    assert answer.status_code == 409
+    assert "父子二人" in answer.text
+    assert row_of(write, pair).state is PairState.NEEDS_DATA
+
+
+@pytest.mark.parametrize(("act", "state"), [("apart", PairState.NOT_SAME), ("data", PairState.NEEDS_DATA)])
+def test_a_decision_takes_the_pair_out_of_what_waits(pair, browser_of, write, act, state):
+    wang = browser_of("wang")
+    seen = version(wang.get(f"/identity/pairs/{pair}"))
+
+    answer = wang.post(
+        f"/identity/pairs/{pair}/{act}", {"version": seen, "reason": "是堂兄弟"}, follow_redirects=True
+    )
+
+    assert row_of(write, pair).state is state
+    assert f"/identity/pairs/{pair}" not in answer.text
+    assert "是堂兄弟" in wang.get(f"/identity?state={state.value}").text
+
+
+def test_nobody_without_the_right_sees_or_decides(pair, browser_of):
+    li = browser_of("li")
+
+    assert li.get("/identity").status_code == 403
+    assert li.get(f"/identity/pairs/{pair}").status_code == 403
+    assert li.post(f"/identity/pairs/{pair}/apart", {"version": 1, "reason": "x"}).status_code == 403
+
+
+def test_the_list_says_which_of_the_three_empty_states_it_is(pair, browser_of):
+    wang = browser_of("wang")
+
+    assert "没有待补资料的档案" in wang.get("/identity?state=needs_data").text
+    assert wang.get("/identity?state=nonsense").status_code == 422
+    assert "清除筛选" in wang.get("/identity?likely=1").text

@@ -1,0 +1,91 @@
+"""Follow-ups and complaints of former times: their own author and date, and nothing follows from them."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
+from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
+from hcrm.core.events import Event
+from hcrm.exchange.queries import marked_lines
+from tests.hcrm.exchange.test_patients_import import known_patient
+from tests.support.importing import Intake, csv_file
+
+HEAD = ("住院号", "姓名", "随访日期", "随访人", "随访结果", "伤口愈合得怎么样？", "还疼吗？")
+LINE = ("1001", "张三", "2019年3月1日 下午2:30", "退休的王医师", "家属接听", "很好", "有一点")
+
+
+def test_a_past_follow_up_keeps_author_date_and_questions(intake: Intake) -> None:
+    intake.work(known_patient)
+
+    run = intake.take_in("follow_ups", csv_file(HEAD, LINE))
+
+    assert run.counts["written"] == 1
+    entry = intake.work(lambda work: work.one(ContactEntry))
+    assert (entry.happened_at, entry.actor_name, entry.result, entry.channel) == (
+        datetime(2019, 3, 1, 6, 30, tzinfo=UTC), "退休的王医师", ContactResult.RELATIVE, Channel.PHONE
+    )  # fmt: skip
+    assert entry.note == "伤口愈合得怎么样？：很好\n还疼吗？：有一点"
+    line = intake.work(lambda work: work.one(TimelineEntry))
+    assert (line.title, line.happened_at) == ("历史导入：随访，接通，家属", entry.happened_at)
+
+
+def test_nothing_follows_from_what_happened_elsewhere(intake: Intake) -> None:
+    intake.work(known_patient)
+    with intake.database.main.connect() as connection:
+        before = connection.scalar(sa.select(sa.func.count()).select_from(Event))
+
+    intake.take_in("follow_ups", csv_file(HEAD, (*LINE[:4], "死亡", "高热 40 度", "")))
+    intake.take_in(
+        "complaints",
+        csv_file(
+            ("病案号", "姓名", "日期", "接待人", "事由"), ("1001", "张三", "2020-1-1", "李", "等候过长")
+        ),
+    )
+
+    words = next(column.words for column in intake.importers["follow_ups"].columns if column.code == "result")
+    every = [(*LINE[:2], f"2019-4-{day}", "王", word, "", "") for day, word in enumerate(words, start=1)]
+    assert intake.take_in("follow_ups", csv_file(HEAD, *every)).counts["written"] == len(words)
+    intake.take_in("groups", csv_file(("病案号", "姓名", "单位"), ("1001", "张三", "某厂")))
+
+    dump = intake.dump()
+    assert {row.deceased for row in intake.work(lambda work: work.all(Patient))} == {DeceasedState.ALIVE}
+    assert {name for name, rows in dump.items() if rows} & {
+        "instruction", "alert", "review", "contact_stop", "death_report", "outbound_message"
+    } == set()  # fmt: skip
+    entries = intake.work(lambda work: work.all(ContactEntry))
+    assert {entry.result for entry in entries} >= {ContactResult.DECEASED, ContactResult.REFUSED}
+    with intake.database.main.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(Event)) == before
+    titles = {row.title for row in intake.work(lambda work: work.all(TimelineEntry))}
+    assert {"历史导入：随访，得知已故", "历史导入：投诉，等候过长"} < titles
+    assert all(title.startswith("历史导入：") for title in titles)
+
+
+def test_the_same_list_twice_does_nothing_twice_and_reverts_whole(intake: Intake) -> None:
+    intake.work(known_patient)
+    before = intake.dump()
+    content = csv_file(
+        HEAD,
+        LINE,
+        LINE,
+        ("9999", "李四", *LINE[2:]),
+        ("1001", "李四", *LINE[2:]),
+        ("1001", "张三", "2099-1-1", "王", "", "", ""),
+        ("1001", "张三", "1966-1-1", "王", "", "", ""),
+    )
+
+    run = intake.take_in("follow_ups", content)
+
+    assert run.counts == {
+        "new": 1, "repeated": 1, "ambiguous": 2, "wrong": 2, "written": 1, "moved": 0
+    }  # fmt: skip
+    assert intake.check("follow_ups", csv_file(HEAD, LINE)).counts == {"same": 1}
+    marked = intake.work(lambda work: list(marked_lines(work, run, intake.importers["follow_ups"])))
+    assert [line[-1] for line in marked[1:]] == [
+        "与第 2 行内容相同，不再导入", "住院号：档案中没有这个病案号，请先导入患者档案",
+        "姓名：档案中这个病案号属于另一姓名的人，请核对", "随访日期：这个日期还没有到",
+        "随访日期：不能早于 1970 年，请核对年份",
+    ]  # fmt: skip
+    intake.revert(run.id)
+    assert intake.dump() == before
