@@ -1,4 +1,7 @@
-"""What we were told of two archives: linked, apart, mother and child. The latest word of a pair counts."""
+"""What we were told of two archives: linked, apart, mother and child. The latest word of a pair counts.
+
+The same word said again later is the later word: what was told between the two does not stand.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,10 +17,18 @@ _PAIRED = (LinkKind.SAME_PERSON, LinkKind.APART)
 def tell_link(
     work: Work, *, patient_id: str, other_id: str, kind: LinkKind, source: str, as_of: datetime, seq: int
 ) -> bool:
-    """Take note of a word about two archives. Whether it is news: an older one, or the same again, is none."""
+    """Take note of a word about two archives. Whether it is news: an older one, or the same again, is none.
+
+    The same again stands since the later of its times.
+    """
     standing = _latest(work, patient_id, other_id)
     if standing is not None:
-        if standing.kind is kind or (as_of, seq) < (standing.as_of, standing.seq):
+        if standing.kind is kind:
+            if as_of > standing.as_of:  # the same moment is the same word, sent twice
+                standing.as_of, standing.seq, standing.source = as_of, seq, source
+                work.session.flush()
+            return False
+        if (as_of, seq) < (standing.as_of, standing.seq):
             return False
         standing.ended_at = work.clock.now()
         work.session.flush()

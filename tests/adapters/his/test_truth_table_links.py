@@ -4,6 +4,7 @@ from hcrm.archive.models import PatientIdentifier, PatientLink, PatientMerge
 from hcrm.archive.terms import LinkKind
 from hcrm.archive.unmerge import undo_merge
 from hcrm.centre.models import Instruction
+from hcrm.core.clock import local_time
 from hcrm.core.work import open_work
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import ABSENT, adt
@@ -45,6 +46,43 @@ def test_b40_an_unlink_that_overtakes_its_link_stands(hospital):
     hospital.receive(*BOTH, UNLINK, LINK)
 
     assert live_links(hospital) == [LinkKind.APART]
+
+
+def test_b40_two_said_apart_again_are_apart_since_then(hospital):
+    """A merge that was told between the two words comes too late, whenever it arrives."""
+    again = adt("A37", c=7, p=100, m="19:00", segments=second(200, "", "", **WOMAN))
+    between = adt("A40", c=8, p=200, mrg=100, m="18:00", phone=ABSENT, **WOMAN)
+    hospital.receive(*BOTH, UNLINK, again, between)
+
+    assert hospital.application().flags == "told_apart"
+    assert hospital.count(PatientMerge) == 0
+    (link,) = hospital.all(PatientLink)
+    assert local_time(link.as_of).hour == 19
+
+
+def test_b40_two_said_apart_again_are_merged_by_a_word_after_both(hospital):
+    again = adt("A37", c=7, p=100, m="19:00", segments=second(200, "", "", **WOMAN))
+    later = adt("A40", c=8, p=200, mrg=100, m="20:00", phone=ABSENT, **WOMAN)
+    hospital.receive(*BOTH, UNLINK, again, later)
+
+    assert hospital.patient(100).id == hospital.patient(200).id
+
+
+def test_b40_an_older_word_said_again_late_takes_nothing_back(hospital):
+    earlier = adt("A37", c=7, p=100, m="15:00", segments=second(200, "", "", **WOMAN))
+    between = adt("A40", c=8, p=200, mrg=100, m="16:30", phone=ABSENT, **WOMAN)
+    hospital.receive(*BOTH, UNLINK, earlier, between)
+
+    assert hospital.application().flags == "told_apart"
+
+
+def test_b41_parted_and_said_apart_again_they_are_apart_since_the_later_word(hospital):
+    again = adt("A37", c=7, p=100, m="19:00", segments=second(200, "", "", **WOMAN))
+    between = adt("A40", c=8, p=200, mrg=100, m="18:00", phone=ABSENT, **WOMAN)
+    hospital.receive(*BOTH, MERGE, PART, again, between)
+
+    assert hospital.application().flags == "told_apart"
+    assert hospital.patient(100).merged_into_id is None
 
 
 MERGE = adt("A40", c=5, p=200, mrg=100, m="16:00", phone=ABSENT, **WOMAN)
