@@ -1,4 +1,6 @@
-"""What a sender may not do without a person: merge or delete in masses, touch a VIP's archive (assurance C23, C24).
+"""What a sender may not do without a person (assurance C23, C24).
+
+That is: merge or delete in masses, touch a VIP's archive, make a patient one with a test patient.
 
 Such a message is parked with its reason; somebody who looked at it lets it through. Counted are the acts of what was
 applied, not the messages, so that neither a flood nor one message of many groups gets further than the limit.
@@ -22,10 +24,11 @@ from hcrm.core.local_habits import DELETING
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Work
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
+from hcrm.inbox.test_merges import uniting_with_tests
 
 RELEASED = "released"
 """Flag of a message that a person has let through."""
-REASONS = frozenset({"merge_flood", "delete_flood", "vip_merge", "vip_change"})
+REASONS = frozenset({"merge_flood", "delete_flood", "vip_merge", "vip_change", "test_merge"})
 MERGING = frozenset({"ADT^A18", "ADT^A30", "ADT^A34", "ADT^A40", "ADT^A47"})
 """Kinds of messages that unite numbers: mistaken, each lets one patient's data be found as another's."""
 _UNITING = frozenset({ActKind.MERGE_PATIENTS, ActKind.RENAME})
@@ -82,8 +85,11 @@ def guard(
         work, [item for change in (*found.values(), *vips.values()) for item in _numbers(change)]
     )
     stopped = _touching_vips(found, vips.values(), owners, released)
+    merges = {seq: change for seq, change in found.items() if _unites(change)}
+    for seq in uniting_with_tests(work, merges, changes.values(), owners):
+        stopped.setdefault(seq, "test_merge")
     news = {
-        _MERGES: {seq: _merges(change, owners) for seq, change in found.items() if _unites(change)},
+        _MERGES: {seq: _merges(change, owners) for seq, change in merges.items()},
         _DELETIONS: {seq: _deletions(change) for seq, change in found.items() if _deletions(change)},
     }
     counted = [seq for each in news.values() for seq in each]

@@ -1,10 +1,11 @@
-"""What a sender may not do without a person: merge or delete in masses, touch a VIP (assurance C23, C24)."""
+"""What a sender may not do without a person: merge or delete in masses, touch a VIP or a test patient (C23, C24)."""
 
 import pytest
 from sqlalchemy.exc import NoResultFound
 
 from hcrm.archive.identity import end_number
-from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
+from hcrm.archive.models import Patient, PatientIdentifier, PatientMark, PatientMerge
+from hcrm.archive.test_patients import mark_test_patient
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work
@@ -13,6 +14,7 @@ from hcrm.inbox.monitor import watch_interface
 from hcrm.inbox.monitor_models import Incident, IncidentKind
 from hcrm.inbox.service import replay_messages
 from tests.support.adt import adt
+from tests.support.builders import centre_actor
 from tests.support.hospital import ACTOR, Hospital
 from tests.support.truth_table import evening
 
@@ -284,3 +286,73 @@ def test_a_flood_of_one_sender_does_not_stop_the_others_of_the_same_batch(hospit
     hospital.settle()
 
     assert [reason for _, reason in hospital.outcomes()][-5:] == [None, None, None, "merge_flood", None]
+
+
+# ── test patients ───────────────────────────────────────────────────────────
+
+
+def mark(hospital: Hospital, number: int, mark: PatientMark) -> None:
+    with open_work(hospital.database, actor=centre_actor(), clock=hospital.clock) as work:
+        mark_test_patient(work, patient_id=hospital.patient(number).id, mark=mark, reason="核对过")
+
+
+def is_parked_for_test(hospital: Hospital) -> bool:
+    return hospital.outcomes()[-1] == (ApplicationState.PARKED, "test_merge")
+
+
+@pytest.mark.parametrize("marked", [300, 400], ids=["survivor", "merged"])
+def test_a_merge_of_a_patient_with_a_test_patient_waits_for_a_person(hospital, marked):
+    hospital.receive(admit(300), admit(400))
+    mark(hospital, marked, PatientMark.TEST)
+    hospital.settle()
+    before = hospital.snapshot()
+    hospital.receive(merge(300))
+
+    assert is_parked_for_test(hospital)
+    assert hospital.snapshot() == before
+    assert open_incidents(hospital) == [(IncidentKind.GUARDED, "test_merge")]
+
+    release(hospital, 3)
+    assert hospital.patient(400).id == hospital.patient(300).id
+    assert hospital.patient(300).is_test is (marked == 300)
+
+
+def test_once_the_marks_agree_the_merge_goes_through(hospital):
+    hospital.receive(admit(300), admit(400, name="张三测试"), merge(300))
+    assert is_parked_for_test(hospital)
+
+    mark(hospital, 400, PatientMark.REAL)
+    hospital.replay()
+    assert hospital.patient(400).id == hospital.patient(300).id
+
+
+def test_two_test_patients_are_merged_and_so_are_a_marked_one_and_one_by_rule(hospital):
+    hospital.receive(admit(300), admit(400, name="张三测试"))
+    mark(hospital, 300, PatientMark.TEST)
+    hospital.receive(merge(300))
+
+    assert hospital.patient(400).id == hospital.patient(300).id
+
+
+def test_a_name_told_in_the_same_batch_makes_a_test_patient(hospital):
+    send_at_once(hospital, admit(300), admit(400, name="张三测试"), merge(300))
+    assert is_parked_for_test(hospital)
+
+
+def test_a_survivor_nobody_knows_yet_is_a_patient_unless_the_merge_calls_them_a_test(hospital):
+    hospital.receive(admit(400, name="张三测试"), merge(300))
+    assert is_parked_for_test(hospital)
+
+    hospital.receive(adt("A40", c="named", p=310, mrg=400, m="16:00", name="张三测试"))
+    assert hospital.patient(400).id == hospital.patient(310).id
+
+
+def test_what_was_released_is_not_asked_about_again_and_undone_each_has_its_own_mark(hospital):
+    hospital.receive(admit(300), admit(400, name="张三测试"), merge(300))
+    release(hospital, 3)
+    hospital.replay()
+    assert hospital.outcomes()[-1] == (ApplicationState.APPLIED, None)
+
+    part = ["PID|2||400^^^H1^MR||张三测试||19900307|M"]
+    hospital.receive(adt("A37", c="apart", p=300, m="16:20", segments=part))
+    assert (hospital.patient(300).is_test, hospital.patient(400).is_test) == (False, True)
