@@ -1,6 +1,7 @@
 """The contact log as a file: the entries its page shows, with the same filters and the same scope."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from hcrm.directory.models import Department
 _COLUMNS = (
     ExportColumn("name", "姓名"),
     ExportColumn("happened_at", "时间"),
+    ExportColumn("logged_at", "登记时间"),
     ExportColumn("channel", "渠道"),
     ExportColumn("direction", "方向"),
     ExportColumn("whose", "对方"),
@@ -29,7 +31,8 @@ _COLUMNS = (
 )
 _CELLS: dict[str, Callable[[Any], str]] = {
     "name": lambda row: row.patient_name,
-    "happened_at": lambda row: local_time(row.ContactEntry.happened_at).strftime("%Y-%m-%d %H:%M"),
+    "happened_at": lambda row: _moment(row.ContactEntry.happened_at),
+    "logged_at": lambda row: _moment(row.ContactEntry.logged_at),
     "channel": lambda row: row.ContactEntry.channel.label,
     "direction": lambda row: "去" if row.ContactEntry.is_outgoing else "来",
     "whose": lambda row: row.ContactEntry.whose or "",
@@ -38,6 +41,10 @@ _CELLS: dict[str, Callable[[Any], str]] = {
     "department": lambda row: row.department_name or "",
     "actor": lambda row: row.ContactEntry.actor_name,
 }
+
+
+def _moment(value: datetime | None) -> str:
+    return "" if value is None else local_time(value).strftime("%Y-%m-%d %H:%M")
 
 
 def contact_export() -> Exportable:

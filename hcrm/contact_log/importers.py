@@ -137,9 +137,10 @@ class _PastBatch:
         given, patient_id = self.givens[at], self.findings[at].patient_id
         entry_id = writes.insert(
             ContactEntry, patient_id=patient_id, encounter_id=None, happened_at=given.values["happened_at"],
-            channel=given.get("channel") or Channel.PHONE, is_outgoing=self.kind == PAST_FOLLOW_UP,
-            result=given.get("result") or ContactResult.REACHED, note=_note(given) or None, subject_type=self.kind,
-            subject_id=self.setting.run_id, actor_id=AUTHOR_ID, actor_name=given.text("author"),
+            logged_at=self.work.clock.now(), channel=given.get("channel") or Channel.PHONE,
+            is_outgoing=self.kind == PAST_FOLLOW_UP, result=given.get("result") or ContactResult.REACHED,
+            note=_note(given) or None, subject_type=self.kind, subject_id=self.setting.run_id, actor_id=AUTHOR_ID,
+            actor_name=given.text("author"),
         )  # fmt: skip
         writes.insert(
             TimelineEntry, patient_id=patient_id, happened_at=given.values["happened_at"], kind="contact",

@@ -1,10 +1,11 @@
 """The contact log."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hcrm.core import limits
 from hcrm.core.db import Base, Id, LabelledEnum
 
 
@@ -57,6 +58,7 @@ class ContactEntry(Base):
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
     encounter_id: Mapped[str | None] = mapped_column(ForeignKey("encounter.id"), index=True)
     happened_at: Mapped[datetime]
+    logged_at: Mapped[datetime | None]  # when it was written, by our clock; always set
     channel: Mapped[Channel]
     is_outgoing: Mapped[bool]
     result: Mapped[ContactResult]
@@ -69,6 +71,12 @@ class ContactEntry(Base):
     duration_seconds: Mapped[int | None]
     department_id: Mapped[str | None]  # of the stay, else of who wrote it
     corrects_id: Mapped[str | None]  # the entry that this one puts right
+
+    @property
+    def logged_late_at(self) -> datetime | None:
+        """When it was written, where that is notably later than the contact itself."""
+        late = timedelta(minutes=limits.CONTACT_LATE_MINUTES)
+        return self.logged_at if self.logged_at and self.logged_at - self.happened_at > late else None
 
 
 class ContactRecording(Base):

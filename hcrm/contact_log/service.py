@@ -47,7 +47,8 @@ def record_contact(
     or wrong, it is unverified from now on (C33).
     """
     entry_id = entry_id or work.new_id()
-    happened_at = happened_at or work.clock.now()
+    now = work.clock.now()
+    happened_at = happened_at or now
     if corrects_id is not None:
         _require_correctable(work, corrects_id, patient_id)
     called = (
@@ -58,9 +59,9 @@ def record_contact(
         ContactEntry,
         [
             {"id": entry_id, "patient_id": patient_id, "encounter_id": encounter_id, "happened_at": happened_at,
-             "channel": channel, "is_outgoing": is_outgoing, "result": result, "note": (note or "").strip() or None,
-             "subject_type": subject_type, "subject_id": subject_id, "actor_id": work.actor.id,
-             "actor_name": work.actor.name, "whose": whose or None,
+             "logged_at": now, "channel": channel, "is_outgoing": is_outgoing, "result": result,
+             "note": (note or "").strip() or None, "subject_type": subject_type, "subject_id": subject_id,
+             "actor_id": work.actor.id, "actor_name": work.actor.name, "whose": whose or None,
              "duration_seconds": duration_seconds,
              "department_id": _department(work, encounter_id), "corrects_id": corrects_id}
         ],

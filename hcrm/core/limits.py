@@ -342,6 +342,8 @@ CONTACT_IMPORTED_SINCE_YEAR = 1970
 """Nor one a file tells of than this."""
 CLOCK_TOLERANCE_SECONDS = 300
 """How far a person's clock may be ahead of ours; what it says then means now."""
+CONTACT_LATE_MINUTES = 60
+"""An entry written so much later than its contact says so."""
 CONTACT_LOG_DAYS = 30
 """Days back the contact log shows unless asked for others."""
 ROSTER_SHOWN = 1_000

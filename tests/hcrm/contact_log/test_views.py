@@ -64,6 +64,7 @@ def test_a_contact_is_logged_by_hand_and_stands_in_both_lists(service, patient_i
     assert (entry.whose, entry.duration_seconds, entry.actor_name) == ("女儿 李红", 300, "王敏")
     for page in (f"/patients/{patient_id}?tab=contacts", "/contacts"):
         assert "女儿 李红" in service.get(page).text
+        assert "登记于" in service.get(page).text  # a day later
     assert "共 1 次联系" in service.get("/contacts").text
     assert "没有符合条件" in service.get("/contacts?channel=visit").text
 

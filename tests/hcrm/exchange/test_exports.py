@@ -23,7 +23,7 @@ from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.contact_log.service import record_contact
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
-from hcrm.core.clock import FixedClock
+from hcrm.core.clock import FixedClock, local_time
 from hcrm.core.db import Database
 from hcrm.core.errors import ConflictError, HcrmError, InvalidInput, NotFoundError
 from hcrm.core.segment import Operator
@@ -427,14 +427,19 @@ def test_the_contact_log_leaves_like_every_list(office: Office) -> None:
     office.as_person(wang, log)
     request = office.ask(
         wang, kind="contacts", asked={"since": "2026-11-01", "until": "2026-11-22", "channel": "phone"},
-        columns=("name", "channel", "note"),
+        columns=("name", "happened_at", "logged_at", "channel", "note"),
     )  # fmt: skip
     office.build()
 
     assert request.title == "联系记录 2026-11-01 至 2026-11-22、电话"
     assert office.lines(wang, request)[1:] == [
-        ["姓名", "渠道", "内容"],
-        ["张三", "电话", "'=cmd|x!A1 \n第二行"],
+        ["姓名", "时间", "登记时间", "渠道", "内容"],
+        [
+            "张三",
+            *(f"{local_time(one):%Y-%m-%d %H:%M}" for one in (at - timedelta(days=1), at)),
+            "电话",
+            "'=cmd|x!A1 \n第二行",
+        ],
     ]
     physician = office.make_person("zhou", ("physician",))
     with pytest.raises(HcrmError):

@@ -25,6 +25,7 @@ def test_a_past_follow_up_keeps_author_date_and_questions(intake: Intake) -> Non
     assert (entry.happened_at, entry.actor_name, entry.result, entry.channel) == (
         datetime(2019, 3, 1, 6, 30, tzinfo=UTC), "退休的王医师", ContactResult.RELATIVE, Channel.PHONE
     )  # fmt: skip
+    assert entry.logged_at.year == 2026  # when the file was read
     assert entry.note == "伤口愈合得怎么样？：很好\n还疼吗？：有一点"
     line = intake.work(lambda work: work.one(TimelineEntry))
     assert (line.title, line.happened_at) == ("历史导入：随访，接通，家属", entry.happened_at)

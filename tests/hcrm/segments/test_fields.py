@@ -73,7 +73,7 @@ def test_rows_of_other_parts_are_found(work: Work):
     make_instruction(work, encounter=stay)
     work.add(ContactEntry(
         id=work.new_id(), patient_id=stay.patient_id, encounter_id=stay.id, channel=Channel.PHONE, is_outgoing=True,
-        happened_at=datetime(2026, 11, 21, 17, tzinfo=UTC), result=ContactResult.REACHED, note=None,
+        happened_at=datetime(2026, 11, 21, 17, tzinfo=UTC), logged_at=now, result=ContactResult.REACHED, note=None,
         subject_type=None, subject_id=None, actor_id="a", actor_name="甲",
     ))  # fmt: skip
     refresh_profiles(work, [stay.patient_id, other.patient_id])
