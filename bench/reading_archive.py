@@ -18,6 +18,8 @@ STAYS = 3
 DAYS = 1095
 IN_BED = 1_500
 """Every so many stays one is not over yet."""
+DEAD = 33
+"""Of so many patients one has died."""
 _PATIENCE = {100_000: 900, 1_000_000: 7200}
 
 _DAYS_BACK = "((e.rowid * 7919 + n.n * 104729) % :days)"
@@ -57,7 +59,7 @@ def reading_archive(setting: Setting, loaded: Path) -> Path:
 
 
 def spread_stays(path: Path) -> None:
-    """Give every patient of an archive three stays, classes to each, and every third one a relative's number."""
+    """Three stays for every patient of an archive, classes to each, some who have died, some relatives' numbers."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         run = connection.execute
         run("PRAGMA synchronous = OFF")
@@ -78,6 +80,7 @@ def spread_stays(path: Path) -> None:
             "phone_last4_index, source, as_of, seq) SELECT 'r' || substr(id, 2), patient_id, 1, '亲属', '配偶', "
             "value_sealed, value_index, last4_index, source, as_of, seq FROM contact_point WHERE rowid % 3 = 0"
         )
+        run("UPDATE patient SET deceased = 'deceased' WHERE rowid % ? = 0", (DEAD,))
         run("COMMIT")
         run("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -131,11 +131,27 @@ def searches(house: House) -> dict[str, list[Form]]:
             {"department": each, "disease": f"group{n}", "region": "other_province"}
             for n, each in enumerate(departments)
         ],
+        "dead": [{"status": "deceased"}],
+        "department, dead": [{"department": each, "status": "deceased"} for each in departments],
+        "surname, dead": words([name[0] for name in house.names], status="deceased"),
+        "pinyin, dead": words([full[:5] for full, _ in spelled], status="deceased"),
         "surname, department, 30 days": words(
             [name[0] for name in house.names], department=departments[0], discharged="30d"
         ),
         "pinyin, department, 30 days": words(
             [full[:5] for full, _ in spelled], department=departments[0], discharged="30d"
+        ),
+        "surname, department, disease, far region": words(
+            [name[0] for name in house.names],
+            department=departments[0],
+            disease="group3",
+            region="other_province",
+        ),
+        "pinyin, department, disease, far region": words(
+            [full[:5] for full, _ in spelled],
+            department=departments[0],
+            disease="group3",
+            region="other_province",
         ),
         "surname, department, disease, 90 days": words(
             [name[0] for name in house.names], department=departments[0], disease="group3", since=since
