@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+from datetime import timedelta
 
 from click.testing import CliRunner
 
@@ -19,8 +19,11 @@ def run(word: str, database_url: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_the_newest_list_is_applied_and_its_state_told(database, database_url, write, tmp_path, monkeypatch):
+def test_the_newest_list_is_applied_and_its_state_told(
+    database, database_url, write, tmp_path, monkeypatch, clock
+):
     monkeypatch.setattr("hcrm.cli.deaths.open_database", lambda _: database)
+    monkeypatch.setattr("hcrm.cli.deaths.SystemClock", lambda: clock)
     death_list_policy.cache_clear()
     code, output = run("apply", database_url)
     assert (code, "没有配置死亡名单" in output) == (1, True)
@@ -30,7 +33,7 @@ def test_the_newest_list_is_applied_and_its_state_told(database, database_url, w
     assert (code, "今天还没有处理" in output) == (1, True)
     zhang = write(lambda work: person(work).id)
     (tmp_path / "a.csv").write_bytes(csv_file(HEAD, ZHANG))
-    os.utime(tmp_path / "a.csv", (time.time() - 3600,) * 2)
+    os.utime(tmp_path / "a.csv", ((clock.now() - timedelta(hours=1)).timestamp(),) * 2)
 
     code, output = run("apply", database_url)
 
