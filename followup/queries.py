@@ -1,30 +1,28 @@
 """What the station's pages show around an instruction. Callers came through the instruction's door."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
 from followup.alerts import count_open
 from followup.models import Alert, Review
+from hcrm.archive.barred_numbers import barred_among
 from hcrm.archive.links import mothers_of
 from hcrm.archive.models import Allergy, ContactPoint, RelatedPerson
 from hcrm.archive.reach_models import KnownNumber, NumberState
-from hcrm.archive.reach_numbers import known_numbers, numbers_known_of
+from hcrm.archive.reach_numbers import known_numbers, numbers_known_of, why_not_called
 from hcrm.archive.visit_models import Diagnosis, Procedure
 from hcrm.centre.models import Instruction
 from hcrm.centre.queries import get_instruction
 from hcrm.centre.scope import instruction_opens
 from hcrm.core.actor import Actor
-from hcrm.core.dialling import why_not_dialled
 from hcrm.core.errors import NotFoundError
 from hcrm.core.text import mask_phone, relation_word
 from hcrm.core.work import Work
 from hcrm.forms.models import Response, ResponseState
 
-NOTHING_SAID: Mapping[str, KnownNumber] = MappingProxyType({})
 _USES = {"mobile": "手机", "home": "住宅", "work": "单位"}
 
 
@@ -101,21 +99,21 @@ def list_phones(work: Work, *, patient_id: str) -> list[Phone]:
         )
         .order_by(RelatedPerson.rank, RelatedPerson.id)
     )
-    found = [
-        *(
-            _contact(work, one, f"母亲 {mothers[one.patient_id]}" if one.patient_id in mothers else "", said)
-            for one in numbers
-        ),
-        *(
-            Phone(
-                one.id,
-                "related",
-                f"{relation_word(one.relation) or '联系人'} {one.name}",
-                *_masked(work, one.phone_sealed),
-            )
-            for one in related
-        ),
-    ]
+    barred = barred_among(
+        work, [*(one.value_index for one in numbers), *(one.phone_index for one in related)]
+    )
+
+    def own(one: ContactPoint) -> Phone:
+        mother = f"母亲 {mothers[one.patient_id]}" if one.patient_id in mothers else ""
+        return _contact(work, one, said.get(one.value_index), barred, mother)
+
+    def relative(one: RelatedPerson) -> Phone:
+        known = said.get(one.phone_index or "")
+        shown = _masked(work, one.phone_sealed, known, is_barred=one.phone_index in barred)
+        whose = f"{relation_word(one.relation) or '联系人'} {one.name}"
+        return Phone(one.id, "related", whose, *shown, _doubt(known))
+
+    found = [*map(own, numbers), *map(relative, related)]
     return sorted(found, key=lambda phone: (bool(phone.not_dialled), bool(phone.doubt)))
 
 
@@ -123,14 +121,14 @@ def first_phones(work: Work, patient_ids: Sequence[str]) -> dict[str, Phone]:
     """Of each patient the first own number that is dialled; where none is, the first with the reason."""
     first: dict[str, Phone] = {}
     said = numbers_known_of(work, patient_ids)
-    for one in work.scalars(_numbers(patient_ids)):
+    rows = work.scalars(_numbers(patient_ids))
+    barred = barred_among(work, (one.value_index for one in rows))
+    for one in rows:
         before = first.get(one.patient_id)
         if before is not None and not before.not_dialled:
             continue
         known = said.get((one.patient_id, one.value_index))
-        phone = _contact(
-            work, one, _USES.get(one.use, "电话"), {one.value_index: known} if known else NOTHING_SAID
-        )
+        phone = _contact(work, one, known, barred)
         if before is None or not phone.not_dialled:
             first[one.patient_id] = phone
     return first
@@ -150,15 +148,12 @@ def _numbers(patient_ids: Sequence[str]) -> sa.Select[ContactPoint]:
 
 
 def _contact(
-    work: Work, one: ContactPoint, whose: str = "", said: Mapping[str, KnownNumber] = NOTHING_SAID
+    work: Work, one: ContactPoint, known: KnownNumber | None, barred: Collection[str], whose: str = ""
 ) -> Phone:
-    known = said.get(one.value_index)
     owner = f"{known.relation} {known.owner_name}".strip() if known else ""
     whose = whose or owner or _USES.get(one.use, "电话")
-    masked, not_dialled = _masked(work, one.value_sealed)
-    if known is not None and known.state is NumberState.ENDED:
-        not_dialled = "已停用"
-    return Phone(one.id, "contact", whose, masked, not_dialled, _doubt(known))
+    shown = _masked(work, one.value_sealed, known, is_barred=one.value_index in barred)
+    return Phone(one.id, "contact", whose, *shown, _doubt(known))
 
 
 def _doubt(known: KnownNumber | None) -> str:
@@ -210,7 +205,9 @@ def get_response(work: Work, *, instruction_id: str, response_id: str | None) ->
     return response
 
 
-def _masked(work: Work, sealed: bytes | None) -> tuple[str, str]:
+def _masked(
+    work: Work, sealed: bytes | None, known: KnownNumber | None, *, is_barred: bool
+) -> tuple[str, str]:
     """The number masked, and why it is not dialled."""
     number = work.keys.open_text(sealed) if sealed else ""
-    return (mask_phone(number), why_not_dialled(number)) if number else ("", "")
+    return (mask_phone(number), why_not_called(number, known, is_barred=is_barred)) if number else ("", "")

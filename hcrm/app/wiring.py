@@ -10,6 +10,7 @@ from adapters.his.mapping import map_message
 from adapters.his.outline import Hl7Outline
 from adapters.his.reception import receive
 from adapters.his.sender import MllpSender
+from hcrm.archive.barred_numbers import stop_touched
 from hcrm.archive.contact_stop import WaitingCounts
 from hcrm.archive.death import confirm_told_deaths
 from hcrm.archive.death_list_importer import death_importer
@@ -161,7 +162,7 @@ def handlers(settings: Settings, sources: Sources, destinations: Destinations | 
             partial(restore_doubles, cut_overs=cut_overs),
             follow_facts,
         ],
-        PatientsTouched: [partial(follow_touched, home_region=region)],
+        PatientsTouched: [stop_touched, partial(follow_touched, home_region=region)],
         VisitMoved: [follow_facts],
         StaffMoved: [follow_staff],
         InstructionCompleted: [report],

@@ -21,10 +21,14 @@ WaitingCounts = Mapping[str, Callable[[Work, str], int]]
 """What waits for a patient and would be closed: its word, and how many there are."""
 
 
-def end_contact(work: Work, *, patient_id: str, kind: StopKind, reason: str, source: str = BY_PEOPLE) -> str:
+def end_contact(
+    work: Work, *, patient_id: str, kind: StopKind, reason: str, source: str = BY_PEOPLE,
+    number_id: str | None = None,
+) -> str:  # fmt: skip
     """End all contact with the patient; the row's id. Ended the same way before, nothing changes.
 
-    What waits for the patient is withdrawn by whoever hears `ContactStopped`.
+    `number_id`: the number nobody may call that is the cause. What waits for the patient is withdrawn by whoever hears
+    `ContactStopped`.
     """
     reason = required_reason(reason)
     patient = lock_patient(work, patient_in_scope(work, patient_id, "contact.end").id)
@@ -34,7 +38,7 @@ def end_contact(work: Work, *, patient_id: str, kind: StopKind, reason: str, sou
     stop = ContactStop(
         id=work.new_id(), patient_id=patient.id, kind=kind, reason=reason, source=source,
         created_at=work.clock.now(), actor_id=work.actor.id, actor_name=work.actor.name, ended_at=None,
-        ended_reason=None, ended_by=None,
+        ended_reason=None, ended_by=None, number_id=number_id,
     )  # fmt: skip
     work.add(stop)
     _tell(work, patient, f"{kind.label}：{reason}", "contact.end", stop.id)

@@ -17,6 +17,7 @@ from hcrm.archive.terms import StopKind as StopKind
 from hcrm.core.db import Base, Id
 
 _LIVE = text("ended_at IS NULL")
+_BY_NUMBER = text("number_id IS NOT NULL AND ended_at IS NULL")
 _UNCONFIRMED = text("confirmed_at IS NULL AND revoked_at IS NULL")
 
 
@@ -102,10 +103,32 @@ class ContactStop(Base):
     __tablename__ = "contact_stop"
     __table_args__ = (
         Index("ix_contact_stop_patient", "patient_id", sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index("ix_contact_stop_number", "number_id", sqlite_where=_BY_NUMBER, postgresql_where=_BY_NUMBER),
     )
     id: Mapped[Id]
     patient_id: Mapped[str] = mapped_column(ForeignKey("patient.id"))
     kind: Mapped[StopKind]
+    reason: Mapped[str]
+    source: Mapped[str]
+    created_at: Mapped[datetime]
+    actor_id: Mapped[str]
+    actor_name: Mapped[str]
+    ended_at: Mapped[datetime | None]
+    ended_reason: Mapped[str | None]
+    ended_by: Mapped[str | None]
+    number_id: Mapped[str | None] = mapped_column(default=None)  # of a `BarredNumber`, no key: it may be gone
+
+
+class BarredNumber(Base):
+    """A number nobody may call, whoever has it (请勿联系名单). FHIR: none."""
+
+    __tablename__ = "barred_number"
+    __table_args__ = (
+        Index("ix_barred_number_value", "value_index", sqlite_where=_LIVE, postgresql_where=_LIVE),
+    )
+    id: Mapped[Id]
+    value_sealed: Mapped[bytes]
+    value_index: Mapped[str]
     reason: Mapped[str]
     source: Mapped[str]
     created_at: Mapped[datetime]

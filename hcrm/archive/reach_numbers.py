@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.barred_numbers import ON_LIST, barred_among, stop_barred, take_off_list
 from hcrm.archive.death import lock_patient
 from hcrm.archive.links import mothers_of
 from hcrm.archive.models import ContactPoint, Patient, RelatedPerson
@@ -20,6 +21,7 @@ from hcrm.archive.terms import BY_PEOPLE
 from hcrm.archive.timeline import add_entry
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
+from hcrm.core.dialling import why_not_dialled
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.text import clean_phone, mask_phone, relation_word
 from hcrm.core.work import Work
@@ -71,11 +73,17 @@ def number_index(work: Work, *, patient_id: str, kind: str, key: str) -> str:
     return str(index)
 
 
+def why_not_called(number: str, said: KnownNumber | None, *, is_barred: bool) -> str:
+    """Why nobody calls a number, in words for the page: people ended it, a list forbids it, or it cannot be dialled."""
+    if said is not None and said.state is NumberState.ENDED:
+        return "已停用"
+    return ON_LIST if is_barred else why_not_dialled(number)
+
+
 def list_callable(work: Work, patient_id: str) -> list[tuple[str, str, str]]:
     """Numbers one may have called: `contact:KEY` or `related:KEY`, whose it is, the number masked."""
     known = known_numbers(work, patient_id)
-    found: list[tuple[str, str, str]] = []
-    for row in work.scalars(
+    contacts = work.scalars(
         sa.select(ContactPoint)
         .where(
             ContactPoint.patient_id == patient_id,
@@ -83,13 +91,8 @@ def list_callable(work: Work, patient_id: str) -> list[tuple[str, str, str]]:
             ContactPoint.ended_at.is_(None),
         )
         .order_by(ContactPoint.is_verified.desc(), ContactPoint.rank, ContactPoint.id)
-    ):
-        said = known.get(row.value_index)
-        if said is not None and said.state is NumberState.ENDED:
-            continue
-        owner = owner_words(said) or OWN
-        found.append((f"contact:{row.id}", owner, mask_phone(work.keys.open_text(row.value_sealed))))
-    for person in work.scalars(
+    )
+    people = work.scalars(
         sa.select(RelatedPerson)
         .where(
             RelatedPerson.patient_id == patient_id,
@@ -97,9 +100,28 @@ def list_callable(work: Work, patient_id: str) -> list[tuple[str, str, str]]:
             RelatedPerson.ended_at.is_(None),
         )
         .order_by(RelatedPerson.rank, RelatedPerson.id)
-    ):
-        owner = f"{relation_word(person.relation)} {person.name}".strip() or "联系人"
-        found.append((f"related:{person.id}", owner, mask_phone(work.keys.open_text(person.phone_sealed))))
+    )
+    ended = {index for index, said in known.items() if said.state is NumberState.ENDED}
+    indexes = [*(row.value_index for row in contacts), *(person.phone_index for person in people)]
+    refused = ended | barred_among(work, indexes).keys()
+    found = [
+        (
+            f"contact:{row.id}",
+            owner_words(known.get(row.value_index)) or OWN,
+            mask_phone(work.keys.open_text(row.value_sealed)),
+        )
+        for row in contacts
+        if row.value_index not in refused
+    ]
+    found += [
+        (
+            f"related:{person.id}",
+            f"{relation_word(person.relation)} {person.name}".strip() or "联系人",
+            mask_phone(work.keys.open_text(person.phone_sealed)),
+        )
+        for person in people
+        if person.phone_index not in refused and person.phone_sealed is not None
+    ]
     return found
 
 
@@ -207,6 +229,7 @@ def add_number(
     words = {"relation": relation.strip(), "owner_name": owner_name.strip(), "note": note.strip(), "rank": 0}
     _put(work, patient, index, NumberState.UNVERIFIED, words)
     _tell(work, patient, "人工登记了一个号码", key)
+    stop_barred(work, [patient.id])
     return key
 
 
@@ -235,6 +258,13 @@ def end_number(work: Work, *, patient_id: str, kind: str, key: str, reason: str)
         row.ended_at = work.clock.now()
         work.session.flush()
     _tell(work, patient, f"停用了一个号码：{reason.strip()}", key)
+
+
+def free_number(work: Work, *, patient_id: str, kind: str, key: str, reason: str) -> None:
+    """Take a number off the list of those nobody may call, for everybody who has it; contact stays as it is."""
+    patient = patient_in_scope(work, patient_id, "number.free")
+    index = number_index(work, patient_id=patient.id, kind=kind, key=key)
+    take_off_list(work, patient_id=patient.id, index=index, reason=reason)
 
 
 def count_sharing(work: Work, patient_id: str, indexes: Sequence[str]) -> dict[str, int]:

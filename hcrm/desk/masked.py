@@ -77,6 +77,7 @@ class MaskedValue:
     known: KnownNumber | None = None  # what people said of it
     sharing: int = 0  # other patients with the same number
     index: str = ""  # a number's blind index, by which people's words of it are found
+    is_barred: bool = False  # it stands on a list of numbers nobody may call
 
     @property
     def state(self) -> str:

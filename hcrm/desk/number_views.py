@@ -96,6 +96,19 @@ def end_number(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
     return _done(patient_id, "号码已停用")
 
 
+@bp.post("/patients/<patient_id>/known-numbers/<kind>/<key>/free")
+@require("contact.end", audit="number.free")
+def free_number(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
+    """Off the list of numbers nobody may call."""
+    try:
+        entered = read_input(EndInput, {"note": form_values().get("note", "")})
+        with console_work() as work:
+            numbers.free_number(work, patient_id=patient_id, kind=kind, key=key, reason=entered.note)
+    except HcrmError as error:
+        return _refused(patient_id, error)
+    return _done(patient_id, "号码已移出请勿联系名单。已终止的联系不会自动恢复，请在“恢复联系”中逐人处理")
+
+
 @bp.get("/patients/<patient_id>/known-numbers/<kind>/<key>/sharing")
 @require("reach.write", audit="number.sharing")
 def list_sharing(patient_id: str, kind: str, key: str) -> ResponseReturnValue:

@@ -4,18 +4,18 @@ Nothing here asks who may see the patient: the view came through `archive.querie
 leave masked; `reveal_value` gives one of them in full.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hcrm.archive import queries as archive
+from hcrm.archive.barred_numbers import barred_among
 from hcrm.archive.contact_stop import live_stops
 from hcrm.archive.death import standing_reports
 from hcrm.archive.disclosure import DisclosureMark, disclosure_of
 from hcrm.archive.models import Address, ContactPoint, Patient, RelatedPerson
 from hcrm.archive.preference import Preference, preferences_of
 from hcrm.archive.reach_models import ContactStop, DeathReport, KnownNumber, NumberState
-from hcrm.archive.reach_numbers import count_sharing, known_numbers
-from hcrm.core.dialling import why_not_dialled
+from hcrm.archive.reach_numbers import count_sharing, known_numbers, why_not_called
 from hcrm.core.errors import NotFoundError
 from hcrm.core.text import mask_phone, national_phone, relation_word
 from hcrm.core.work import Work
@@ -91,12 +91,15 @@ def _contacts(work: Work, patient_id: str, known: Mapping[str, KnownNumber]) -> 
     ordered = sorted(rows, key=lambda row: (row.system == "email", not row.is_verified, row.rank))
     values = ((row, work.keys.open_text(row.value_sealed)) for row in ordered)
     shared = count_sharing(work, patient_id, [row.value_index for row in ordered]) if ordered else {}
+    barred = barred_among(work, (row.value_index for row in ordered))
     found = [
         MaskedValue(
             "contact", row.id, "邮箱" if row.system == "email" else _CONTACT_USES.get(row.use, "电话"),
             _masked_contact(row.system, value), origin_of(row), row.is_verified,
-            "" if row.system == "email" else _not_dialled(value, known.get(row.value_index)),
+            "" if row.system == "email"
+            else why_not_called(value, known.get(row.value_index), is_barred=row.value_index in barred),
             known.get(row.value_index), shared.get(row.value_index, 0), row.value_index,
+            is_barred=row.value_index in barred,
         )
         for row, value in values
     ]  # fmt: skip
@@ -107,11 +110,6 @@ def _dial_order(value: MaskedValue) -> tuple[bool, bool, bool, int]:
     """What reaches nobody last; then by the order people gave."""
     is_doubted = value.state in (NumberState.INVALID.value, NumberState.WRONG.value)
     return (value.label == "邮箱", bool(value.not_dialled), is_doubted, value.rank or 100)
-
-
-def _not_dialled(number: str, known: KnownNumber | None) -> str:
-    """Why a number is not dialled: it is no number to dial, or people ended it."""
-    return "已停用" if known is not None and known.state is NumberState.ENDED else why_not_dialled(number)
 
 
 def _addresses(work: Work, patient_id: str) -> list[MaskedValue]:
@@ -134,19 +132,25 @@ def _masked_contact(system: str, value: str) -> str:
 
 
 def _relatives(work: Work, patient_id: str, known: Mapping[str, KnownNumber]) -> list[Relative]:
+    rows = live_rows(work, RelatedPerson, patient_id, RelatedPerson.rank)
+    barred = barred_among(work, (row.phone_index for row in rows)).keys()
     return [
         Relative(
-            row.id, row.name, relation_word(row.relation), _related_phone(work, row, known), origin_of(row)
+            row.id, row.name, relation_word(row.relation), _related_phone(work, row, known, barred), origin_of(row)
         )
-        for row in live_rows(work, RelatedPerson, patient_id, RelatedPerson.rank)
-    ]
+        for row in rows
+    ]  # fmt: skip
 
 
-def _related_phone(work: Work, row: RelatedPerson, known: Mapping[str, KnownNumber]) -> MaskedValue | None:
+def _related_phone(
+    work: Work, row: RelatedPerson, known: Mapping[str, KnownNumber], barred: Collection[str]
+) -> MaskedValue | None:
     if row.phone_sealed is None:
         return None
     value, said = work.keys.open_text(row.phone_sealed), known.get(row.phone_index or "")
+    is_barred = row.phone_index in barred
     return MaskedValue(
         "related", row.id, f"{relation_word(row.relation)} {row.name}".strip() or "电话", mask_phone(value),
-        origin_of(row), not_dialled=_not_dialled(value, said), known=said, index=row.phone_index or "",
+        origin_of(row), not_dialled=why_not_called(value, said, is_barred=is_barred), known=said,
+        index=row.phone_index or "", is_barred=is_barred,
     )  # fmt: skip

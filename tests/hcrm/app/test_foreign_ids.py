@@ -50,6 +50,7 @@ SENT = {
 SENT_AT = {
     "numbers.describe_number": {"state": "verified"},
     "numbers.end_number": {"note": "停机"},
+    "numbers.free_number": {"note": "已换机主"},
     "profile.add_note": {"text": "家属来电"},
     "profile.edit_note": {"text": "家属来电"},
     "profile.add_tag": {"tag": "随访"},
