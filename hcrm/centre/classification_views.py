@@ -10,7 +10,14 @@ from hcrm.centre import rerun
 from hcrm.centre.classification_rules import Axis
 from hcrm.centre.published import published_rules
 from hcrm.centre.rerun_models import ClassificationRun, RunState
-from hcrm.centre.rerun_queries import count_changes, get_run, is_undoable, list_changes, list_runs
+from hcrm.centre.rerun_queries import (
+    count_changes,
+    get_run,
+    is_undoable,
+    list_changes,
+    list_runs,
+    why_nothing,
+)
 from hcrm.centre.rule_drafts import rule_text
 from hcrm.core.errors import HcrmError
 from hcrm.web.shell import console_work, flash, require
@@ -71,10 +78,13 @@ def show_run(run_id: str) -> ResponseReturnValue:
         )
         undoable = is_undoable(work, run)
         published = {each.code.value: each.version for each in published_rules(work)}
+        nothing = why_nothing(work, run)
+        waiting = [each for each in Axis if rule_text(work, each).is_draft]
     drafts = [each for each, version in run.rules.items() if version > published.get(each, 0)]
     return render_template(
         "classification/run.html", run=run, lines=lines, page=page, axes=Axis, states=RunState, tones=TONES,
-        axis=axis, undoable=undoable, drafts=drafts, active=rerun.ACTIVE,
+        axis=axis, undoable=undoable, drafts=drafts, active=rerun.ACTIVE, nothing=nothing,
+        left_out=[each for each in waiting if not drafts and run.state in (RunState.PREVIEWING, RunState.READY)],
     )  # fmt: skip
 
 
@@ -84,11 +94,13 @@ def watch_run(run_id: str) -> ResponseReturnValue:
     """How far it is, asked again and again; when it ends the page is loaded anew."""
     with console_work() as work:
         run = get_run(work, run_id)
+        nothing = why_nothing(work, run)
     if run.state not in rerun.ACTIVE:
         return "", 200, {"HX-Refresh": "true"}
     return render_block(
-        "classification/run.html", "progress", run=run, states=RunState, active=rerun.ACTIVE, is_fragment=True
-    )
+        "classification/run.html", "progress", run=run, states=RunState, active=rerun.ACTIVE, nothing=nothing,
+        is_fragment=True,
+    )  # fmt: skip
 
 
 @bp.post("/runs/<run_id>/apply")

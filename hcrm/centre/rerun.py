@@ -15,7 +15,7 @@ from hcrm.archive.events import PatientsTouched
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
 from hcrm.centre.classification import clear_classes, put_classes, ranked
-from hcrm.centre.classification_rules import AxisRules, Hit, add_hits, classify
+from hcrm.centre.classification_rules import Axis, AxisRules, Hit, add_hits, classify
 from hcrm.centre.events import EncounterReclassified
 from hcrm.centre.instructions import NO_CUT_OVERS, CutOvers
 from hcrm.centre.models import Classification
@@ -25,6 +25,7 @@ from hcrm.centre.rerun_models import ClassificationBefore, ClassificationChange,
 from hcrm.centre.stays import HAPPENED, Stay, load_visits
 from hcrm.core import limits
 from hcrm.core.db import table_of
+from hcrm.core.definitions import lock_definition
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.work import Row, Work
 
@@ -41,16 +42,31 @@ Classes = dict[str, list[Mapping[str, Any]]]
 def start_preview(work: Work, *, draft: AxisRules | None = None) -> ClassificationRun:
     """Compare all stays with the rules in force, or with a draft of one axis in their place.
 
-    One run at a time; a preview nobody confirmed is dropped.
+    One run at a time: of two who start one at once the second is told. A preview nobody confirmed is dropped.
     """
+    for axis in Axis:
+        lock_definition(work, kind="classification", code=axis.value)
     standing = work.session.scalars(
-        sa.select(ClassificationRun).where(ClassificationRun.state.in_((*UNFINISHED, RunState.READY)))
+        sa.select(ClassificationRun)
+        .where(ClassificationRun.state.in_((*UNFINISHED, RunState.READY)))
+        .order_by(ClassificationRun.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
+    under_way = next((run for run in standing if run.state is RunState.PREVIEWING), None)
+    if under_way is not None:
+        raise ConflictError(
+            "rerun.running",
+            f"{under_way.started_by_name}刚开始了一次预览，请在下面的记录中打开它，不必再开始一次",
+        )
     if any(run.state is not RunState.READY and run.stopped_in is not RunState.PREVIEWING for run in standing):
         raise ConflictError("rerun.running", "已有一次重新分类在进行，请等它完成或停止后撤销")
     for run in standing:
         _drop(work, run)
-    rules = _versions(published_rules(work)) | ({draft.code.value: draft.version} if draft else {})
+    published = published_rules(work)
+    if not published and draft is None:
+        raise ConflictError("rerun.no_rules", "还没有发布分类规则，没有可以比较的")
+    rules = _versions(published) | ({draft.code.value: draft.version} if draft else {})
     run = ClassificationRun(
         id=work.new_id(), state=RunState.PREVIEWING, stopped_in=None, rules=rules,
         cursor="", looked=0, changed=0, applied=0, undone=0, kept=0, appearing=0, missed=0, moving=0, withdrawn=0,

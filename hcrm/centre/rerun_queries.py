@@ -18,6 +18,8 @@ from hcrm.web.paging import Page, keyset_page
 
 SAMPLE = 20
 _RUNS = 10
+_LATE_MINUTES = 3
+"""From when on a preview that has not begun is no longer waiting its turn: the job begins every minute."""
 C = ClassificationChange
 
 
@@ -60,6 +62,20 @@ def count_changes(work: Work, run_id: str) -> Sequence[ChangeLine]:
         .order_by(C.axis, number.desc(), C.before_code, C.after_code)
     ).all()
     return [ChangeLine(*row) for row in rows]
+
+
+def why_nothing(work: Work, run: ClassificationRun) -> str:
+    """Why a run shows no number, in a sentence for its page; empty where it shows some."""
+    if run.state is RunState.PREVIEWING and not run.looked:
+        waited = int((work.clock.now() - run.started_at).total_seconds() // 60)
+        if waited >= _LATE_MINUTES:
+            return f"已等待 {waited} 分钟还没有开始：后台任务可能没有运行，请信息科查看“任务”页的“按新规则重新分类”。"
+        return "排队等待后台任务，一分钟内开始，可离开本页。"
+    if run.state is RunState.READY and not run.looked:
+        return "档案中还没有已发生的就诊，没有可比较的。"
+    if run.state is RunState.READY and not run.changed:
+        return "每次就诊按这些规则得到的类别都与现在的相同，不必执行。"
+    return ""
 
 
 def is_undoable(work: Work, run: ClassificationRun) -> bool:

@@ -1,7 +1,7 @@
 """Numbers nobody may call are kept, for whoever comes with one of them later.
 
 Revision ID: 20261123_1260
-Revises: 20261123_1210
+Revises: 20261123_1250
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from alembic import op
 from hcrm.core import db
 
 revision = "20261123_1260"
-down_revision = "20261123_1210"
+down_revision = "20261123_1250"
 branch_labels = None
 depends_on = None
 
