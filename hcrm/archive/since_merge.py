@@ -96,7 +96,9 @@ WRITTEN: Mapping[str, _Written] = {
     "disclosure": _Written("created_at", lambda _, row: f"知情标记：{row['state'].label}"),
     "contact_stop": _Written("created_at", lambda _, row: _with_text(row["kind"].label, row["reason"])),
     "death_report": _Written(
-        "created_at", lambda _, row: _with_text("死亡登记", row["note"]), "撤销后请在两份档案上核对在世情况"
+        "created_at",
+        lambda _, row: _with_text("死亡登记", row["note"]),
+        "不能确定是哪一位，撤销后请在两份档案上核实在世情况",
     ),
 }
 """Tables beside the visits whose rows people write: each row may be given to either archive."""

@@ -26,6 +26,7 @@ from hcrm.archive.models import (
     PatientMerge,
     TimelineEntry,
 )
+from hcrm.archive.parted_death import part_death
 from hcrm.archive.since_merge import NUMBERS, is_told_under, left_behind, visits_since
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
@@ -63,19 +64,22 @@ def undo_merge(
     own = [row.id for row in visits_since(work, merge) if is_told_under(merge, row)]
     moved_visits = [*merge.moved.get("encounter.patient_id", ()), *own]
     left = left_behind(work, merge) if assigned is None else dict(unseen or {})
+    death = part_death(work, merge, survivor, merged)
     merges = merges_into(work, merge.survivor_id)
     _keep_told(work, merge, merges, survivor)
     _move_back(work, merge, moved_visits)
     _reopen(work, merge)
     assign_rows(work, merge, assigned or {})
     stand_again(work, merge)
+    survivor, merged = survivor | death.survivor, merged | death.merged
     work.update_rows(
         Patient,
         [
             {"id": survivor["id"], "merged_into_id": None, "updated_at": now, "version": survivor["version"] + 1,
-             **without_merge(merge, merges, survivor)},
+             "deceased_at": survivor["deceased_at"], **without_merge(merge, merges, survivor)},
             {"id": merged["id"], "merged_into_id": None, "updated_at": now, "version": merged["version"] + 1,
-             "deceased": merged["deceased"], "is_vip": merged["is_vip"], "provenance": merged["provenance"]},
+             "deceased_at": merged["deceased_at"], "deceased": merged["deceased"], "is_vip": merged["is_vip"],
+             "provenance": merged["provenance"]},
         ],
     )  # fmt: skip
     merge.undone_at, merge.left = now, left or None
@@ -92,12 +96,19 @@ def undo_merge(
             {"id": work.new_id(), "patient_id": patient_id, "happened_at": now, "kind": "merge", "title": title,
              "subject_type": "patient_merge", "subject_id": merge.id, "encounter_id": None}
             for patient_id, title in ((survivor["id"], words), (merged["id"], "合并已撤销"))
+        ]
+        + [
+            {"id": work.new_id(), "patient_id": patient_id, "happened_at": now, "kind": "death", "title": death.words,
+             "subject_type": "patient", "subject_id": patient_id, "encounter_id": None}
+            for patient_id in (survivor["id"], merged["id"]) if death.words
         ],
     )  # fmt: skip
     record_audit(
         work, action="patient.unmerge", patients=[survivor["id"], merged["id"]], subject_type="patient_merge",
         subject_id=merge.id, detail={"source": source},
     )  # fmt: skip
+    if death.lives_again is not None:
+        work.emit(death.lives_again)
     work.emit(PatientsParted(survivor_id=survivor["id"], merged_id=merged["id"]))
     return None
 
@@ -176,12 +187,17 @@ def part_number(work: Work, *, number: Row, source: str, as_of: datetime, seq: i
 
 
 def _part_death(side: PatientSide, survivor: Row, own: Row, number: Row) -> None:
-    """A death told under the number from before the merge is its own; of any other a person decides."""
+    """A death told under the number from before the merge is its own; of any other a person decides whose it is.
+
+    Until then nobody is sent anything. What was told of the number since is told again, and makes that death its own.
+    """
     if survivor["deceased"] == DeceasedState.ALIVE:
         return
     told = survivor["provenance"].get("deceased", [])
     if told[1:] != [number["source"], number["seq"]]:
         side.patients.change(own, deceased=DeceasedState.DISPUTED)
+        if survivor["deceased"] == DeceasedState.DECEASED:
+            side.patients.change(survivor, deceased=DeceasedState.DISPUTED)
         return
     known = {name: value for name, value in survivor["provenance"].items() if name != "deceased"}
     side.patients.change(

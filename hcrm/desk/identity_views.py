@@ -19,6 +19,7 @@ from hcrm.archive.pair_queries import (
     pair_decisions,
     read_pair,
 )
+from hcrm.archive.parted_death import tell_parted_death
 from hcrm.archive.since_merge import came_meanwhile, get_merge
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
@@ -262,6 +263,7 @@ def _undo_page(
     with console_work(write=False) as work:
         merge = get_merge(work, merge_id)
         rows = came_meanwhile(work, merge)
+        death = "" if merge.undone_at else tell_parted_death(work, merge)
         names = [merge.before[key]["name"] or "姓名未填" for key in (merge.survivor_id, merge.merged_id)]
         record_audit(
             work, action="identity.read", patients=[merge.survivor_id, merge.merged_id], subject_type="patient_merge",
@@ -269,7 +271,7 @@ def _undo_page(
         )  # fmt: skip
     return render_template(
         "identity/undo.html", merge=merge, rows=rows, names=names, moved=_moved_words(merge.moved), typed=typed or {},
-        errors=errors or {},
+        errors=errors or {}, death=death,
     ), status  # fmt: skip
 
 

@@ -248,7 +248,7 @@ def test_b41_a_death_told_while_they_were_one_is_his_and_whether_it_is_hers_a_pe
         hospital.receive(OF_WOMAN, MERGE, died, PART)
 
         assert hospital.patient(100).deceased is DeceasedState.DECEASED
-        assert hospital.patient(200).deceased is DeceasedState.DECEASED
+        assert hospital.patient(200).deceased is DeceasedState.DISPUTED
 
 
 def test_a_merge_into_somebody_the_message_does_not_describe_moves_nothing(hospital):
