@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ from hcrm.archive.queries import patient_in_scope
 from hcrm.archive.scope import scope_by_stay
 from hcrm.audit.service import record_audit
 from hcrm.contact_log.models import ContactEntry, ContactRecording
+from hcrm.contact_log.sound_form import sound_form
 from hcrm.core import limits
 from hcrm.core.crypto import KeyRing
 from hcrm.core.db import parse_url, sqlite_path
@@ -28,8 +30,6 @@ from hcrm.core.work import Work
 
 PIECE_BYTES = 64 * 1024
 _SEAL_BYTES = 12 + 16  # nonce and tag
-_HEAD_BYTES = 16
-_M4A_BRANDS = (b"M4A ", b"M4B ", b"mp42", b"mp41", b"isom", b"iso2", b"3gp4", b"3gp5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +57,9 @@ def recording_folder(settings: Settings) -> Path:
     return path.with_name(f"{path.stem}-recordings")
 
 
-def media_type_of(head: bytes) -> str:
-    """The type by the first bytes, never by a name; refused where it is none of the five that are taken."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return "audio/wav"
-    if head[:4] == b"OggS":
-        return "audio/ogg"
-    if head[:5] == b"#!AMR":
-        return "audio/amr"
-    if head[4:8] == b"ftyp" and head[8:12] in _M4A_BRANDS:
-        return "audio/mp4"
-    is_frame = len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 != 0
-    if head[:3] == b"ID3" or is_frame:
-        return "audio/mpeg"
-    raise HcrmError("recording.type", "只能上传 WAV、MP3、OGG、M4A、AMR 录音", field="recording")
-
-
 def store_sound(keys: KeyRing, folder: Path, source: IO[bytes], *, file_name: str) -> StoredSound:
-    """Seal the sound into a file of that random name; whole or not at all."""
-    head = source.read(_HEAD_BYTES)
-    media_type = media_type_of(head)
+    """Seal the sound of a seekable file into one of that random name; whole or not at all."""
+    media_type = sound_form(source)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / file_name
     draft = path.with_suffix(".part")
@@ -84,7 +67,7 @@ def store_sound(keys: KeyRing, folder: Path, source: IO[bytes], *, file_name: st
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as target:
-            for place, piece in enumerate(_pieces(head, source)):
+            for place, piece in enumerate(iter(partial(source.read, PIECE_BYTES), b"")):
                 size += len(piece)
                 if size > limits.MAX_RECORDING_BYTES:
                     raise HcrmError("recording.size", "录音不能超过 50 MB", field="recording")
@@ -172,14 +155,6 @@ def prune_recordings(work: Work, *, folder: Path, keep_days: int) -> int:
     if rows:
         record_audit(work, action="recording.prune", patients=[row.patient_id for row in rows])
     return len(rows)
-
-
-def _pieces(head: bytes, source: IO[bytes]) -> Iterator[bytes]:
-    """The whole again, in pieces that are all full but the last."""
-    piece = head + source.read(PIECE_BYTES - len(head))
-    while piece:
-        yield piece
-        piece = source.read(PIECE_BYTES)
 
 
 def _mark(file_name: str, place: int) -> bytes:

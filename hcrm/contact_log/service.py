@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from hcrm.archive.reach_models import NumberState
-from hcrm.archive.reach_numbers import called_number, doubt_number
+from hcrm.archive.reach_numbers import CalledNumber, called_number, doubt_number
 from hcrm.archive.timeline import add_entry
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
@@ -51,10 +51,9 @@ def record_contact(
     happened_at = happened_at or now
     if corrects_id is not None:
         _require_correctable(work, corrects_id, patient_id)
-    called = (
-        called_number(work, patient_id=patient_id, number=number) if number and channel in _DIALLED else None
+    called, whose = who_was_called(
+        work, patient_id=patient_id, channel=channel, number=number, whose=whose or ""
     )
-    whose = (whose or "").strip() or (called.whose if called else "")
     work.insert(
         ContactEntry,
         [
@@ -83,6 +82,16 @@ def record_contact(
         subject_id=entry_id,
     )
     return entry_id
+
+
+def who_was_called(
+    work: Work, *, patient_id: str, channel: Channel, number: str, whose: str
+) -> tuple[CalledNumber | None, str]:
+    """The number, where the way went to one, and with whom: as somebody says, else whose the number is."""
+    called = (
+        called_number(work, patient_id=patient_id, number=number) if number and channel in _DIALLED else None
+    )
+    return called, whose.strip() or (called.whose if called else "")
 
 
 def _title(channel: Channel, result: ContactResult, *, is_outgoing: bool, is_correction: bool) -> str:

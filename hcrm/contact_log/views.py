@@ -1,20 +1,20 @@
 """Pages of the contact log: all contacts, one logged by hand or put right, recordings."""
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.http import parse_range_header
 
 from hcrm.archive.caution import caution_of
 from hcrm.archive.death import lock_patient
 from hcrm.archive.queries import get_patient, patient_in_scope
 from hcrm.archive.reach_numbers import list_callable
 from hcrm.archive.scope import scope_by_stay
+from hcrm.contact_log.by_hand import SentOtherwiseError, log_by_hand
+from hcrm.contact_log.byte_range import UnsatisfiableError, asked_part
 from hcrm.contact_log.inputs import ContactInput, LogAddress
-from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
+from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult
 from hcrm.contact_log.queries import count_log, entry_statement, list_log, load_beside
 from hcrm.contact_log.recordings import (
     attach_recording,
@@ -23,14 +23,12 @@ from hcrm.contact_log.recordings import (
     recording_folder,
     store_sound,
 )
-from hcrm.contact_log.service import record_contact
 from hcrm.core import clock as clocks
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.inputs import read_input
 from hcrm.core.labels import LabelledEnum
-from hcrm.core.work import Work
 from hcrm.directory.queries import list_departments
 from hcrm.web.shell import console_work, current_shell, flash, form_errors, form_values, require
 
@@ -42,7 +40,6 @@ QUICK = (
     ContactResult.WRONG_NUMBER,
 )
 """Results that are logged by one press: nobody was reached."""
-_NOT_YET = "联系时间不能晚于现在"
 
 
 @bp.get("/contacts")
@@ -77,13 +74,16 @@ def new_contact(patient_id: str) -> ResponseReturnValue:
 def log_contact(patient_id: str) -> ResponseReturnValue:
     """Log it, with its recording where there is one."""
     values = form_values()
-    quick = values.pop("quick", "")
+    if quick := values.pop("quick", ""):
+        values["result"] = quick
     try:
-        entered = read_input(ContactInput, {**values, "result": quick or values.get("result", "")})
+        entered = read_input(ContactInput, values)
         patient_id = _log(patient_id, entered)
     except HcrmError as error:
         if error.status not in (409, 422):
             raise
+        if isinstance(error, SentOtherwiseError) or "record_id" in form_errors(error):
+            values.pop("record_id", None)  # the page gets a key of its own
         return _form_page(
             patient_id, values=values, errors=form_errors(error), corrects=values.get("corrects_id", ""),
             status=error.status,
@@ -96,61 +96,20 @@ def _log(patient_id: str, entered: ContactInput) -> str:
     """Write the entry; a doubled click comes to the same. A file whose entry was not written is removed."""
     shell = current_shell()
     upload = request.files.get("recording")
-    stored, folder = None, None
+    sound = upload.stream if upload is not None and upload.filename else None
+    stored, folder = None, recording_folder(shell.runtime.settings)
     try:
         with console_work() as work:
             patient = lock_patient(work, patient_in_scope(work, patient_id, "contact.write").id)
-            if work.session.get(ContactEntry, entered.record_id) is not None:
-                return str(patient.id)
-            happened_at = _moment(work, entered.happened_at, patient.birth_date)
-            encounter_id = _encounter_of(work, entered.corrects_id)
-            entry_id = record_contact(
-                work, entry_id=entered.record_id, patient_id=patient.id, encounter_id=encounter_id,
-                channel=entered.channel, result=entered.result, is_outgoing=entered.direction == "out",
-                note=entered.note, happened_at=happened_at, whose=entered.whose,
-                duration_seconds=None if entered.minutes is None else entered.minutes * 60,
-                corrects_id=entered.corrects_id, number=entered.number,
-            )  # fmt: skip
-            if upload is not None and upload.filename:
-                folder = recording_folder(shell.runtime.settings)
-                stored = store_sound(work.keys, folder, upload.stream, file_name=work.new_id())
+            entry_id = log_by_hand(work, patient=patient, entered=entered, sound=sound)
+            if entry_id is not None and sound is not None:
+                stored = store_sound(work.keys, folder, sound, file_name=work.new_id())
                 attach_recording(work, entry_id=entry_id, stored=stored)
             return str(patient.id)
     except BaseException:
-        if stored is not None and folder is not None:
+        if stored is not None:
             (folder / stored.file_name).unlink(missing_ok=True)
         raise
-
-
-def _moment(work: Work, typed: datetime | None, born: date | None) -> datetime | None:
-    """What was typed, on the hospital's clock; not yet to come, not before anybody could have logged it.
-
-    A clock that is a little ahead of ours means now.
-    """
-    if typed is None:
-        return None
-    since = max(filter(None, (date(limits.CONTACT_SINCE_YEAR, 1, 1), born)))
-    if typed.date() < since:
-        raise HcrmError("contact.past", f"联系时间不能早于 {since.isoformat()}", field="happened_at")
-    now = work.clock.now()
-    if typed.date() > local_date(now) + timedelta(days=1):
-        raise HcrmError("contact.future", _NOT_YET, field="happened_at")
-    moment = typed if typed.tzinfo else typed.replace(tzinfo=clocks.HOSPITAL_ZONE)
-    if moment > now + timedelta(seconds=limits.CLOCK_TOLERANCE_SECONDS):
-        raise HcrmError("contact.future", _NOT_YET, field="happened_at")
-    return min(moment, now)
-
-
-def _encounter_of(work: Work, entry_id: str | None) -> str | None:
-    """A correction is for whom the entry was, and only whoever sees that may write it."""
-    if entry_id is None:
-        return None
-    statement = entry_statement(entry_id)
-    entry = work.scalar(scope_by_stay(statement, ContactEntry.encounter_id, work.actor))
-    if entry is None:
-        raise NotFoundError
-    found: str | None = entry.encounter_id
-    return found
 
 
 def _form_page(
@@ -174,6 +133,7 @@ def _form_page(
         "contact_log/new.html", patient=patient, values={**shown, "record_id": shown.get("record_id") or record_id},
         errors=errors or {}, old=old, numbers=numbers, caution=caution, channels=_pairs(Channel),
         results=_pairs(ContactResult), quick=QUICK, megabytes=limits.MAX_RECORDING_BYTES // 2**20,
+        is_file_lost=bool(request.files.get("recording")),
     ), status  # fmt: skip
 
 
@@ -212,25 +172,33 @@ def play_recording(recording_id: str) -> ResponseReturnValue:
     path = recording_folder(shell.runtime.settings) / recording.file_name
     if not path.is_file():
         raise NotFoundError("recording.gone", "录音文件不存在，请联系系统管理员")
-    size, status, start, stop = recording.size, 200, 0, recording.size
-    asked = parse_range_header(request.headers.get("Range"))
-    if asked is not None and asked.units == "bytes" and len(asked.ranges) == 1:
-        span = asked.range_for_length(size)
-        if span is None:
-            return Response(status=416, headers={"Content-Range": f"bytes */{size}"})
-        (start, stop), status = span, 206
+    size = recording.size
+    try:
+        part = _asked_part(recording)
+    except UnsatisfiableError:
+        return Response(status=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
+    start, stop = part or (0, size)
     answer = Response(
-        read_sound(keys, path, start=start, stop=stop), status=status, mimetype=recording.media_type,
+        read_sound(keys, path, start=start, stop=stop), status=206 if part else 200, mimetype=recording.media_type,
         direct_passthrough=True,
     )  # fmt: skip
+    answer.set_etag(recording.sha256)
     answer.headers["Accept-Ranges"] = "bytes"
     answer.headers["Content-Length"] = str(stop - start)
     answer.headers["Content-Disposition"] = (
         "attachment; filename=recording"  # played by our page, never opened as one
     )
-    if status == 206:
+    if part:
         answer.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     return answer
+
+
+def _asked_part(recording: ContactRecording) -> tuple[int, int] | None:
+    """Only of a GET, and only of the very sound the player holds the rest of (If-Range)."""
+    condition = request.headers.get("If-Range", "").strip()
+    if request.method != "GET" or condition not in ("", f'"{recording.sha256}"'):
+        return None
+    return asked_part(request.headers.get("Range"), recording.size)
 
 
 def _pairs(kind: type[LabelledEnum]) -> list[tuple[str, str]]:

@@ -7,14 +7,18 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.reach_models import KnownNumber, NumberState
+from hcrm.archive.reach_people import put_relative
+from hcrm.archive.terms import Informant
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.models import Instruction
 from hcrm.contact_log.models import ContactEntry, ContactRecording
 from hcrm.contact_log.queries import list_contacts
 from hcrm.core.settings import Settings, load_settings
+from tests.support.builders import make_patient
+from tests.support.sounds import wav
 from tests.support.station import Ward
 
-SOUND = b"RIFF\x00\x00\x00\x00WAVEfmt " + b"sound" * 40_000
+SOUND = wav(b"sound" * 40_000)
 
 
 @pytest.fixture
@@ -90,6 +94,85 @@ def test_sent_twice_it_is_one_contact(service, patient_id, write):
     assert len(entries(write)) == 1
 
 
+def send_under(service, patient_id: str, key: str, **fields):
+    sent = {
+        "record_id": key,
+        "channel": "phone",
+        "direction": "out",
+        "result": "reached",
+        "note": "询问复诊",
+        **fields,
+    }
+    if "recording" in fields:
+        sent["recording"] = (io.BytesIO(fields["recording"]), "a.wav")
+    address = f"/patients/{patient_id}/contacts/new"
+    return service.post(address, sent, content_type="multipart/form-data")
+
+
+def key_in(page: str) -> str:
+    return re.search(r'name="record_id" value="([0-9a-f]{32})"', page)[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"note": "询问复诊，另要病历"}, {"result": "relative", "whose": "女儿"}, {"channel": "wechat"},
+     {"direction": "in"}, {"whose": "女儿"}, {"minutes": "3"}, {"happened_at": "2026-11-21T09:30"},
+     {"recording": wav(b"other")}],
+)  # fmt: skip
+def test_sent_again_with_something_changed_it_is_refused_and_nothing_typed_is_lost(
+    service, patient_id, write, change
+):
+    key = key_in(service.get(f"/patients/{patient_id}/contacts/new").text)
+    for _ in range(2):
+        assert send_under(service, patient_id, key, recording=SOUND).status_code == 303
+
+    answer = send_under(service, patient_id, key, **change)
+
+    assert answer.status_code == 409
+    assert "已登记为“电话，接通，本人”" in answer.text
+    assert "询问复诊" in answer.text
+    assert len(entries(write)) == 1
+    assert write(lambda work: work.one(ContactRecording)).size == len(SOUND)
+    fresh = key_in(answer.text)
+    assert fresh != key
+    assert send_under(service, patient_id, fresh, **change).status_code == 303
+    assert len(entries(write)) == 2
+
+
+def test_a_page_of_another_patient_or_number_is_no_repetition(service, patient_id, write):
+    number = re.search(
+        r'value="(contact:[0-9a-f]{32})"', service.get(f"/patients/{patient_id}/contacts/new").text
+    )[1]
+    key = key_in(service.get(f"/patients/{patient_id}/contacts/new").text)
+    assert send_under(service, patient_id, key, result="invalid_number").status_code == 303
+
+    assert send_under(service, patient_id, key, result="invalid_number", number=number).status_code == 409
+    other = write(lambda work: make_patient(work).id)
+    assert send_under(service, other, key, result="invalid_number").status_code == 409
+    assert write(lambda work: work.all(KnownNumber)) == []
+
+
+def test_who_of_the_family_answered_is_asked_for_unless_the_number_says_it(service, patient_id, write):
+    answer = log(service, patient_id, result="relative", note="说已好转")
+
+    assert answer.status_code == 422
+    assert "家属接听的，请写明是谁" in answer.text
+    assert 'id="error-whose"' in answer.text
+    assert "说已好转" in answer.text
+    number = write(
+        lambda work: put_relative(
+            work,
+            patient_id=patient_id,
+            relation="女儿",
+            name="李红",
+            phone="13900001234",
+            informant=Informant.STAFF,
+        )
+    )
+    assert log(service, patient_id, result="relative", number=f"related:{number}").status_code == 303
+    assert [entry.whose for entry in entries(write)] == ["女儿 李红"]
+
+
 def test_an_entry_is_never_changed_but_put_right_once_by_a_new_one(service, patient_id, write, database):
     log(service, patient_id, note="患者要求周三回电")
     (old,) = entries(write)
@@ -110,7 +193,8 @@ def test_an_entry_is_never_changed_but_put_right_once_by_a_new_one(service, pati
      ({"happened_at": "0001-01-01T00:00"}, "happened_at"), ({"happened_at": "0001-01-01T00:00+14:00"}, "happened_at"),
      ({"happened_at": "9999-12-31T23:59-12:00"}, "happened_at"), ({"happened_at": "1066-01-01T00:00"}, "happened_at"),
      ({"minutes": "x"}, "minutes"),
-     ({"recording": ("a.mp3", b"<html>")}, "recording")],
+     ({"recording": ("a.mp3", b"<html>")}, "recording"),
+     ({"recording": ("a.wav", SOUND[:12] + b"<html>" * 9)}, "recording")],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_what_was_typed(service, patient_id, write, tmp_path, fields, field):
     answer = log(service, patient_id, note="已写的内容", **fields)
@@ -132,18 +216,34 @@ def test_a_player_gets_the_whole_or_the_range_it_asks_for(service, recording_id,
     address = f"/recordings/{recording_id}/sound"
     whole = service.get(address)
     part = service.get(address, headers={"Range": "bytes=70000-70009"})
-    tail = service.get(address, headers={"Range": "bytes=-5"})
+    tail = service.get(address, headers={"Range": "bytes=-500"})
+    beyond = service.get(address, headers={"Range": f"bytes=-{10 * len(SOUND)}"})
 
     assert (whole.status_code, whole.data, whole.mimetype) == (200, SOUND, "audio/wav")
     assert whole.headers["Accept-Ranges"] == "bytes"
     assert (part.status_code, part.data) == (206, SOUND[70000:70010])
     assert part.headers["Content-Range"] == f"bytes 70000-70009/{len(SOUND)}"
-    assert tail.data == SOUND[-5:]
-    assert service.get(address, headers={"Range": f"bytes={len(SOUND)}-"}).status_code == 416
+    assert (tail.status_code, tail.data) == (206, SOUND[-500:])
+    assert tail.headers["Content-Range"] == f"bytes {len(SOUND) - 500}-{len(SOUND) - 1}/{len(SOUND)}"
+    assert (beyond.status_code, beyond.data) == (206, SOUND)
+    for asked in (f"bytes={len(SOUND)}-", "bytes=-0"):
+        refused = service.get(address, headers={"Range": asked})
+        assert (refused.status_code, refused.headers["Content-Range"]) == (416, f"bytes */{len(SOUND)}")
     assert whole.headers["X-Content-Type-Options"] == "nosniff"
     assert "attachment" in whole.headers["Content-Disposition"]
     noted = write(lambda work: len(work.all(AuditEvent, AuditEvent.action == "recording.listen")))
-    assert noted == 4
+    assert noted == 6
+
+
+def test_a_range_of_another_sound_or_of_no_get_is_the_whole(service, recording_id):
+    address = f"/recordings/{recording_id}/sound"
+    tag = service.get(address).headers["ETag"]
+
+    for condition, status in ((tag, 206), ('"other"', 200), ("Sun, 22 Nov 2026 08:00:00 GMT", 200)):
+        answer = service.get(address, headers={"Range": "bytes=0-9", "If-Range": condition})
+        assert answer.status_code == status, condition
+    head = service.client.head(address, headers={"Range": "bytes=0-9"})
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(SOUND)))
 
 
 def test_only_who_may_listen_hears_it_and_only_of_their_patients(browser_of, make_person, recording_id):
