@@ -1,6 +1,6 @@
 """Reading the archive for people: one door to a patient, one search. Both keep to the row scope and note the read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,6 +45,14 @@ def surviving_patient(work: Work, patient_id: str) -> Patient:
             return patient
         patient = work.get(Patient, patient.merged_into_id)
     raise NotFoundError
+
+
+def survivors_of(work: Work, patient_ids: Collection[str]) -> dict[str, str]:
+    """Who each of these is today: the archive they were merged into, or their own."""
+    rows = work.execute(
+        sa.select(Patient.id, Patient.merged_into_id).where(Patient.id.in_(sorted(set(patient_ids))))
+    )
+    return {row.id: row.merged_into_id or row.id for row in rows}
 
 
 def record_list_read(

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import sqlalchemy as sa
 
 from hcrm.archive.events import DischargeCancelled, PatientsMerged, PatientsParted
-from hcrm.archive.models import Patient, PatientMerge
+from hcrm.archive.models import PatientMerge
+from hcrm.archive.queries import survivors_of
 from hcrm.archive.visit_models import Encounter
 from hcrm.centre.events import EncounterReclassified
 from hcrm.centre.instructions import NO_CUT_OVERS, CutOvers
@@ -54,18 +55,12 @@ def withdraw_doubles(work: Work, facts: Sequence[PatientsMerged]) -> int:
 def restore_doubles(
     work: Work, facts: Sequence[PatientsParted], *, cut_overs: CutOvers = NO_CUT_OVERS
 ) -> int:
-    """Restore what merges that were undone had withdrawn, unless a double still is the same patient's; how many."""
-    merged = {fact.merged_id for fact in facts}
-    patients = sorted(merged | {fact.survivor_id for fact in facts})
-    into = {
-        row.id: row.merged_into_id
-        for row in work.execute(
-            sa.select(Patient.id, Patient.merged_into_id).where(Patient.id.in_(sorted(merged)))
-        )
-    }
-    if all(into.get(fact.merged_id) == fact.survivor_id for fact in facts):
-        return 0  # merged again since
-    return _restore(work, patients, "合并已撤销", cut_overs)
+    """Restore what merges that were undone had withdrawn, unless a double still is the same patient's; how many.
+
+    Who was merged into somebody else since has their plans there.
+    """
+    parties = {key for fact in facts for key in (fact.survivor_id, fact.merged_id)}
+    return _restore(work, sorted(set(survivors_of(work, parties).values())), "合并已撤销", cut_overs)
 
 
 def restore_left_doubles(

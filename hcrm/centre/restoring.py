@@ -13,6 +13,7 @@ from hcrm.archive.events import (
     PatientUnmarkedTest,
 )
 from hcrm.archive.models import PatientMerge
+from hcrm.archive.queries import survivors_of
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
 from hcrm.centre.events import EncounterReclassified
 from hcrm.centre.instructions import NO_CUT_OVERS, CutOvers, is_history
@@ -74,12 +75,9 @@ def restore_for_parted(
             PatientMerge.undone_at.is_not(None),
         )
     )
-    since = {
-        key: row.merged_at
-        for row in merges
-        if (row.survivor_id, row.merged_id) in pairs
-        for key in (row.survivor_id, row.merged_id)
-    }
+    parted = [row for row in merges if (row.survivor_id, row.merged_id) in pairs]
+    today = survivors_of(work, {key for pair in pairs for key in pair})
+    since = {today[key]: row.merged_at for row in parted for key in (row.survivor_id, row.merged_id)}
     only = (Withdrawal.CONTACT_ENDED,)
     return restore_withdrawn(work, sorted(since), only, "撤销合并", cut_overs) + _issue_missed(
         work, list(since.items()), home_region, cut_overs

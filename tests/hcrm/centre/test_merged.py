@@ -146,3 +146,44 @@ def test_of_two_doubles_left_by_a_third_one_goes_on(work: Work, two):
 
     standing = [row.patient_id for row in instructions(work) if row.state is InstructionState.ISSUED]
     assert sorted(standing) == sorted([third.patient_id, two[0].patient_id])
+
+
+def test_a_merge_undone_carries_a_plan_on_though_its_patient_was_merged_further_since(work: Work, two):
+    """The fact is heard late: by then the plan that waits for it is somebody else's."""
+    third = issued_stay(work, attending=make_practitioner(work))
+    shift(work, third, days=60)  # no double of anything
+    survivor, merged = (stay.patient_id for stay in two)
+    second = next(row for row in instructions(work) if row.patient_id == merged)
+    merge_id = merge(work, two)
+    (gone,) = (row for row in instructions(work) if row.state is InstructionState.WITHDRAWN)
+    assert gone.id == second.id
+    assert undo_merge(work, merge_id=merge_id, source="test") is None
+    merge(work, (third, two[1]))
+
+    assert restore_doubles(work, [PatientsParted(survivor_id=survivor, merged_id=merged)]) == 1
+
+    assert {row.patient_id: row.state.value for row in instructions(work) if row.id == second.id} == {
+        third.patient_id: "issued"
+    }
+
+
+def test_a_chain_undone_from_its_end_gives_each_their_own_plan_back(work: Work, two):
+    third = issued_stay(work, attending=make_practitioner(work))
+    (one, other), last = (stay.patient_id for stay in two), third.patient_id
+    own = {row.id: row.patient_id for row in instructions(work)}
+    inner = merge(work, two)
+    outer = merge(work, (third, two[0]))
+    assert sorted(states(work)) == ["issued", "withdrawn", "withdrawn"]
+
+    part(work, outer, last, one)
+    part(work, inner, one, other)
+
+    assert states(work) == ["issued"] * 3
+    assert {row.id: row.patient_id for row in instructions(work)} == own
+
+
+def shift(work: Work, stay: Encounter, *, days: int) -> None:
+    (row,) = (row for row in instructions(work) if row.encounter_id == stay.id)
+    for name in ("opens_on", "due_on", "closes_on"):
+        setattr(row, name, getattr(row, name) + timedelta(days=days))
+    work.session.flush()
