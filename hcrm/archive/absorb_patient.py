@@ -160,6 +160,18 @@ class PatientSide:
         self._put(patient, field, value, change, seq)
         return True
 
+    def put_back(self, patient: Row, field: str, value: Any, told: list[Any] | None) -> None:
+        """The value, with its stamp, that stood before one that turned out to be somebody else's."""
+        provenance = {name: each for name, each in patient["provenance"].items() if name != field}
+        if told is not None:
+            provenance[field] = told
+        self.patients.change(patient, **{field: value, "provenance": provenance})
+        if field == "name":
+            full, initials = name_pinyin(value)
+            self.patients.change(patient, name_pinyin=full, name_initials=initials)
+            self.named[patient["id"]] = value
+            self.renamed.add(patient["id"])
+
     def _put(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> None:
         known = {**patient["provenance"], field: stamp(change.as_of, change.source, seq)}
         self.patients.change(patient, **{field: value, "provenance": known})

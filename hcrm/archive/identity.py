@@ -6,8 +6,9 @@ from hcrm.archive.death import lock_patient
 from hcrm.archive.ended_since import give_way, stand_again
 from hcrm.archive.models import IdentifierKind, PatientIdentifier
 from hcrm.archive.pairs import note_parted
+from hcrm.archive.parted_base import give_base
 from hcrm.archive.queries import patient_in_scope
-from hcrm.archive.since_merge import came_meanwhile, get_merge, only_known, rows_by_table
+from hcrm.archive.since_merge import BASE, came_meanwhile, get_merge, only_known, rows_by_table
 from hcrm.archive.terms import BY_PEOPLE as BY_PEOPLE
 from hcrm.archive.test_patients import review_test_patient
 from hcrm.archive.timeline import add_entry
@@ -92,6 +93,7 @@ def sort_left(work: Work, *, merge_id: str, chosen: Mapping[str, Collection[str]
         raise ConflictError("identity.merge", "这次合并还没有撤销")
     assigned = only_known(chosen, came_meanwhile(work, merge))
     assign_rows(work, merge, assigned)
+    give_base(work, merge, assigned.get(BASE, ()))
     give_way(work, merge)
     stand_again(work, merge)
     merge.left = None

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive.models import PatientMerge
+from hcrm.archive.parted_base import edited_since
 from hcrm.archive.queries import patient_in_scope
 from hcrm.archive.reach_people import ADDRESS_USES
 from hcrm.archive.terms import BY_PEOPLE
@@ -19,6 +20,8 @@ from hcrm.core.work import Work
 
 NUMBERS = "patient_identifier.patient_id"
 """The record numbers among what a merge moved."""
+BASE = "patient"
+"""Under what name the survivor's own columns are listed; the key is the column's."""
 _LONGEST = 40  # characters of a text that are shown
 
 
@@ -122,11 +125,13 @@ def came_meanwhile(work: Work, merge: PatientMerge) -> list[CameMeanwhile]:
         left = merge.left or {}
         visits = _visits(work, left.get("encounter", ()), merge, set())
         written = [row for name in WRITTEN for row in _rows(work, name, merge, left.get(name, ()))]
-        return sorted([*visits, *written], key=_order)
+        base = [row for row in _base(work, merge) if row.id in left.get(BASE, ())]
+        return sorted([*visits, *written, *base], key=_order)
     since = visits_since(work, merge)
     own = {row.id for row in since if is_told_under(merge, row)}
     visits = _visits(work, [row.id for row in since], merge, own)
-    return sorted([*visits, *(row for name in WRITTEN for row in _rows(work, name, merge))], key=_order)
+    written = [row for name in WRITTEN for row in _rows(work, name, merge)]
+    return sorted([*visits, *written, *_base(work, merge)], key=_order)
 
 
 def left_behind(work: Work, merge: PatientMerge) -> dict[str, list[str]]:
@@ -180,6 +185,13 @@ def only_known(
     """What was chosen, as far as it is of those rows and may be: a form may hold anything."""
     known = {(row.table, row.id) for row in rows if not row.is_fixed}
     return {table: [key for key in keys if (table, key) in known] for table, keys in chosen.items()}
+
+
+def _base(work: Work, merge: PatientMerge) -> list[CameMeanwhile]:
+    return [
+        CameMeanwhile(BASE, edit.field, edit.entered_at, edit.words, False, edit.is_fixed)
+        for edit in edited_since(work, merge)
+    ]
 
 
 def _visits(

@@ -26,8 +26,9 @@ from hcrm.archive.models import (
     PatientMerge,
     TimelineEntry,
 )
+from hcrm.archive.parted_base import give_base
 from hcrm.archive.parted_death import part_death
-from hcrm.archive.since_merge import NUMBERS, is_told_under, left_behind, visits_since
+from hcrm.archive.since_merge import BASE, NUMBERS, is_told_under, left_behind, visits_since
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit
 from hcrm.core.db import Base, table_of
@@ -84,6 +85,7 @@ def undo_merge(
     )  # fmt: skip
     merge.undone_at, merge.left = now, left or None
     work.session.flush()
+    give_base(work, merge, (assigned or {}).get(BASE, ()))
     tell_link(
         work, patient_id=survivor["id"], other_id=merged["id"], kind=LinkKind.APART, source=source,
         as_of=as_of or now, seq=seq,
@@ -116,16 +118,16 @@ def undo_merge(
 def assign_rows(work: Work, merge: PatientMerge, assigned: Mapping[str, Collection[str]]) -> None:
     """Give rows that came while two were one to the merged archive: visits with all that hangs on them, and others.
 
-    What the timeline tells of them goes with them.
+    What the timeline tells of them goes with them. The survivor's own columns are given apart (`give_base`).
     """
     visits = sorted(assigned.get("encounter", ()))
     for column in patient_columns():
         for visit in _visit_columns(column.table):
             _give_back(work, merge, column, visit.in_(visits))
         keys = sorted(assigned.get(column.table.name, ()))
-        if keys and column.table.name != "encounter":
+        if keys and column.table.name not in ("encounter", BASE):
             _give_back(work, merge, column, next(iter(column.table.primary_key)).in_(keys))
-    others = sorted({key for keys in assigned.values() for key in keys})
+    others = sorted({key for name, keys in assigned.items() if name != BASE for key in keys})
     entries = table_of(TimelineEntry)
     _give_back(work, merge, entries.c.patient_id, entries.c.subject_id.in_(others))
     _follow_owners(work, merge)
