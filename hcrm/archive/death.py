@@ -65,11 +65,16 @@ def report_death(
 
 
 def record_death(
-    work: Work, *, patient_id: str, told_by: str, died_on: date | None = None, note: str = ""
-) -> Patient:
-    """Note a death that somebody of ours learned of, on the patient's page; who told us must be named."""
+    work: Work, *, patient_id: str, told_by: str, died_on: date | None = None, note: str = "",
+    confirmation: str = "",
+) -> Patient:  # fmt: skip
+    """Note a death that somebody of ours learned of, on the patient's page; who told us must be named.
+
+    It waits for a second source, unless that is known already: then `confirmation` says who or what it is.
+    """
     if not told_by.strip():
         raise HcrmError("death.told_by", "请填写由谁告知", field="told_by")
+    _require_other_source(confirmation, [told_by])
     patient = patient_in_scope(work, patient_id, "patient.report_death")
     report_death(
         work, patient_id=patient.id, source=BY_PEOPLE, told_by=told_by, died_on=died_on, note=note
@@ -78,7 +83,16 @@ def record_death(
         work, patient_id=patient.id, happened_at=work.clock.now(), kind="death", title="登记已故，待第二来源核实",
         subject_type="patient", subject_id=patient.id,
     )  # fmt: skip
+    if confirmation.strip():
+        work.flush()
+        confirm_death(work, patient_id=patient.id, confirmation=confirmation)
     return patient
+
+
+def _require_other_source(confirmation: str, told_by: Sequence[str]) -> None:
+    """Whoever told it cannot be their own second source."""
+    if confirmation.strip() and confirmation.strip() in [one.strip() for one in told_by]:
+        raise HcrmError("death.same_source", "核实要有另一个来源，不能与告知的是同一个", field="confirmation")
 
 
 def confirm_death(work: Work, *, patient_id: str, confirmation: str) -> Patient:
@@ -91,6 +105,7 @@ def confirm_death(work: Work, *, patient_id: str, confirmation: str) -> Patient:
         raise ConflictError("death.not_told", "该患者没有登记已故")
     if not reports:
         return patient
+    _require_other_source(confirmation, [row.told_by for row in reports])
     for report in reports:
         _confirm(work, report, by=work.actor.name, words=confirmation.strip())
     add_entry(

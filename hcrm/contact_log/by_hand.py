@@ -18,10 +18,11 @@ from hcrm.contact_log.models import ContactEntry, ContactRecording, ContactResul
 from hcrm.contact_log.queries import entry_statement
 from hcrm.contact_log.recordings import PIECE_BYTES
 from hcrm.contact_log.service import DOUBTS, record_contact, who_was_called
+from hcrm.contact_log.sound_form import sound_form
 from hcrm.core import clock as clocks
 from hcrm.core import limits
 from hcrm.core.clock import local_date, local_time
-from hcrm.core.errors import ConflictError, HcrmError, NotFoundError
+from hcrm.core.errors import ConflictError, HcrmError, InvalidInput, NotFoundError
 from hcrm.core.work import Work
 
 _NOT_YET = "联系时间不能晚于现在"
@@ -38,8 +39,13 @@ def log_by_hand(
     work: Work, *, patient: Patient, entered: ContactInput, sound: IO[bytes] | None = None
 ) -> str | None:
     """Log what was typed for that locked patient; the entry's id, None where this very page was logged before."""
-    moment = _moment(work, entered.happened_at, patient.birth_date)
-    before = work.session.get(ContactEntry, entered.record_id)
+    wrong: dict[str, str] = {}
+    moment = None
+    try:
+        moment = _moment(work, entered.happened_at, patient.birth_date)
+    except HcrmError as error:
+        wrong["happened_at"] = error.message
+    before = None if wrong else work.session.get(ContactEntry, entered.record_id)
     if before is not None:
         _require_same(work, before, patient, entered, moment, sound)
         return None
@@ -47,7 +53,14 @@ def log_by_hand(
         work, patient_id=patient.id, channel=entered.channel, number=entered.number, whose=entered.whose
     )
     if entered.result is ContactResult.RELATIVE and not whose:
-        raise HcrmError("contact.whose", "家属接听的，请写明是谁：关系和姓名", field="whose")
+        wrong["whose"] = "家属接听的，请写明是谁：关系和姓名"
+    if sound is not None:
+        try:
+            sound_form(sound)
+        except HcrmError as error:
+            wrong["recording"] = error.message
+    if wrong:
+        raise InvalidInput(wrong)
     return record_contact(
         work, entry_id=entered.record_id, patient_id=patient.id, encounter_id=_encounter_of(work, entered.corrects_id),
         channel=entered.channel, result=entered.result, is_outgoing=entered.direction == "out",

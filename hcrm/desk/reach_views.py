@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from hcrm.archive import contact_stop, death, disclosure
+from hcrm.archive.caution import caution_of
 from hcrm.archive.death_list import count_near
 from hcrm.archive.death_list_state import list_alarm
 from hcrm.archive.models import DeceasedState, Patient, RelatedPerson
@@ -57,6 +58,8 @@ class DeathInput(Input):
     told_by: Annotated[str, Field(min_length=1, max_length=100)]
     died_on: Annotated[date | None, Blank] = None
     note: _Note = ""
+    state: Annotated[str, StringConstraints(pattern=r"^(waiting|confirmed)$")] = "waiting"
+    confirmation: Annotated[str, Field(max_length=200)] = ""
 
 
 class ConfirmInput(Input):
@@ -190,11 +193,30 @@ def record_death(patient_id: str) -> ResponseReturnValue:
     """Note it."""
     try:
         entered = read_input(DeathInput, form_values())
+        is_confirmed = entered.state == "confirmed"
+        if is_confirmed and not entered.confirmation.strip():
+            raise HcrmError("death.confirmation", "请填写由谁、以什么核实", field="confirmation")
+        words = entered.confirmation if is_confirmed else ""
         with console_work() as work:
-            survivor = death.record_death(work, patient_id=patient_id, **entered.model_dump()).id
+            survivor = death.record_death(
+                work, patient_id=patient_id, told_by=entered.told_by, died_on=entered.died_on, note=entered.note,
+                confirmation=words,
+            ).id  # fmt: skip
     except HcrmError as error:
         return _again(error, _death_page, patient_id)
-    flash("已登记患者已故，待办随访随即撤回；请尽快由第二来源核实", "success")
+    undo = url_for("reach.undo_death", patient_id=survivor) if g.actor.may("death.revoke") else None
+    rest = "已由第二来源核实" if is_confirmed else "请尽快由第二来源核实"
+    flash(f"已登记患者已故，待办随访随即撤回；{rest}", "success", undo=undo)
+    return _to_patient(survivor)
+
+
+@bp.post("/patients/<patient_id>/death/undo")
+@require("death.revoke", audit="patient.revoke_death")
+def undo_death(patient_id: str) -> ResponseReturnValue:
+    """It was a slip."""
+    with console_work() as work:
+        survivor = death.revoke_death(work, patient_id=patient_id, reason=_UNDONE).id
+    flash("已撤销死亡登记，因此撤回的随访指令随即恢复", "success")
     return _to_patient(survivor)
 
 
@@ -227,10 +249,11 @@ def _death_page(patient_id: str, **again: Any) -> ResponseReturnValue:
     with console_work(write=False) as work:
         patient = get_patient(work, patient_id)
         reports = death.standing_reports(work, [patient.id])
+        caution = caution_of(work, patient)
         waiting = _count_waiting(work, patient.id)
     return _page(
-        "reach/death.html", patient, {}, again, reports=reports, waiting=waiting,
-        has_died=patient.deceased is DeceasedState.DECEASED,
+        "reach/death.html", patient, {"state": "waiting"}, again, reports=reports, waiting=waiting, caution=caution,
+        has_died=patient.deceased is DeceasedState.DECEASED, may_revoke=death.is_revocable(patient),
     )  # fmt: skip
 
 

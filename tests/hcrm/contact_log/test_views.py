@@ -153,11 +153,19 @@ def test_a_page_of_another_patient_or_number_is_no_repetition(service, patient_i
 
 
 def test_who_of_the_family_answered_is_asked_for_unless_the_number_says_it(service, patient_id, write):
-    answer = log(service, patient_id, result="relative", note="说已好转")
+    answer = log(
+        service,
+        patient_id,
+        result="relative",
+        note="说已好转",
+        happened_at="2027-01-01T00:00",
+        recording=("a.mp3", b"<html>"),
+    )
 
     assert answer.status_code == 422
     assert "家属接听的，请写明是谁" in answer.text
-    assert 'id="error-whose"' in answer.text
+    for field in ("whose", "happened_at", "recording"):  # all mistakes at once
+        assert f'id="error-{field}"' in answer.text
     assert "说已好转" in answer.text
     number = write(
         lambda work: put_relative(

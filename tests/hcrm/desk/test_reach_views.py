@@ -95,6 +95,44 @@ def test_a_death_is_noted_listed_confirmed_and_taken_back(service, patient_id, d
     assert write(lambda work: work.get(Patient, patient_id).deceased) is DeceasedState.ALIVE
 
 
+def test_a_death_with_a_second_source_at_once_is_confirmed_and_one_source_is_not_two(service, patient_id):
+    told = {"told_by": "女儿来电", "state": "confirmed"}
+
+    for confirmation, words in ((" ", "由谁、以什么核实"), ("女儿来电 ", "不能与告知的是同一个")):
+        refused = service.post(f"/patients/{patient_id}/death", {**told, "confirmation": confirmation})
+        assert (refused.status_code, words in refused.text) == (422, True)
+        assert 'id="error-confirmation"' in refused.text
+    service.post(f"/patients/{patient_id}/death", {**told, "confirmation": "死亡证明"})
+
+    assert "死亡已核实：死亡证明" in service.get(f"/patients/{patient_id}").text
+    assert "没有待核实" in service.get("/deaths").text
+
+
+def test_who_told_a_death_is_no_second_source_of_it_later_either(service, patient_id):
+    service.post(f"/patients/{patient_id}/death", {"told_by": "女儿来电", "state": "waiting"})
+
+    refused = service.post(f"/patients/{patient_id}/death/confirm", {"confirmation": " 女儿来电"})
+
+    assert (refused.status_code, "不能与告知的是同一个" in refused.text) == (422, True)
+    assert "女儿来电" in service.get("/deaths").text
+
+
+def test_a_death_noted_by_mistake_is_taken_back_from_the_next_page_or_from_its_own(
+    service, patient_id, write, browser_of
+):
+    service.post(f"/patients/{patient_id}/death", {"told_by": "女儿来电"})
+    assert f'data-undo="/patients/{patient_id}/death/undo"' in service.get(f"/patients/{patient_id}").text
+    shown = service.get(f"/patients/{patient_id}/death").text
+    assert "误登？撤销死亡登记" in shown
+    assert "未知" in shown  # the disclosure mark, as on every page about calling
+
+    service.post(f"/patients/{patient_id}/death/undo")
+
+    assert write(lambda work: work.get(Patient, patient_id).deceased) is DeceasedState.ALIVE
+    assert "误登？撤销死亡登记" not in service.get(f"/patients/{patient_id}/death").text
+    assert browser_of("li").post(f"/patients/{patient_id}/death/undo").status_code == 403
+
+
 @pytest.mark.parametrize("page", ["contact-end", "death"])
 def test_a_physician_may_not_end_contact_from_the_page(browser_of, ward, patient_id, page):
     physician = browser_of("li")
