@@ -39,6 +39,14 @@ class Patient(Base):
     __table_args__ = (
         Index("ix_patient_name", "name", "id"),
         Index("ix_patient_deceased", "id", sqlite_where=_DECEASED, postgresql_where=_DECEASED),
+        # The list of the dead in its order: the latest change first.
+        Index(
+            "ix_patient_deceased_updated",
+            "updated_at",
+            "id",
+            sqlite_where=_DECEASED,
+            postgresql_where=_DECEASED,
+        ),
         Index("ix_patient_updated", "updated_at", "id"),
         Index("ix_patient_birth_pinyin", "birth_date", "name_pinyin"),
         # Only the merged: over all rows it would seem the way to those that are not, and sort them all.

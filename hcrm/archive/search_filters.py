@@ -265,7 +265,11 @@ def _people(filters: PatientFilters) -> list[sa.Select[Any]]:
 
 
 def _by_person(filters: PatientFilters, patient_id: Any) -> list[Condition]:
-    conditions = [is_dead(patient_id)] if filters.is_deceased else []
+    conditions: list[Condition] = []
+    if filters.is_deceased:
+        # Of the patients themselves, an index of the dead has them in the order of the list.
+        is_listed = patient_id is Patient.id
+        conditions.append(Patient.deceased == DECEASED_WORD if is_listed else is_dead(patient_id))
     if filters.is_stopped:
         stopped: Any = aliased(ContactStop)
         conditions.append(

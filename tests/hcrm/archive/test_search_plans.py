@@ -54,9 +54,13 @@ def house(work):
             for n, key in enumerate(keys)
         ],
     )  # fmt: skip
+    gather_statistics(work)
+    return departments, physician
+
+
+def gather_statistics(work):
     if work.session.bind.dialect.name == "postgresql":
         work.execute(sa.text("ANALYZE"))
-    return departments, physician
 
 
 def plans(work, **asked):
@@ -103,6 +107,21 @@ def test_everybody_is_walked_by_the_latest_change(work, house):
 
     assert len(page.items) == 20
     assert "ix_patient_updated" in plan
+    assert not is_sorted_aside(plan)
+
+
+def test_the_dead_are_walked_by_the_latest_change_among_themselves(work, house, monkeypatch):
+    monkeypatch.setattr("hcrm.core.limits.SEARCH_SMALL", 100)
+    every_tenth = Patient.updated_at.in_(
+        [work.clock.now() - timedelta(days=30) + timedelta(minutes=n) for n in range(0, PATIENTS, 10)]
+    )
+    work.execute(sa.update(Patient).where(every_tenth).values(deceased="deceased"))
+    gather_statistics(work)
+    page, plan = plans(work, filters=PatientFilters(is_deceased=True))
+
+    assert len(page.items) == 20
+    assert {line.deceased for line in page.items} == {"deceased"}
+    assert "ix_patient_deceased_updated" in plan
     assert not is_sorted_aside(plan)
 
 
