@@ -1,5 +1,6 @@
 """The patient's side of absorbing: demographics by their own clock, lists as snapshots, numbers and names."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 
 from hcrm.archive.absorb_lists import PatientLists
 from hcrm.archive.batch import Row, Rows, is_older, stamp, values_in
+from hcrm.archive.corrections import Stamp, is_put_right, marked
 from hcrm.archive.events import PatientDied, PatientRestored
 from hcrm.archive.matching import PatientIndex, record_numbers
 from hcrm.archive.models import (
@@ -72,7 +74,7 @@ class PatientSide:
 
     def apply(self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]) -> None:
         """Take over what this message knows and is not older than what stands."""
-        self._scalars(patient, record, change, seq)
+        self._scalars(patient, record, change, seq, flags)
         self.add_numbers(patient, record, change, seq)
         self.lists.apply(patient, record, change, seq, flags)
         self._mother(patient, record, change, seq)
@@ -147,15 +149,18 @@ class PatientSide:
         return next((stamp(row["as_of"], row["source"], row["seq"]) for row in numbers.values()), None), None
 
     # one value
-    def _set(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> bool:
+    def _set(self, patient: Row, field: str, value: Any, change: Change, seq: int, flags: list[str]) -> bool:
         """Put a value by the demographics clock; an older one goes to history. Whether it was taken over."""
         standing = patient["provenance"].get(field)
+        if is_put_right(standing, value):
+            flags.append("correction_kept")
+            return False
         if is_older(change.as_of, seq, standing):
             if value != patient[field]:
                 self._remember(patient, field, value, change.as_of, change.source, seq, is_late=True)
             return False
         if standing and patient[field] != value and patient[field] is not None:
-            since, source, told_by = standing
+            since, source, told_by = standing[:3]
             self._remember(patient, field, patient[field], datetime.fromisoformat(since), source, told_by)
         self._put(patient, field, value, change, seq)
         return True
@@ -209,22 +214,46 @@ class PatientSide:
         self.work.insert(PatientHistory, new)
         self.history = []
 
-    def _scalars(self, patient: Row, record: PatientRecord, change: Change, seq: int) -> None:
+    def _scalars(
+        self, patient: Row, record: PatientRecord, change: Change, seq: int, flags: list[str]
+    ) -> None:
         was = patient["name"]
-        if record.name and self._set(patient, "name", record.name, change, seq) and record.name != was:
-            full, initials = name_pinyin(record.name)
-            self.patients.change(patient, name_pinyin=full, name_initials=initials)
-            self.named[patient["id"]] = record.name
-            if was and not self.patients.is_new(patient):
-                self.renamed.add(patient["id"])
+        if record.name and self._set(patient, "name", record.name, change, seq, flags) and record.name != was:
+            self._rename(patient, record.name, was)
         if record.sex not in (None, Sex.UNKNOWN):
-            self._set(patient, "sex", record.sex, change, seq)
+            self._set(patient, "sex", record.sex, change, seq, flags)
         if record.is_vip is not None and record.is_vip is not patient["is_vip"]:
-            self._set(patient, "is_vip", record.is_vip, change, seq)
+            self._set(patient, "is_vip", record.is_vip, change, seq, flags)
         for field in ("birth_date", "marital_status"):
             value = getattr(record, field)
             if value is not None:
-                self._set(patient, field, None if value is NULL else value, change, seq)
+                self._set(patient, field, None if value is NULL else value, change, seq, flags)
+
+    def _rename(self, patient: Row, name: str, was: str) -> None:
+        """What the name is found by; `was` the one before, empty where there was none."""
+        full, initials = name_pinyin(name)
+        self.patients.change(patient, name_pinyin=full, name_initials=initials)
+        self.named[patient["id"]] = name
+        if was and not self.patients.is_new(patient):
+            self.renamed.add(patient["id"])
+
+    def put_right(self, patient: Row, fields: Collection[str], told: Mapping[str, Any], *, by: str) -> None:
+        """Say of these fields, just written by people in the place of what messages told, whose word that is."""
+        known = dict(patient["provenance"])
+        for field in fields:
+            was, stamp_told = told[field]
+            known[field] = marked(known[field], was=was, told=stamp_told, by=by, actor=self.work.actor.name)
+        self.patients.change(patient, provenance=known)
+
+    def take_back(self, patient: Row, field: str, value: Any, told: Stamp) -> None:
+        """Put back what a message told and people had put right; their word goes to the history."""
+        since, source, seq = patient["provenance"][field][:3]
+        was = patient[field]
+        self._remember(patient, field, was, datetime.fromisoformat(since), source, seq)
+        known = {**patient["provenance"], field: list(told)}
+        self.patients.change(patient, **{field: value}, provenance=known)
+        if field == "name":
+            self._rename(patient, value, was)
 
     def tell_death(
         self, patient: Row, told: DeceasedState, at: datetime | None, change: Change, seq: int

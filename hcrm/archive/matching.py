@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive.batch import Row, Rows, values_in
+from hcrm.archive.corrections import is_put_right
 from hcrm.archive.models import DeceasedState, IdentifierKind, Patient, PatientIdentifier, Sex
 from hcrm.archive.records import NULL, IdentifierRecord, PatientRecord, RowRecord
 from hcrm.core.text import clean_id_number
@@ -118,15 +119,20 @@ def differing_facts(work: Work, patient: Row, known_ids: Sequence[Row], record: 
 
     Two or more mean that the record number was given to someone else (truth table B42); one is a correction.
     """
+
+    def is_another(field: str, value: Any) -> bool:
+        """Neither what stands nor what people put right, which its sender may go on telling."""
+        return value != patient[field] and not is_put_right(patient["provenance"].get(field), value)
+
     differs = 0
-    differs += bool(record.name and patient["name"] and record.name != patient["name"])
+    differs += bool(record.name and patient["name"] and is_another("name", record.name))
     differs += bool(
         record.birth_date not in (None, NULL)
         and patient["birth_date"]
-        and record.birth_date != patient["birth_date"]
+        and is_another("birth_date", record.birth_date)
     )
     real = (Sex.MALE, Sex.FEMALE)
-    differs += bool(record.sex in real and patient["sex"] in real and record.sex != patient["sex"])
+    differs += bool(record.sex in real and patient["sex"] in real and is_another("sex", record.sex))
     told = {
         work.keys.blind("id", clean_id_number(item.value))
         for item in record.identifiers

@@ -47,6 +47,14 @@ class Informant(LabelledEnum):
     STAFF = "staff", "工作人员录入"
 
 
+class Evidence(LabelledEnum):
+    """By what a value that a message told was put right."""
+
+    PATIENT = "patient", "患者自述"
+    RELATIVE = "relative", "家属述"
+    DOCUMENT = "document", "出示证件"
+
+
 class IdentifierKind(LabelledEnum):
     """What an identifier is good for."""
 

@@ -28,6 +28,7 @@ KINDS = {
     "death": "在世情况",
     "merge": "档案合并",
     "test": "测试患者",
+    "base": "基本信息",
 }
 """What a line can be about, and its word on the page. A later part adds its kind here, and below what it needs."""
 KIND_NEEDS = dict.fromkeys(("instruction", "contact", "form", "alert"), "instruction.read")

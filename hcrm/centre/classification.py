@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive.events import EncounterDischarged, EncounterRevised, PatientsTouched
-from hcrm.archive.visit_models import Encounter
+from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.audit.service import record_audit
 from hcrm.centre.classification_rules import AxisRules, Hit, classify
 from hcrm.centre.events import EncounterClassified, EncounterReclassified
@@ -18,6 +18,7 @@ from hcrm.core import limits
 from hcrm.core.work import Row, Work
 from hcrm.segments.reactions import follow_facts
 
+_OPEN = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE)
 SWEPT = timedelta(days=2)
 """Visits changed longer ago were swept then; a re-run sorts all of them."""
 _CURRENT = sa.exists().where(
@@ -51,7 +52,8 @@ def classify_encounters(
 def follow_touched(work: Work, facts: Sequence[PatientsTouched], *, home_region: str | None = None) -> int:
     """Sort the visits of these patients that came or changed, then make their flat rows anew; how many were written.
 
-    One handler and not two: the rows name the classes, and would have to be made twice.
+    One handler and not two: the rows name the classes, and would have to be made twice. A visit that goes on is looked
+    at too where only its patient changed: an address, a birth date.
     """
     patients = sorted({each for fact in facts for each in fact.patient_ids})
     for start in range(0, len(patients), limits.PROFILE_BATCH):
@@ -59,6 +61,9 @@ def follow_touched(work: Work, facts: Sequence[PatientsTouched], *, home_region:
         read = work.execute(_changed(theirs)).all()
         for first in range(0, len(read), limits.CLASSIFY_BATCH):
             _sort(work, read[first : first + limits.CLASSIFY_BATCH], home_region)
+        going_on = work.execute(_going_on(theirs)).all()
+        for first in range(0, len(going_on), limits.CLASSIFY_BATCH):
+            _sort(work, going_on[first : first + limits.CLASSIFY_BATCH], home_region, only_others=True)
     return follow_facts(work, facts)
 
 
@@ -84,8 +89,20 @@ def _changed(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
 
 
-def _sort(work: Work, read: Sequence[Any], home_region: str | None) -> list[str]:
-    """Sort visits by what is known of them so far; the patient of each that was.
+def _going_on(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Visits that nobody has ended and that did not change themselves since they were sorted."""
+    columns: Any = (Encounter.id, Encounter.updated_at)
+    return (
+        sa.select(*columns)
+        .where(where, Encounter.status.in_(_OPEN), Encounter.merged_into_id.is_(None), _CURRENT)
+        .order_by(Encounter.id)
+    )
+
+
+def _sort(
+    work: Work, read: Sequence[Any], home_region: str | None, *, only_others: bool = False
+) -> list[str]:
+    """Sort visits by what is known of them so far; the patient of each that was. `only_others`: leave equal ones be.
 
     Nothing is issued by it, and the discharge that comes later is still the first word. The classes are as old as the
     visit was when it was read: what is told meanwhile sorts it again.
@@ -95,9 +112,13 @@ def _sort(work: Work, read: Sequence[Any], home_region: str | None) -> list[str]
     standing = _standing(work, times.keys()) if stays else {}
     # Locked only now: the discharge of one may have been sorted since it was read.
     stays = [stay for stay in stays if standing.get(stay.encounter_id, True)]
+    rules = published_rules(work)
+    if only_others:
+        are = _class_codes(work, times.keys())
+        stays = [stay for stay in stays if _codes_of(stay, rules) != are.get(stay.encounter_id, set())]
     if stays:
         known = {stay.encounter_id for stay in stays} & standing.keys()
-        put_classes(work, stays, published_rules(work), replace=known, is_provisional=True, at=times)
+        put_classes(work, stays, rules, replace=known, is_provisional=True, at=times)
         record_audit(work, action="encounter.classify", patients=sorted({stay.patient_id for stay in stays}))
     return [stay.patient_id for stay in stays]
 
@@ -145,3 +166,22 @@ def _standing(work: Work, encounter_ids: Collection[str]) -> Mapping[str, bool]:
     columns: Any = (Classification.encounter_id, Classification.is_provisional)
     rows = work.execute(sa.select(*columns).where(Classification.encounter_id.in_(encounter_ids)))
     return {row.encounter_id: row.is_provisional for row in rows}
+
+
+def _class_codes(work: Work, encounter_ids: Collection[str]) -> Mapping[str, set[tuple[str, str, int]]]:
+    """Axis, class and rank of each stay's classes, as they stand."""
+    columns: Any = (
+        Classification.encounter_id,
+        Classification.axis,
+        Classification.code,
+        Classification.rank,
+    )
+    found: dict[str, set[tuple[str, str, int]]] = {}
+    for row in work.execute(sa.select(*columns).where(Classification.encounter_id.in_(encounter_ids))):
+        found.setdefault(row.encounter_id, set()).add((row.axis, row.code, row.rank))
+    return found
+
+
+def _codes_of(stay: Stay, rules: Sequence[AxisRules]) -> set[tuple[str, str, int]]:
+    """The same, as the rules say it."""
+    return {(hit.axis.value, hit.code, rank) for rank, hit in ranked(classify(stay.facts, rules))}

@@ -1,12 +1,11 @@
 """Who is who, beside a patient's record: numbers, merges that can be undone, links, mother and children."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.base_data import own_fields
 from hcrm.archive.models import (
     IdentifierKind,
     LinkKind,
@@ -33,7 +32,6 @@ class Identity:
     mothers: Sequence[sa.Row[Any]]
     children: Sequence[sa.Row[Any]]
     pairs: Sequence[tuple[str, str]]  # key and name of archives that may be the same person's
-    own_fields: Collection[str]  # of name, sex and birth date, what people entered
     conflicts: Sequence[int]  # parked messages that speak of somebody else under this number
 
 
@@ -72,7 +70,6 @@ def load_identity(work: Work, patient: Patient) -> Identity:
         mothers=_linked(work, patient, LinkKind.MOTHER, mine=True),
         children=_linked(work, patient, LinkKind.MOTHER, mine=False),
         pairs=open_pairs_of(work, patient.id) if work.actor.may("identity.decide") else (),
-        own_fields=[name for name in own_fields(patient) if name in patient.provenance],
         conflicts=work.scalars(
             sa.select(InboxApplication.seq)
             .where(

@@ -16,6 +16,7 @@ from followup.models import Alert
 from hcrm.archive import queries as archive
 from hcrm.archive.clinical_models import Appointment
 from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.corrections import mark_of
 from hcrm.archive.field_models import PatientNote, PatientTag
 from hcrm.archive.known_profile import Profile, load_profile
 from hcrm.archive.models import (
@@ -28,6 +29,7 @@ from hcrm.archive.models import (
 from hcrm.archive.notes import list_notes
 from hcrm.archive.scope import scope_by_stay
 from hcrm.archive.tags import list_tags
+from hcrm.archive.terms import Evidence
 from hcrm.centre.care import Gap, gap_of
 from hcrm.centre.models import IS_OPEN, Instruction
 from hcrm.centre.scope import instruction_opens
@@ -136,9 +138,15 @@ def _known_fields(patient: Patient) -> list[KnownField]:
         KnownField(
             label,
             field_words(name, getattr(patient, name)),
-            Origin(datetime.fromisoformat(as_of), source, seq),
+            Origin(datetime.fromisoformat(told[0]), told[1], told[2], _corrected(told)),
         )
         for name, label in FIELD_LABELS.items()
         if name in patient.provenance
-        for as_of, source, seq in [patient.provenance[name]]
+        for told in [patient.provenance[name]]
     ]
+
+
+def _corrected(told: Sequence[Any]) -> str:
+    """Whose word it is, of a value of the HIS that people put right."""
+    mark = mark_of(told)
+    return f"{Evidence(mark['by']).label}，{mark['actor']} 更正" if mark else ""

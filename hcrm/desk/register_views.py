@@ -1,23 +1,33 @@
 """Pages: a new archive by hand, with who is similar while one types; who a patient is, corrected by people."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from hcrm.archive.base_data import FIELDS, BaseConflictError, BaseData, edit_base, own_fields
+from hcrm.archive.base_data import (
+    FIELDS,
+    BaseConflictError,
+    BaseData,
+    edit_base,
+    own_fields,
+    take_back_correction,
+)
+from hcrm.archive.corrections import mark_of
 from hcrm.archive.field_definition import FieldType
 from hcrm.archive.fields import published_fields
 from hcrm.archive.matching_rule import published_rule
-from hcrm.archive.models import Sex
+from hcrm.archive.models import Patient, Sex
 from hcrm.archive.queries import get_patient
 from hcrm.archive.register import Entry, Similar, find_similar, register_patient
+from hcrm.archive.terms import Evidence
 from hcrm.core.errors import HcrmError, InvalidInput
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
 from hcrm.core.work import Work
+from hcrm.desk.masked import Origin, field_words
 from hcrm.directory.queries import counties_near, region_by_name
 from hcrm.web.shell import console_work, current_shell, flash, form_errors, form_values, require
 
@@ -56,6 +66,7 @@ class BaseInput(Input):
     was_name: Short = ""
     was_sex: Sex
     was_birth_date: Annotated[date | None, Blank] = None
+    by: Annotated[Evidence | None, Blank] = None
 
 
 @bp.get("/new")
@@ -110,7 +121,7 @@ def save_base(patient_id: str) -> ResponseReturnValue:
             shown = edit_base(
                 work, patient_id=patient_id,
                 seen=BaseData(said.was_name, said.was_sex, said.was_birth_date),
-                wanted=BaseData(said.name, said.sex, said.birth_date),
+                wanted=BaseData(said.name, said.sex, said.birth_date), by=said.by,
             )  # fmt: skip
     except BaseConflictError as error:
         return _base_form(patient_id, typed, {"form": error.message}, error.now, 409)
@@ -120,6 +131,22 @@ def save_base(patient_id: str) -> ResponseReturnValue:
         return _base_form(patient_id, typed, form_errors(error), {}, 422)
     flash("已保存，原来的内容留在历史中", "success")
     return redirect(url_for("desk.show_patient", patient_id=shown), 303)
+
+
+@bp.post("/<patient_id>/base/<field>/undo")
+@require("patient.register", audit="patient.edit_base")
+def undo_base(patient_id: str, field: str) -> ResponseReturnValue:
+    """Let what the HIS told stand again."""
+    try:
+        with console_work() as work:
+            take_back_correction(work, patient_id=patient_id, field=field)
+    except HcrmError as error:
+        if error.status != 409:
+            raise
+        flash(error.message, "danger")
+    else:
+        flash("已恢复 HIS 的内容，更正留在历史中", "success")
+    return redirect(url_for("register.ask_base", patient_id=patient_id), 303)
 
 
 def _entry(work: Work, said: EntryInput) -> Entry:
@@ -174,5 +201,23 @@ def _base_form(
     standing = {name: getattr(patient, name) for name in FIELDS}
     return render_template(
         "identity/base.html", patient=patient, typed=typed, errors=errors, now=now, standing=standing, labels=LABELS,
-        own=own_fields(patient), sexes=SEXES,
+        own=own_fields(patient), sexes=[(sex.value, sex.label) for sex in Sex],
+        told={name: _told(patient, name) for name in FIELDS},
+        marks={name: _mark(patient, name) for name in FIELDS}, evidence=[(one.value, one.label) for one in Evidence],
     ), status  # fmt: skip
+
+
+def _told(patient: Patient, name: str) -> Origin | None:
+    """Whose word a field is, where a message told it."""
+    standing = patient.provenance.get(name)
+    if name in own_fields(patient) or not standing:
+        return None
+    return Origin(datetime.fromisoformat(standing[0]), standing[1], standing[2])
+
+
+def _mark(patient: Patient, name: str) -> Mapping[str, str] | None:
+    """Who put a field right, by what, and what the HIS says."""
+    mark = mark_of(patient.provenance.get(name))
+    if mark is None:
+        return None
+    return {"by": Evidence(mark["by"]).label, "actor": mark["actor"], "was": field_words(name, mark["was"])}

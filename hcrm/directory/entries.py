@@ -34,11 +34,13 @@ class EntryKind:
     fields: Mapping[str, str]
     check: Check
     key: str = "id"
-    may_create: bool = True
     fixed: tuple[str, ...] = ("code",)
     verifies: bool = False  # saving says that the hospital stands for it
     also: Mapping[str, str] | None = None  # kept in the history, changed by no form
     words: Mapping[str, str] | None = None  # what values of closed lists are called
+    derived: Callable[[Values], Values] = (
+        lambda _values: {}
+    )  # columns of a new entry that follow from its values
 
     @property
     def kept(self) -> dict[str, str]:
@@ -88,9 +90,10 @@ def create_entry(work: Work, kind: EntryKind, entered: Input) -> str:
     values = entered.model_dump()
     kind.check(work, None, values)
     fresh: Values = {"created_at": work.clock.now()} if hasattr(kind.model, "created_at") else {}
+    fresh |= kind.derived(values) | ({} if kind.key in values else {kind.key: work.new_id()})
     if kind.verifies:
         fresh["is_verified"] = True
-    row = kind.model(**{kind.key: work.new_id()}, **values, **fresh)
+    row = kind.model(**values, **fresh)
     work.add(row)
     key = str(getattr(row, kind.key))
     _note(work, kind, key, "create", None, values_of(kind, row))

@@ -18,12 +18,19 @@ from hcrm.directory.roster_kinds import DUTY, SCHEDULE
 from hcrm.directory.specialties import specialties
 
 _CODE = re.compile(r"[\w.\-]+")
+_REGION = re.compile(r"[1-9]\d{5}", re.ASCII)
 _PHONE = re.compile(r"[\d\-+()（） 转]{3,40}")
 
 
 def _checked_code(value: str) -> str:
     if not _CODE.fullmatch(value):
         raise ValueError("只写字母、数字、点和横线")
+    return value
+
+
+def _checked_region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise ValueError("请填写六位数字，例如 330106")
     return value
 
 
@@ -99,8 +106,9 @@ class PractitionerInput(Input):
 class RegionInput(Input):
     """A region as a form gives it; its code is the state's."""
 
-    code: Code
+    code: Annotated[str, AfterValidator(_checked_region)]
     name: Name
+    parent_code: OptionalText = None
     valid_from: OptionalDay = None
     valid_to: OptionalDay = None
 
@@ -174,8 +182,25 @@ def _check_practitioner(work: Work, key: str | None, values: Values) -> None:
     _check_period(values.get("valid_from"), values.get("valid_to"))
 
 
-def _check_region(_: Work, __: str | None, values: Values) -> None:
+def _check_region(work: Work, key: str | None, values: Values) -> None:
+    code, parent = values["code"], values.get("parent_code")
+    if key is None and work.session.get(Region, code) is not None:
+        raise HcrmError("directory.code_taken", "这个代码已有", field="code")
     _check_period(values.get("valid_from"), values.get("valid_to"))
+    level = _region_level(values)["level"]
+    above: Region | None = work.session.get(Region, parent) if parent else None
+    if level == "province":
+        if parent:
+            raise HcrmError("directory.parent", "省级没有上级，请留空", field="parent_code")
+    elif above is None or above.level == "county" or (level == "city" and above.level != "province"):
+        wanted = "省级的代码，例如 330000" if level == "city" else "所属市或省的代码，例如 330100"
+        raise HcrmError("directory.parent", f"请填写{wanted}", field="parent_code")
+
+
+def _region_level(values: Values) -> Values:
+    """By GB/T 2260: the last four, the last two digits are zero, or none."""
+    code = values["code"]
+    return {"level": "province" if code.endswith("0000") else "city" if code.endswith("00") else "county"}
 
 
 def _check_period(since: date | None, until: date | None) -> None:
@@ -210,8 +235,9 @@ KINDS: Mapping[str, EntryKind] = {
             _check_practitioner, verifies=True, also={"merged_into_id": "并入"},
         ),
         EntryKind(
-            "region", "行政区划", Region, RegionInput, {"code": "代码", "name": "名称", **_PERIOD}, _check_region,
-            key="code", may_create=False,
+            "region", "行政区划", Region, RegionInput,
+            {"code": "代码", "name": "名称", "parent_code": "上级代码", **_PERIOD}, _check_region,
+            key="code", derived=_region_level,
         ),
         EntryKind(
             "code_map", "对照", CodeMap, CodeMapInput,

@@ -107,6 +107,7 @@ FLAGS = {
     "discharge_cleared": "出院时间被清空，未按取消出院处理",
     "corrected_copy": "人工更正的副本",
     "batch_cut": "批次不完整",
+    "correction_kept": "人工更正过的内容未被覆盖",
     "verified_contact_kept": "已核实的联系方式未被覆盖",
     "died": "离院方式为死亡",
 }

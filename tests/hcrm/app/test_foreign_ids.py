@@ -114,6 +114,7 @@ def rows(ward, database, clock) -> dict[str, Any]:
             "allergy_id": "0" * 32,
             "change_id": "0" * 32,
             "code": "past_history",
+            "field": "name",
             "axis": "disease_group",  # of rules, which no role here may publish
             "version": 1,
             "note_id": add_note(work, patient_id=patient_id, text="家属来电"),

@@ -3,11 +3,13 @@ from datetime import UTC, date, datetime
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.events import EncounterRevised
+from hcrm.archive.events import EncounterRevised, PatientsTouched
 from hcrm.archive.models import Address
+from hcrm.archive.reach_people import put_address
+from hcrm.archive.terms import Informant
 from hcrm.archive.visit_models import Diagnosis
 from hcrm.audit.models import AuditSubject
-from hcrm.centre.classification import classify_encounters
+from hcrm.centre.classification import classify_encounters, follow_touched
 from hcrm.centre.events import EncounterClassified, EncounterReclassified
 from hcrm.centre.models import Classification
 from hcrm.centre.queries import list_classifications
@@ -181,3 +183,29 @@ def test_the_home_address_tells_the_region_before_the_registered_one(work: Work)
     )  # fmt: skip
 
     assert facts_of(work, make_encounter(work, patient=patient)).region_code == "330106"
+
+
+def test_a_visit_that_goes_on_follows_the_address_and_one_that_ended_keeps_its_word(work: Work):
+    patient = make_patient(work, region_code="330106")
+    ended = make_encounter(work, patient=patient)
+    classify_encounters(work, [discharged(ended)], home_region="330106")
+    going_on = make_encounter(work, patient=patient, discharged_at=None)
+    touched = PatientsTouched(patient_ids=[patient.id])
+    follow_touched(work, [touched], home_region="330106")
+    assert regions(work) == {ended.id: "local", going_on.id: "local"}
+    audited = len(work.all(AuditSubject))
+    follow_touched(work, [touched], home_region="330106")
+    assert len(work.all(AuditSubject)) == audited  # nothing changed, nothing is written
+
+    put_address(
+        work, patient_id=patient.id, use="home", informant=Informant.PATIENT, text="x", region_code="420102"
+    )
+    follow_touched(work, [touched], home_region="330106")
+
+    assert regions(work) == {ended.id: "local", going_on.id: "unclassified"}  # no rule knows it
+
+
+def regions(work: Work) -> dict[str, str]:
+    work.session.expire_all()
+    rows = work.all(Classification, Classification.axis == "region")
+    return {row.encounter_id: row.code for row in rows}

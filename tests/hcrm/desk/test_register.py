@@ -1,11 +1,15 @@
 """A new archive by hand: what is refused, who is known already, and what people entered and correct."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.models import ContactPoint, Patient, PatientHistory, PatientIdentifier
+from hcrm.archive.absorb_patient import PatientSide
+from hcrm.archive.matching import is_someone_else
+from hcrm.archive.models import ContactPoint, Patient, PatientHistory, PatientIdentifier, Sex
+from hcrm.archive.records import Change, PatientRecord
 from hcrm.archive.register import Entry, find_similar
 from hcrm.archive.search import search_patients
 from hcrm.core.text import clean_id_number
@@ -182,22 +186,106 @@ def test_what_people_entered_is_corrected_with_its_history_and_never_overwritten
     assert (past.field, past.value, past.source) == ("name", "欧阳雪", "console")
 
 
-def test_what_a_message_told_is_not_corrected_here(wang, write, clock):
+SEEN = {"was_name": "张建国", "was_sex": "male", "was_birth_date": "1966-03-07"}
+TOLD = {"name": "张建国", "sex": "male", "birth_date": "1966-03-07"}
+
+
+@pytest.fixture
+def told(write, clock) -> str:
+    """张建国, as a message told him; the patient's key."""
+
     def tell(work):
         patient = work.one(Patient, Patient.name == "张建国")
-        patient.provenance = {"name": [clock.now().isoformat(), "his", 7]}
+        stamp = [clock.now().isoformat(), "his", 7]
+        patient.provenance = {"name": stamp, "sex": stamp, "birth_date": stamp}
         return patient.id
 
     key = write(tell)
+    clock.move(minutes=2)
+    return key
 
-    answer = wang.post(
-        f"/patients/{key}/base",
-        {"was_name": "张建国", "name": "张四", "was_sex": "male", "sex": "male", "was_birth_date": "1966-03-07",
-         "birth_date": "1966-03-07"},
-    )  # fmt: skip
+
+def hears(write, key: str, seq: int, **fields: Any) -> list[str]:
+    """A later message tells of the patient; its flags."""
+
+    def hear(work):
+        side, flags = PatientSide(work), []
+        side.patients.load(Patient.id == key)
+        side.index.identifiers.load(PatientIdentifier.patient_id == key)
+        now = work.clock.now()
+        change = Change(source="his", as_of=now, told_at=now)
+        record = PatientRecord(identifiers=(), **fields)
+        assert not is_someone_else(work, side.patients.by_id[key], (), record)
+        side.apply(side.patients.by_id[key], record, change, seq, flags)
+        side.write()
+        return flags
+
+    return write(hear)
+
+
+def test_what_a_message_told_is_put_right_only_with_what_it_rests_on(wang, write, told):
+    answer = wang.post(f"/patients/{told}/base", {**SEEN, **TOLD, "name": "章建国"})
 
     assert answer.status_code == 422
-    assert "在 HIS 更正" in answer.text
+    assert "须选择依据" in answer.text
+    assert write(lambda work: work.get(Patient, told)).name == "张建国"
+    assert "更正姓名、性别、出生日期" in wang.get(f"/patients/{told}").text
+
+
+def test_a_correction_stands_until_the_hospital_system_says_something_new(wang, write, clock, told):
+    wanted = {**TOLD, "name": "章建国", "birth_date": "1967-03-07", "by": "document"}
+    wang.post(f"/patients/{told}/base", {**SEEN, **wanted})
+    page = wang.get(f"/patients/{told}/base").text
+    assert "HIS 为“张建国”" in page
+    assert "按出示证件更正" in page
+    assert "更正姓名、出生日期，依据：出示证件" in wang.get(f"/patients/{told}").text
+    assert "出示证件" in wang.get(f"/patients/{told}?tab=people").text
+    clock.move(minutes=2)
+
+    # Both old values again: not another person, and nothing changes.
+    flags = hears(write, told, 8, name="张建国", birth_date=date(1966, 3, 7))
+
+    patient = write(lambda work: work.get(Patient, told))
+    assert (patient.name, patient.birth_date) == ("章建国", date(1967, 3, 7))
+    assert flags == ["correction_kept", "correction_kept"]
+    assert write(lambda work: [line.id for line in search_patients(work, "章建国").items]) == [told]
+    clock.move(minutes=2)
+    assert hears(write, told, 9, name="章剑国", birth_date=date(1967, 3, 7)) == []
+    patient = write(lambda work: work.get(Patient, told))
+    assert patient.name == "章剑国"
+    assert patient.provenance["birth_date"][1:] == ["his", 9]  # the sender has put it right itself
+    past = write(lambda work: work.all(PatientHistory, PatientHistory.patient_id == told))
+    assert {(one.field, one.value, one.source) for one in past} == {
+        ("name", "张建国", "his"), ("birth_date", "1966-03-07", "his"), ("name", "章建国", "console"),
+    }  # fmt: skip
+
+
+def test_a_correction_is_taken_back_and_the_next_message_counts_as_before(wang, write, clock, told):
+    wang.post(f"/patients/{told}/base", {**SEEN, **TOLD, "sex": "female", "by": "patient"})
+    assert write(lambda work: work.get(Patient, told)).sex == "female"
+
+    wang.post(f"/patients/{told}/base/sex/undo")
+
+    patient = write(lambda work: work.get(Patient, told))
+    assert (patient.sex, patient.provenance["sex"][1:]) == ("male", ["his", 7])
+    past = write(lambda work: work.all(PatientHistory, PatientHistory.patient_id == told))
+    assert {(one.value, one.source) for one in past} == {("male", "his"), ("female", "console")}
+    assert "没有人工更正" in wang.post(f"/patients/{told}/base/sex/undo", follow_redirects=True).text
+    clock.move(minutes=2)
+    assert hears(write, told, 8, sex=Sex.FEMALE) == []
+    assert write(lambda work: work.get(Patient, told)).sex == "female"
+
+
+def test_a_correction_of_a_correction_still_knows_what_the_message_told(wang, write, told):
+    wang.post(f"/patients/{told}/base", {**SEEN, **TOLD, "name": "章建国", "by": "patient"})
+    wang.post(
+        f"/patients/{told}/base", {**SEEN, **TOLD, "was_name": "章建国", "name": "章健国", "by": "document"}
+    )
+
+    wang.post(f"/patients/{told}/base/name/undo")
+
+    assert write(lambda work: work.get(Patient, told)).name == "张建国"
+    assert write(lambda work: [line.id for line in search_patients(work, "张建国").items]) == [told]
 
 
 def test_without_the_right_there_is_no_form(ward, browser_of):

@@ -184,6 +184,54 @@ def test_a_corrected_region_outlives_the_next_load_of_the_file_and_old_codes_res
     assert region_names(work, ["330106"]) == {"330106": "浙江省杭州市西湖新区"}
 
 
+def test_a_region_is_added_with_its_level_kept_in_the_history_and_outlives_the_file(work: Work):
+    load_regions(work, config_path("regions.csv"))
+    region = KINDS["region"]
+
+    key = create_entry(
+        work, region,
+        read_input(
+            region.inputs,
+            {"code": "330199", "name": "东新区", "parent_code": "330100", "valid_from": "2027-01-01"},
+        ),
+    )  # fmt: skip
+
+    row = work.get(Region, key)
+    assert (row.code, row.level, row.valid_from) == ("330199", "county", date(2027, 1, 1))
+    assert region_names(work, [key]) == {"330199": "浙江省杭州市东新区"}
+    (made,) = list_changes(work, region, key)
+    assert made.action == "create"
+    change_entry(work, region, key, base=values_of(region, row), entered=form(region, row, name="东新"))
+    undo_change(work, region, key, list_changes(work, region, key)[0].id)
+    load_regions(work, config_path("regions.csv"))
+    work.session.expire_all()
+    assert work.get(Region, key).name == "东新区"
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "words"),
+    [({"code": "330106", "parent_code": "330100"}, "code", "已有"),
+     ({"code": "3301990", "parent_code": "330100"}, "code", "六位数字"),
+     ({"code": "330199"}, "parent_code", "所属市"),
+     ({"code": "330199", "parent_code": "330106"}, "parent_code", "所属市"),
+     ({"code": "339900", "parent_code": "330100"}, "parent_code", "省级"),
+     ({"code": "990000", "parent_code": "330000"}, "parent_code", "留空"),
+     ({"code": "330199", "parent_code": "330100", "valid_from": "2027-01-02", "valid_to": "2027-01-01"}, "valid_to",
+      "早于")],
+)  # fmt: skip
+def test_a_region_that_cannot_be_is_refused_at_its_field(work: Work, typed, field, words):
+    load_regions(work, config_path("regions.csv"))
+
+    with pytest.raises(HcrmError) as refusal:
+        create_entry(work, KINDS["region"], read_input(KINDS["region"].inputs, {"name": "东新区", **typed}))
+
+    assert words in form_errors_of(refusal.value)[field]
+
+
+def form_errors_of(error: HcrmError) -> dict[str, str]:
+    return dict(getattr(error, "errors", None) or {error.field: error.message})
+
+
 def test_a_file_says_what_it_changed_and_what_it_changed_can_be_taken_back(work: Work):
     row = make_department(work, name="内一")
     report = register_staff(

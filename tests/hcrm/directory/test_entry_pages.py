@@ -52,6 +52,9 @@ def test_every_list_of_the_directory_opens_for_its_readers_and_for_nobody_else(h
     assert "日间&amp;间" in reader.get("/directory/codes").text
     assert "西湖区" in reader.get("/directory/regions?q=西湖").text
     assert reader.get("/directory/regions?q=%25%27%22_").status_code == 200
+    assert ("新增行政区划" in reader.get("/directory/regions").text) is (
+        "新增院区" in reader.get("/directory/campuses").text
+    )
     assert "脑卒中" in reader.get("/directory/disease-groups").text
 
 
