@@ -16,6 +16,8 @@ _COMPOUND_SURNAMES = frozenset((
 # Most numbers are these; the library decides about the rest, forty times slower.
 _MOBILE = re.compile(r"(?:13\d|14[5-9]|15[0-35-9]|16[2567]|17[0-8]|18\d|19\d)\d{8}", re.ASCII)
 _FULL_WIDTH = re.compile(r"[\uff01-\uff5e\u3000]")
+# Soft hyphen, zero-width signs, directions, byte order mark: they come along when one copies, and nobody sees them.
+_UNSEEN = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
@@ -28,7 +30,8 @@ def relation_word(relation: str) -> str:
 
 
 def half_width(text: str) -> str:
-    """Full-width letters, digits and blanks made half-width (NFKC of those characters only)."""
+    """Full-width letters, digits and blanks made half-width (NFKC of those characters only), unseen signs left out."""
+    text = _UNSEEN.sub("", text)
     if not _FULL_WIDTH.search(text):
         return text
     return "".join(
@@ -95,9 +98,12 @@ def national_phone(text: str) -> str:
 
 
 def mask_phone(text: str) -> str:
-    """138****8000; short numbers keep their last two digits."""
+    """138****8000, a landline 0571****5678; short numbers keep their last two digits."""
     text = national_phone(text)
-    return f"{text[:3]}****{text[-4:]}" if len(text) >= 8 else f"***{text[-2:]}"
+    if text.startswith("+86"):
+        text = text[3:] if text[3:].startswith(("400", "800")) else f"0{text[3:]}"
+    kept = 4 if re.match("0[3-9]", text) else 3
+    return f"{text[:kept]}****{text[-4:]}" if len(text) >= 8 else f"***{text[-2:]}"
 
 
 def mask_id_number(text: str) -> str:

@@ -22,7 +22,7 @@ from hcrm.archive.fields import published_fields
 from hcrm.archive.matching_rule import published_rule
 from hcrm.archive.models import Patient, Sex
 from hcrm.archive.queries import get_patient
-from hcrm.archive.register import Entry, Similar, find_similar, register_patient
+from hcrm.archive.register import Entry, Similar, checked_entry, find_similar, register_patient
 from hcrm.archive.terms import Evidence
 from hcrm.core.errors import HcrmError, InvalidInput
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
@@ -83,8 +83,8 @@ def register() -> ResponseReturnValue:
     typed = form_values()
     try:
         with console_work() as work:
-            said = read_input(EntryInput, typed)
-            patient_id = register_patient(work, entry=_entry(work, said), reason=said.reason)
+            entry, reason = _entry(work, typed)
+            patient_id = register_patient(work, entry=entry, reason=reason)
     except HcrmError as error:
         if error.status != 422:
             raise
@@ -149,25 +149,40 @@ def undo_base(patient_id: str, field: str) -> ResponseReturnValue:
     return redirect(url_for("register.ask_base", patient_id=patient_id), 303)
 
 
-def _entry(work: Work, said: EntryInput) -> Entry:
+def _entry(work: Work, typed: Mapping[str, Any]) -> tuple[Entry, str]:
+    """What the form says, and why it is another person; every mistake at its field at once."""
+    said, errors = _readable(typed)
     region = region_by_name(work, said.region) if said.region else None
     if said.region and region is None:
-        raise InvalidInput({"region": "没有这个区域，请从列出的选择，或填六位代码"})
-    return Entry(
+        errors["region"] = "没有这个区域，请从列出的选择，或填六位代码"
+    entry = Entry(
         said.name, said.sex, said.birth_date, said.id_number, said.id_type == "other", said.phone, region, said.address,
         said.visit_source,
     )  # fmt: skip
+    try:
+        checked_entry(work, entry)
+    except InvalidInput as error:
+        errors = {**error.errors, **errors}
+    if errors:
+        raise InvalidInput({name: errors[name] for name in sorted(errors, key=[*LABELS, *errors].index)})
+    return entry, said.reason
+
+
+def _readable(typed: Mapping[str, Any]) -> tuple[EntryInput, dict[str, str]]:
+    """The fields that can be read, and what is wrong with the others."""
+    try:
+        return read_input(EntryInput, typed), {}
+    except InvalidInput as error:
+        wrong = dict(error.errors)
+    known = {
+        name: value for name, value in typed.items() if name in EntryInput.model_fields and name not in wrong
+    }
+    return read_input(EntryInput, known), wrong
 
 
 def _similar(work: Work, typed: Mapping[str, Any]) -> tuple[Similar, int]:
     """By the fields that can be read; the others are left out, and said when the form is sent."""
-    known = {name: value for name, value in typed.items() if name in EntryInput.model_fields}
-    try:
-        said = read_input(EntryInput, known)
-    except InvalidInput as error:
-        said = read_input(
-            EntryInput, {name: value for name, value in known.items() if name not in error.errors}
-        )
+    said, _ = _readable(typed)
     region = region_by_name(work, said.region) if said.region else None
     entry = Entry(
         said.name, said.sex, said.birth_date, said.id_number, said.id_type == "other", said.phone, region

@@ -140,8 +140,12 @@ def test_the_history_says_what_gave_way_and_what_came_too_late(browser_of, brows
 
 def test_the_sheet_is_masked_and_noted(patient, browser, write):
     browser.post(f"/patients/{patient}/fields/implant", {"value": "pacemaker", "seen": ""})
+    told = {"value": "warfarin", "informant": "patient", "asked_on": "2026-11-20", "seen": ""}
+    browser.post(f"/patients/{patient}/fields/anticoagulant", told)
 
     shown = browser.get(f"/patients/{patient}/sheet").text
+
+    assert re.search(r"华法林 <span[^>]*>患者自述，2026-11-20 询问", shown)
 
     assert "138****8000" in shown
     assert "起搏器或除颤器" in shown

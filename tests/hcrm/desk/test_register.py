@@ -96,6 +96,22 @@ def test_a_mistake_is_said_at_its_field_and_nothing_is_made(wang, write, changes
     assert write(lambda work: work.scalar(sa.select(sa.func.count()).select_from(Patient))) == 2
 
 
+def test_every_mistake_is_said_at_once(wang):
+    typed = {
+        "name": "\u200b",
+        "birth_date": "昨天",
+        "id_number": "1",
+        "phone": "123",
+        "region": "乌有省",
+        "sex": "x",
+    }
+
+    shown = wang.post("/patients/new", typed).text
+
+    for field in typed:
+        assert f'href="#f-{field}"' in shown, field
+
+
 def test_an_id_number_of_15_digits_tells_birth_date_and_sex(wang, write):
     wang.post("/patients/new", {"name": "老张", "id_number": "110101590307151"})
 

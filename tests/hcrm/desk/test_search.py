@@ -265,6 +265,13 @@ def test_stays_are_found_by_discharge_department_and_class_together(ward, browse
     assert shown("status=contact_ended") == ["周早三"]
 
 
+def test_signs_nobody_sees_do_not_hide_anybody(ward, browser_of):
+    found = search(browser_of("li"), "张\u200b建\ufeff国\u202e").text
+
+    assert "张建国" in found
+    assert "共 1 位" in found
+
+
 @pytest.mark.parametrize("words", ["张" * 65, "x" * 10_000, "·"])
 def test_words_that_cannot_be_taken_are_said_to_be_so(ward, browser_of, words):
     centre = browser_of("wang")
