@@ -71,7 +71,9 @@ class _GroupBatch:
         if refusal is not None:
             return refusal
         if patient is None:
-            return ambiguous(RECORD_NO.code, "档案中没有这个病案号，请先导入患者档案")
+            return ambiguous(
+                RECORD_NO.code, "档案中没有这个病案号，请核对（表格可能去掉了前面的 0）；确未建档的先建档"
+            )
         tag = " ".join(given.text("group").split())
         standing = self.tags[patient["id"]]
         if tag in standing:

@@ -27,8 +27,15 @@ _PREFIX = {
     FactKind.PROCEDURE: (re.compile(r"\d{2,8}"), "ICD-9-CM-3 编码，例如 36.07 或 81.51-81.54"),
     FactKind.DIGITS: (re.compile(r"\d{2,6}"), "行政区划代码的前几位，例如 3301"),
 }
+EXAMPLES = {kind: example for kind, (_, example) in _PREFIX.items()}
+"""How the values of a kind of fact are written, where they are no closed list."""
 _LARGEST_RANGE = 10_000  # a range is written out in memory
 _OPERATORS = ("is_", "in_", "starts_with", "contains", "at_least", "below")
+
+
+def comparisons_of(kind: FactKind) -> list[str]:
+    """What a fact of that kind may be compared by, as rules write it."""
+    return [name.rstrip("_") for name in _ALLOWED[kind]]
 
 
 class Condition(DefinitionPart):
@@ -49,7 +56,7 @@ class Condition(DefinitionPart):
             raise ValueError(f"没有名为“{self.fact}”的事实，可用：{'、'.join(FACTS)}")
         comparison = only_one_of(self, _OPERATORS)
         if comparison not in _ALLOWED[fact.kind]:
-            allowed = "、".join(name.rstrip("_") for name in _ALLOWED[fact.kind])
+            allowed = "、".join(comparisons_of(fact.kind))
             raise ValueError(f"“{self.fact}”只能用 {allowed} 比较")
         for word in self.wanted:
             if fact.words and word not in fact.words:

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from hcrm.centre import rerun
 from hcrm.centre.classification_rules import Axis, AxisRules
+from hcrm.centre.condition_words import fact_help
 from hcrm.centre.published import published_rules
 from hcrm.centre.rule_drafts import (
     KIND,
@@ -26,6 +27,15 @@ from hcrm.web.shell import console_work, flash, form_errors, require
 
 bp = Blueprint("rules", __name__, url_prefix="/classification/rules")
 _BYTES = limits.RULES_TEXT * 4 * 2  # the text field and a file, in UTF-8
+EXAMPLE = {
+    Axis.SPECIALTY: "  - {code: cardiology, gives: cardiology, label: 心血管内科,\n"
+    "     when: [{fact: department.name, contains: [心内, 心血管]}]}",
+    Axis.DISEASE_GROUP: "  - {code: diabetes, gives: diabetes, label: 糖尿病,\n"
+    "     when: [{fact: diagnosis.code, starts_with: [E10-E14]}]}",
+    Axis.REGION: "  - {code: west_lake, gives: west_lake, label: 西湖区,\n"
+    '     when: [{fact: region.code, starts_with: "330106"}]}',
+}
+"""A rule to copy, by axis."""
 
 
 @bp.get("/<axis>")
@@ -147,7 +157,8 @@ def _editor(
         standing, versions = rule_text(work, axis), rule_versions(work, axis)
     return render_template(
         "classification/edit.html", axis=axis, axes=Axis, standing=standing, versions=versions,
-        text=standing.text if text is None else text, errors=errors or {}, seen=request.form.get("seen", standing.seen),
+        text=standing.text if text is None else text, facts=fact_help(), example=EXAMPLE[axis],
+        errors=errors or {}, seen=request.form.get("seen", standing.seen),
     ), status  # fmt: skip
 
 

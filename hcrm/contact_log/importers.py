@@ -123,7 +123,9 @@ class _PastBatch:
         if refusal is not None:
             return refusal
         if patient is None:
-            problem = Problem(RECORD_NO.code, "档案中没有这个病案号，请先导入患者档案")
+            problem = Problem(
+                RECORD_NO.code, "档案中没有这个病案号，请核对（表格可能去掉了前面的 0）；确未建档的先建档"
+            )
             return Finding(Verdict.AMBIGUOUS, problems=(problem,))
         note = _note(given)
         told = (given.values["happened_at"], given.text("author"), note or None)

@@ -156,7 +156,10 @@ def mistakes_of(error: ValidationError) -> str:
 
 def _details(error: ValidationError) -> list[Any]:
     # The input is looked at to find what was meant, and stands in no sentence.
-    return list(error.errors(include_url=False))
+    found = list(error.errors(include_url=False))
+    deeper = {each["loc"][: len(each["loc"]) - 1] for each in found if each["loc"]}
+    # A list whose only item is wrong counts as empty too: that is no second mistake.
+    return [each for each in found if each["type"] != "too_short" or each["loc"] not in deeper]
 
 
 class _Loader(yaml.SafeLoader):

@@ -171,7 +171,7 @@ def read_lines(content: bytes, form: FileForm) -> Iterator[Line]:
 
 def _text_lines(content: bytes, form: FileForm) -> Iterator[Line]:
     text = io.TextIOWrapper(io.BytesIO(content), encoding=form.charset, newline="")
-    reader = csv.reader(text, delimiter=form.delimiter)
+    reader = csv.reader(text, delimiter=form.delimiter, strict=True)  # else an open quote swallows the rest
     number = 1
     while True:
         try:

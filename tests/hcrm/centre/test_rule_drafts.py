@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from hcrm.centre.classification import classify_encounters
-from hcrm.centre.classification_rules import Axis
+from hcrm.centre.classification_rules import _AXIS_FACTS as _CLASSES
+from hcrm.centre.classification_rules import Axis, AxisRules
+from hcrm.centre.condition_words import fact_help
+from hcrm.centre.facts import FACTS
 from hcrm.centre.published import published_rules
 from hcrm.centre.rerun import apply_run, continue_runs, start_preview
 from hcrm.centre.rerun_models import ClassificationRun, RunState
@@ -19,7 +22,9 @@ from hcrm.centre.rule_drafts import (
     save_rules_draft,
     take_back_rules,
 )
+from hcrm.centre.rule_views import EXAMPLE
 from hcrm.core import limits
+from hcrm.core.definition_file import parse_definition
 from hcrm.core.definitions import publish_definition
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.work import Work
@@ -239,3 +244,29 @@ def test_rules_are_changed_published_and_taken_back_in_the_console(
     seen = write(lambda work: rule_text(work, DISEASE).seen)
     service.post(f"{page}/versions/1/restore?seen={seen}")  # as the undo of a message does
     assert write(lambda work: in_force(work).version) == 3
+
+
+def test_the_page_of_the_rules_lists_what_they_may_ask_for_and_shows_one_that_is_right(
+    make_person: MakePerson, browser_of: Callable[..., Browser], write: Write
+):
+    write(publish_rules)
+    make_person("wang", ["service_centre"])
+
+    page = browser_of("wang").get("/classification/rules/disease_group").text
+
+    for one in fact_help():
+        assert f"<code>{one.code}</code>" in page
+    assert {one.code for one in fact_help()} == FACTS.keys() - _CLASSES
+    for axis, example in EXAMPLE.items():
+        text = f"code: {axis.value}\nversion: 1\nstatus: draft\ntitle: 甲\nrules:\n{example}\n"
+        assert parse_definition(AxisRules, text, "甲").rules
+
+
+def test_one_wrong_condition_is_one_mistake(work: Work):
+    publish_rules(work)
+
+    with pytest.raises(HcrmError) as refusal:
+        save(work, with_e14(work).replace("[E14]", "[E14-E10]"))
+
+    assert "从小到大" in refusal.value.message
+    assert "不能为空" not in refusal.value.message

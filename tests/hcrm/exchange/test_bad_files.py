@@ -70,8 +70,9 @@ def test_days_are_read_by_the_calendar_of_their_workbook(intake: Intake, epoch: 
             csv_file(("病案号", "姓名"), ("A1", "甲")) + b'A2,"x\nA3,y\n' + b"x" * 200_000, "a.csv",
             "第 3 行无法读取，可能缺少引号",
         ),
+        (csv_file(("病案号", "姓名"), ("A1", "甲")) + b'A2,"x\nA3,y\n', "a.csv", "第 3 行无法读取，可能缺少引号"),
     ],
-    ids=["renamed", "wide text", "wide sheet", "open quote"],
+    ids=["renamed", "wide text", "wide sheet", "open quote", "open quote near the end"],
 )  # fmt: skip
 def test_a_file_that_cannot_be_taken_says_where_and_leaves_nothing(
     intake: Intake, content: bytes, name: str, sentence: str

@@ -84,7 +84,8 @@ def test_the_same_list_twice_does_nothing_twice_and_reverts_whole(intake: Intake
     assert intake.check("follow_ups", csv_file(HEAD, LINE)).counts == {"same": 1}
     marked = intake.work(lambda work: list(marked_lines(work, run, intake.importers["follow_ups"])))
     assert [line[-1] for line in marked[1:]] == [
-        "与第 2 行内容相同，不再导入", "住院号：档案中没有这个病案号，请先导入患者档案",
+        "与第 2 行内容相同，不再导入",
+        "住院号：档案中没有这个病案号，请核对（表格可能去掉了前面的 0）；确未建档的先建档",
         "姓名：档案中这个病案号属于另一姓名的人，请核对", "随访日期：这个日期还没有到",
         "随访日期：不能早于 1970 年，请核对年份",
     ]  # fmt: skip
