@@ -119,6 +119,7 @@ OFF_MENU: dict[str, str] = {
     "test_patients.edit_rules": "from the list of test patients",
     "identity.list_pairs_page": "from the list of patients, and from a patient who may have another archive",
     "identity.show_pair": "from the list of pairs, and from a patient of one",
+    "identity.ask_compare": "from the identity of a patient",
     "identity.show_merge": "from the identity of a patient with a merge",
     "identity.ask_merge": "from a pair, before its archives are merged",
     "exports.new_export": "from the list of patients and the page of a segment",

@@ -25,8 +25,8 @@ from hcrm.core.work import Row, Work, open_work
 
 CHANGED, FULL = "changed", "full"
 Pair = tuple[str, str]
-Progress = Callable[[int, int], None]
-"""Told after each batch how many archives are done and how many pairs were found."""
+Progress = Callable[[int, int, int], None]
+"""Told after each batch how many archives are done, of how many, and how many pairs were found."""
 _CHUNK = 400
 
 
@@ -77,6 +77,7 @@ def scan_all(
             work.session.delete(scan)
             scan = None
         after = scan.cursor_id if scan else ""
+        total = count_archives(work)
         done, pairs = (scan.handled, scan.found) if scan else (0, 0)
     while True:
         with open_work(database, actor=actor, clock=clock, write=False) as work:
@@ -91,7 +92,12 @@ def scan_all(
             new = _store(work, rule, found)
             _note(work, FULL, rule, (None, ids[-1]), len(ids), new, found.shared)
         after, done, pairs = ids[-1], done + len(ids), pairs + new
-        progress(done, pairs)
+        progress(done, max(done, total), pairs)  # some may have come meanwhile
+
+
+def count_archives(work: Work) -> int:
+    """How many archives a full search goes through."""
+    return int(work.scalar(sa.select(sa.func.count()).select_from(Patient)))
 
 
 def compare(work: Work, one: str, other: str) -> Evidence | None:

@@ -24,6 +24,6 @@ def scan(db: str, afresh: bool) -> None:
     database = open_database(settings_for(db))
     pairs = scan_all(
         database, system_actor("cli"), SystemClock(), afresh=afresh,
-        progress=lambda done, found: click.echo(f"\r已比对 {done} 份档案，发现 {found} 对", nl=False),
+        progress=lambda done, total, found: click.echo(f"\r已比对 {done} / {total} 份档案，发现 {found} 对", nl=False),
     )  # fmt: skip
     click.echo(f"\n完成：新发现或需重新核对 {pairs} 对，请在“患者”页的“疑似重复”中核对")

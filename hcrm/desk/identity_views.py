@@ -19,7 +19,11 @@ from hcrm.archive.pair_queries import (
     pair_decisions,
     read_pair,
 )
+from hcrm.archive.pair_scan import FULL, count_archives
 from hcrm.archive.parted_death import tell_parted_death
+from hcrm.archive.queries import get_patient
+from hcrm.archive.search import search_patients
+from hcrm.archive.search_lines import PatientLine
 from hcrm.archive.since_merge import came_meanwhile, get_merge
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
@@ -50,6 +54,12 @@ class Decision(Input):
     reason: Annotated[str, Field(min_length=1, max_length=200)]
 
 
+class Comparison(Input):
+    """The other archive."""
+
+    other: Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class MergeDecision(Decision):
     """That it is one person, and whose archive stays."""
 
@@ -69,10 +79,34 @@ def list_pairs_page() -> ResponseReturnValue:
         counts = {state: count_pairs(work, state=state) for state in PairState}
         likely = count_pairs(work, state=asked.state, at_least=rule.likely)
         scans = last_scans(work)
+        running = FULL in scans and scans[FULL].finished_at is None
+        total = count_archives(work) if running else 0
     return render_template(
         "identity/list.html", page=page, counts=counts, likely=likely, scans=scans, asked=asked, rule=rule,
-        states=PairState, tones=TONES, block=limits.PAIR_BLOCK,
+        states=PairState, tones=TONES, block=limits.PAIR_BLOCK, total=total,
     )  # fmt: skip
+
+
+@bp.get("/compare/<patient_id>")
+@require("identity.decide", audit="identity.read")
+def ask_compare(patient_id: str) -> ResponseReturnValue:
+    """Look for the archive that a person holds for the same patient's."""
+    return _compare_page(patient_id)
+
+
+@bp.post("/compare/<patient_id>")
+@require("identity.decide", audit="identity.propose")
+def compare(patient_id: str) -> ResponseReturnValue:
+    """Put the two side by side, whatever the rule says of them."""
+    try:
+        said = read_input(Comparison, form_values())
+        with console_work() as work:
+            pair_id = pairs.propose_pair(work, patient_id=patient_id, other_id=said.other)
+    except HcrmError as error:
+        if error.status not in (409, 422):
+            raise
+        return _compare_page(patient_id, errors=form_errors(error), status=error.status)
+    return redirect(url_for("identity.show_pair", pair_id=pair_id), 303)
 
 
 @bp.get("/pairs/<pair_id>")
@@ -139,6 +173,26 @@ def _decide(pair_id: str, act: str, decide: Callable[..., None], words: str) -> 
         return _pair_page(pair_id, act=act, typed=typed, errors=form_errors(error), status=error.status)
     flash(words, "success")
     return redirect(url_for("identity.list_pairs_page"), 303)
+
+
+def _compare_page(
+    patient_id: str, *, errors: Mapping[str, str] | None = None, status: int = 200
+) -> ResponseReturnValue:
+    words = request.args.get("q", "").strip()
+    found: list[PatientLine] = []
+    errors = dict(errors or {})
+    with console_work() as work:
+        patient = get_patient(work, patient_id, action="identity.read")
+        if words:
+            try:
+                page = search_patients(work, words, size=limits.SIMILAR_SHOWN)
+            except HcrmError as error:
+                errors, status = form_errors(error), error.status
+            else:
+                found = [line for line in page.items if line.id != patient.id]
+    return render_template(
+        "identity/compare.html", patient=patient, words=words, found=found, errors=errors
+    ), status
 
 
 def _pair_page(

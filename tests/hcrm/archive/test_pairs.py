@@ -1,8 +1,6 @@
 """Pairs of archives: how they are found, what people decide of them, and that it stays decided."""
 
-from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +8,6 @@ import sqlalchemy as sa
 from hcrm.archive import pairs
 from hcrm.archive.links import tell_link
 from hcrm.archive.models import (
-    ContactPoint,
     IdentifierKind,
     LinkKind,
     Patient,
@@ -20,98 +17,18 @@ from hcrm.archive.models import (
 from hcrm.archive.pair_models import IdentityPair, IdentityScan, PairDecision, PairState
 from hcrm.archive.pair_queries import count_pairs, list_pairs
 from hcrm.archive.pair_scan import scan_all, scan_changed
-from hcrm.archive.pinyin import name_pinyin
 from hcrm.core import limits
-from hcrm.core.actor import system_actor
-from hcrm.core.definitions import Definition, publish_definition
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
-from hcrm.core.work import Work, open_work
+from hcrm.core.work import open_work
 from tests.support.builders import (
     actor_of,
     centre_actor,
     make_department,
-    make_patient,
     make_practitioner,
-    publish_matching,
 )
+from tests.support.pair_house import ACTOR, house
 
-ACTOR = system_actor("test")
-
-
-@pytest.fixture
-def house(database, clock, write):
-    """A published rule, and what the tests do with it."""
-    write(publish_matching)
-    return House(database, clock, write)
-
-
-class House:
-    def __init__(self, database: Any, clock: Any, write: Callable[..., Any]) -> None:
-        self.database, self.clock, self.write = database, clock, write
-
-    def person(self, name: str = "王建国", *, phone: str = "", id_number: str = "", **values: Any) -> str:
-        def make(work: Work) -> str:
-            patient = make_patient(work, name=name, **values)
-            patient.name_pinyin, patient.name_initials = name_pinyin(name)
-            stamp = {"patient_id": patient.id, "source": "his", "as_of": work.clock.now(), "seq": 1}
-            if phone:
-                work.add(
-                    ContactPoint(
-                        id=work.new_id(),
-                        system="phone",
-                        use="mobile",
-                        rank=1,
-                        value_sealed=b"x",
-                        value_index=work.keys.blind("phone", phone),
-                        last4_index="",
-                        ended_at=None,
-                        **stamp,
-                    )
-                )
-            if id_number:
-                work.add(
-                    PatientIdentifier(
-                        id=work.new_id(),
-                        kind=IdentifierKind.CITIZEN,
-                        authority="",
-                        type="NI",
-                        value_sealed=b"x",
-                        value_index=work.keys.blind("id", id_number),
-                        last4_index="",
-                        **stamp,
-                    )
-                )
-            return patient.id
-
-        return self.write(make)
-
-    def scan(self) -> int:
-        self.clock.move(seconds=limits.PAIR_SETTLE_SECONDS + 1)
-        return scan_changed(self.database, ACTOR, self.clock)
-
-    def scan_all(self, **options: Any) -> int:
-        return scan_all(self.database, ACTOR, self.clock, progress=lambda *_: None, **options)
-
-    def pairs(self) -> list[IdentityPair]:
-        return self.write(lambda work: list(work.scalars(sa.select(IdentityPair).order_by(IdentityPair.id))))
-
-    def pair(self) -> IdentityPair:
-        (pair,) = self.pairs()
-        return pair
-
-    def decide(self, act: Callable[..., Any], **values: Any) -> Any:
-        pair = self.pair()
-        with open_work(self.database, actor=centre_actor(), clock=self.clock) as work:
-            return act(work, pair_id=pair.id, **{"version": pair.version, "reason": "核对了证件", **values})
-
-    def touch(self, patient_id: str, **values: Any) -> None:
-        def change(work: Work) -> None:
-            patient = work.get(Patient, patient_id)
-            patient.updated_at = work.clock.now()
-            for name, value in values.items():
-                setattr(patient, name, value)
-
-        self.write(change)
+__all__ = ["house"]
 
 
 def keys(pairs_found: list[IdentityPair]) -> set[frozenset[str]]:
@@ -148,10 +65,10 @@ def test_a_full_run_that_was_killed_goes_on_where_it_was(house, monkeypatch):
     for _ in range(5):
         house.person()
     with pytest.raises(KeyboardInterrupt):
-        scan_all(house.database, ACTOR, house.clock, progress=lambda done, _found: interrupt())
+        scan_all(house.database, ACTOR, house.clock, progress=lambda done, *_: interrupt())
     told: list[int] = []
 
-    scan_all(house.database, ACTOR, house.clock, progress=lambda done, _found: told.append(done))
+    scan_all(house.database, ACTOR, house.clock, progress=lambda done, *_: told.append(done))
 
     assert told == [4, 5]
     assert len(house.pairs()) == 10
@@ -376,12 +293,8 @@ def test_a_new_version_of_the_rule_is_applied_to_everybody_by_a_full_run(house):
     house.person(), house.person("王建果", sex="unknown")
     house.scan()
     assert house.pairs() == []
-    body = house.write(lambda work: work.one(Definition, Definition.kind == "matching").body)
-    looser = body.replace("version: 1", "version: 2").replace("pinyin: {same: 20}", "pinyin: {same: 30}")
 
-    house.write(
-        lambda work: publish_definition(work, kind="matching", code="matching", version=2, body=looser)
-    )
+    house.publish(2, "pinyin: {same: 20}", "pinyin: {same: 30}")
     house.scan_all()
 
     assert house.pair().rule_version == 2

@@ -1,12 +1,13 @@
 """Archives that may be one person, on their pages: the list, two side by side, and each decision."""
 
 import re
+from datetime import date
 
 import pytest
 
 from hcrm.archive.models import Patient, PatientMerge
 from hcrm.archive.pair_models import IdentityPair, PairState
-from hcrm.archive.pair_scan import scan_changed
+from hcrm.archive.pair_scan import count_archives, scan_all, scan_changed
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from tests.support.builders import make_encounter, make_patient, publish_matching
@@ -114,3 +115,78 @@ def test_the_list_says_which_of_the_three_empty_states_it_is(pair, browser_of):
     assert "没有待补资料的档案" in wang.get("/identity?state=needs_data").text
     assert wang.get("/identity?state=nonsense").status_code == 422
     assert "清除筛选" in wang.get("/identity?likely=1").text
+
+
+# ── put side by side by hand ────────────────────────────────────────────────
+
+
+@pytest.fixture
+def strangers(write, ward):
+    """Two archives the rule does not hold for one: the keys of both."""
+
+    def add(work):
+        publish_matching(work)
+        known = work.one(Patient, Patient.name == "张建国")
+        return known.id, make_patient(work, name="欧阳春", birth_date=date(1988, 8, 8)).id
+
+    return write(add)
+
+
+def test_any_two_archives_are_found_by_words_and_put_side_by_side(strangers, browser_of, write):
+    one, other = strangers
+    wang = browser_of("wang")
+    assert f"/identity/compare/{one}" in wang.get(f"/patients/{one}").text
+    found = wang.get(f"/identity/compare/{one}?q=欧阳春").text
+    assert f'name="other" value="{other}"' in found
+    assert f'name="other" value="{one}"' not in wang.get(f"/identity/compare/{one}?q=张建国").text  # itself
+
+    answer = wang.post(f"/identity/compare/{one}", {"other": other}, follow_redirects=True)
+
+    assert "是同一人吗？" in answer.text
+    (pair,) = write(lambda work: work.all(IdentityPair))
+    assert (pair.low_id, pair.high_id) == tuple(sorted(strangers))
+    again = wang.post(f"/identity/compare/{other}", {"other": one})
+    assert again.headers["Location"].endswith(f"/identity/pairs/{pair.id}")
+
+
+def test_an_archive_is_not_put_beside_itself_nor_beside_a_test_patients(strangers, browser_of, write):
+    one, other = strangers
+    wang = browser_of("wang")
+    itself = wang.post(f"/identity/compare/{one}", {"other": one})
+    assert (itself.status_code, "这已经是同一份档案" in itself.text) == (422, True)
+
+    write(lambda work: setattr(work.get(Patient, other), "is_test", True))
+    refused = wang.post(f"/identity/compare/{one}", {"other": other})
+    assert (refused.status_code, "测试患者" in refused.text) == (409, True)
+    assert wang.post(f"/identity/compare/{one}", {"other": "0" * 32}).status_code == 404
+
+
+def test_nobody_without_the_right_puts_two_side_by_side(strangers, browser_of):
+    one, other = strangers
+    li = browser_of("li")
+
+    assert li.get(f"/identity/compare/{one}").status_code == 403
+    assert li.post(f"/identity/compare/{one}", {"other": other}).status_code == 403
+
+
+def test_no_page_tells_a_clerk_to_run_a_command(pair, browser_of, write, database, clock):
+    wang = browser_of("wang")
+    before = wang.get("/identity").text
+    assert "hcrm " not in before
+    assert "还没有把全部档案一次比对完" in before
+
+    actor = system_actor("test")
+    with pytest.raises(KeyboardInterrupt):
+        scan_all(database, actor, clock, progress=stop)
+    total = write(count_archives)
+    text = wang.get("/identity").text
+    assert f'共 <span class="num">{total}</span> 份' in text
+
+    told = []
+    scan_all(database, actor, clock, afresh=True, progress=lambda *each: told.append(each))
+    assert told[-1][:2] == (total, total)
+    assert "比对过" in wang.get("/identity").text
+
+
+def stop(*_: int) -> None:
+    raise KeyboardInterrupt
