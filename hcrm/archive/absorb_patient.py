@@ -170,12 +170,10 @@ class PatientSide:
         provenance = {name: each for name, each in patient["provenance"].items() if name != field}
         if told is not None:
             provenance[field] = told
+        was = patient[field]
         self.patients.change(patient, **{field: value, "provenance": provenance})
         if field == "name":
-            full, initials = name_pinyin(value)
-            self.patients.change(patient, name_pinyin=full, name_initials=initials)
-            self.named[patient["id"]] = value
-            self.renamed.add(patient["id"])
+            self._rename(patient, value, was)
 
     def _put(self, patient: Row, field: str, value: Any, change: Change, seq: int) -> None:
         known = {**patient["provenance"], field: stamp(change.as_of, change.source, seq)}

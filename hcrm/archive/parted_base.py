@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hcrm.archive.absorb_patient import PatientSide
 from hcrm.archive.batch import Row
+from hcrm.archive.corrections import mark_of
 from hcrm.archive.events import PatientsTouched
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge, Sex
 from hcrm.archive.records import NULL, Change, PatientRecord
@@ -17,7 +18,7 @@ from hcrm.core.db import table_of
 from hcrm.core.work import Work
 
 _LABELS = {"name": "姓名", "sex": "性别", "birth_date": "出生日期"}
-_OF_MESSAGES = "分出的一份此项来自 HIS 消息，请在 HIS 更正"
+_OF_MESSAGES = "分出的一份此项来自 HIS 消息，撤销后请在它的页面更正"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,12 @@ def edited_since(work: Work, merge: PatientMerge) -> list[EditedBase]:
         words = f"{label}更正为{_shown(survivor[field]) or '未填'}（原为{_shown(_before(merge, field)) or '未填'}）"
         own = merged["provenance"].get(field)
         found.append(
-            EditedBase(field, entered_at, words, _OF_MESSAGES if own and own[1] != BY_PEOPLE else "")
+            EditedBase(
+                field,
+                entered_at,
+                words,
+                _OF_MESSAGES if own and (own[1] != BY_PEOPLE or mark_of(own)) else "",
+            )
         )
     return found
 
