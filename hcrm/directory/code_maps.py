@@ -13,6 +13,7 @@ from typing import Any, get_args
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hcrm.core.clock import local_date
 from hcrm.core.db import table_of
 from hcrm.core.local_habits import (
     AbnormalWord,
@@ -187,10 +188,12 @@ class UnmappedCode:
 
 
 def list_unmapped(work: Work, sources: Sources, *, limit: int = 200) -> Sequence[UnmappedCode]:
-    """Codes that were met and still mean nothing, the latest first."""
+    """Codes that were met and mean nothing today, the latest first: a map that has run out is none."""
+    today = local_date(work.clock.now())
     mapped = {
         (row.source, row.kind, row.local_code)
-        for row in work.execute(sa.select(CodeMap.source, CodeMap.kind, CodeMap.local_code))
+        for row in work.execute(sa.select(table_of(CodeMap)))
+        if _is_valid(row, today)
     }
     rows = work.scalars(sa.select(CodeSighting).order_by(CodeSighting.last_seen_at.desc(), CodeSighting.id))
     found = []
@@ -222,7 +225,7 @@ class MappedCode:
 
 
 def list_mapped(work: Work, sources: Sources, *, source_code: str, kind: str) -> Sequence[MappedCode]:
-    """One table of one source: rows of the console, then what its file says and no row replaces."""
+    """One table of one source: rows of the console, then what its file says and no row replaces today."""
     source = sources.by_code.get(source_code)
     file: Mapping[str, str] = getattr(source, CODE_KINDS[kind].table) if source else {}
     names = dict(CODE_KINDS[kind].words or {})
@@ -240,7 +243,8 @@ def list_mapped(work: Work, sources: Sources, *, source_code: str, kind: str) ->
         )
         for row in rows
     ]  # fmt: skip
-    replaced = {row.local_code for row in own}
+    today = local_date(work.clock.now())
+    replaced = {row.local_code for row in rows if _is_valid(row, today)}
     return own + [
         MappedCode(source_code, kind, code, target, names.get(target, ""))
         for code, target in sorted(file.items())

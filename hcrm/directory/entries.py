@@ -131,7 +131,8 @@ def undo_change(work: Work, kind: EntryKind, key: str, change_id: str) -> None:
     """Take the latest change of an entry back; refused where it is not the latest, or another part changed it since."""
     row = get_entry(work, kind, key, lock=True)
     last = next(iter(list_changes(work, kind, key)), None)
-    if last is None or last.id != change_id or last.before is None or last.action == "undo":
+    # A merge of staff moved their stays and work too: it is taken back on its own page only.
+    if last is None or last.id != change_id or last.before is None or last.action not in ("change", "load"):
         raise ConflictError("directory.undo", "只能撤销最近一次修改")
     now = values_of(kind, row)
     if any(now.get(name) != value for name, value in (last.after or {}).items() if name in kind.kept):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from flask import current_app, url_for
 
@@ -216,9 +217,18 @@ _ANY_ROLE = (_PATIENTS, _SEGMENTS, _INSTRUCTIONS, _MESSAGES, _STATISTICS, _AUDIT
 
 
 def menu_of(actor: Actor) -> tuple[MenuEntry, ...]:
-    """The map of the actor's first role that has one; others get what they may open."""
-    own = next((MENUS[role] for role in actor.roles if role in MENUS), None)
-    return own or tuple(entry for entry in _ANY_ROLE if actor.may(entry.permission or ""))
+    """The map of the actor's first role that has one, then what only their further roles have.
+
+    A role without a map has what its person may open.
+    """
+    maps = sorted((MENUS.get(role, ()) for role in actor.roles), key=lambda each: not each)
+    if not all(maps) or not maps:
+        maps.append(tuple(entry for entry in _ANY_ROLE if actor.may(entry.permission or "")))
+    menu: list[MenuEntry] = []
+    for entry in chain.from_iterable(maps):
+        if entry.endpoint not in {name for each in menu for name in (each.endpoint, *each.covers)}:
+            menu.append(entry)
+    return tuple(menu)
 
 
 def home_endpoint(actor: Actor) -> str | None:

@@ -160,6 +160,9 @@ def test_one_person_under_two_numbers_becomes_one_and_two_again(work: Work, prot
         merge_staff(work, duplicate_id=double.id, into_code=known.code)
     with pytest.raises(HcrmError, match="另一条"):
         merge_staff(work, duplicate_id=known.id, into_code=known.code)
+    (merged, *_) = list_changes(work, KINDS["practitioner"], double.id)
+    with pytest.raises(ConflictError):  # by halves: the stays would stay with the other
+        undo_change(work, KINDS["practitioner"], double.id, merged.id)
 
     part_staff(work, duplicate_id=double.id)
     work.session.expire_all()

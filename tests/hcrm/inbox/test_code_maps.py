@@ -15,7 +15,7 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.inputs import read_input
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import Work, open_work
-from hcrm.directory.code_maps import MappedSources, list_mapped, list_unmapped, sighting_of
+from hcrm.directory.code_maps import MappedSources, list_mapped, list_unmapped, note_sightings, sighting_of
 from hcrm.directory.entries import change_entry, create_entry, values_of
 from hcrm.directory.kinds import KINDS
 from hcrm.directory.models import Campus, CodeMap, CodeSighting, Department
@@ -84,6 +84,21 @@ def test_a_row_of_the_console_wins_over_the_file_on_its_days_only(work: Work):
     assert maps.on(date(2026, 12, 1)).by_code["default"].departments["12"] == "K13"
     (line,) = list_mapped(work, SOURCES, source_code="default", kind="department")
     assert (line.target, line.replaces) == ("K13", "K12")
+
+
+def test_a_map_that_has_run_out_hides_neither_the_file_nor_that_its_code_waits(work: Work):
+    make_department(work).code = "K13"
+    work.session.flush()
+    ended = {"valid_from": "2026-01-01", "valid_to": "2026-01-31"}
+    enter(work, kind="department", local_code="12", target="K13", **ended)
+    enter(work, kind="sex", local_code="X", target="male", **ended)
+    note_sightings(work, [(1, ("default", "sex", "X"))], work.clock.now())
+
+    assert [one.local_code for one in list_unmapped(work, SOURCES)] == ["X"]
+    lines = list_mapped(work, SOURCES, source_code="default", kind="department")
+    assert [(one.target, one.id is None) for one in lines if one.local_code == "12"] == [
+        ("K13", False), ("K12", True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from flask import request
 
 from hcrm.core.actor import Actor
-from hcrm.web.nav import MENUS, home_endpoint, menu_endpoints, shell_context
+from hcrm.web.nav import MENUS, home_endpoint, menu_endpoints, menu_of, shell_context
 
 
 def person(role: str, *permissions: str) -> Actor:
@@ -76,6 +76,23 @@ def test_a_role_without_a_desk_of_its_own_gets_what_it_may_open(as_actor):
     as_actor(None)
 
     assert labels(person("director", "patient.read", "instruction.read")) == ["患者", "随访指令"]
+
+
+def test_a_second_role_adds_what_the_first_has_not(as_actor):
+    as_actor(None)
+    two = Actor(
+        id="1", name="林", roles=("nobody_knows", "department_head"),
+        permissions=frozenset({"patient.read", "instruction.read"}),
+    )  # fmt: skip
+
+    assert labels(two) == labels(person("department_head", "patient.read", "instruction.read"))
+    both = menu_of(
+        Actor(id="1", name="林", roles=("department_head", "director"), permissions=frozenset("*"))
+    )
+    endpoints = [entry.endpoint for entry in both]
+    assert "exports.list_approvals" in endpoints
+    assert len(set(endpoints)) == len(endpoints)
+    assert endpoints[0] == "desk.workbench"
 
 
 @pytest.mark.parametrize("role", MENUS)
