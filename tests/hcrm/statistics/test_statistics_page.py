@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime
 from html import unescape
 
-from tests.support.builders import make_department, make_encounter
+from hcrm.core.clock import local_date
+from tests.support.builders import make_department, make_encounter, make_instruction
 from tests.support.console import app, browser_of, cheap_passwords, make_person, settings
 
 __all__ = ["app", "browser_of", "cheap_passwords", "make_person", "settings"]
@@ -42,3 +43,15 @@ def test_the_sentence_about_clicking_is_not_printed(browser_of, make_person):
     page = browser_of("zhou").get("/statistics").text
 
     assert re.search(r'<span class="d-print-none">[^<]*每个数字都能点开', page)
+
+
+def test_a_record_is_opened_only_where_its_reader_may_read_it(browser_of, make_person, write, clock):
+    write(lambda work: make_instruction(work, due_on=local_date(clock.now())))
+    make_person("zhou", ["service_centre"])
+    make_person("gao", ["director"])
+
+    rows = "/statistics/centre.done_in_window/rows?month=2026-11&part=denominator"
+    assert "/instructions/" in browser_of("zhou").get(rows).text
+    shown = browser_of("gao").get(rows).text
+    assert 'class="row-link"' in shown
+    assert "/instructions/" not in shown
