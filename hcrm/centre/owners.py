@@ -8,12 +8,15 @@ import sqlalchemy as sa
 from hcrm.accounts.models import Account
 from hcrm.centre.protocols import Assignment
 from hcrm.centre.stays import Stay
+from hcrm.core.clock import local_date
 from hcrm.core.work import Work
+from hcrm.directory.models import Practitioner
+from hcrm.directory.queries import at_work
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """The practitioners of a batch who have an active account: only they will see an instruction."""
+    """The practitioners of a batch who are here and have an active account: only they will see an instruction."""
 
     with_account: frozenset[str]
 
@@ -33,8 +36,12 @@ def find_owners(work: Work, stays: Iterable[Stay]) -> Owners:
     return Owners(
         frozenset(
             work.scalars(
-                sa.select(Account.practitioner_id).where(
-                    Account.practitioner_id.in_(sorted(asked)), Account.active.is_(True)
+                sa.select(Account.practitioner_id)
+                .join(Practitioner, Practitioner.id == Account.practitioner_id)
+                .where(
+                    Account.practitioner_id.in_(sorted(asked)),
+                    Account.active.is_(True),
+                    at_work(local_date(work.clock.now())),
                 )
             )
         )

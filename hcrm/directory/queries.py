@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from hcrm.core import limits
+from hcrm.core.clock import local_date
 from hcrm.core.labels import LabelledEnum
 from hcrm.core.work import Work
 from hcrm.directory.code_maps import CODE_KINDS
@@ -18,6 +20,19 @@ from hcrm.web.paging import Page, keyset_page
 
 _LEVELS = 3  # province, city, county
 _PLACEHOLDERS = ("县", "省直辖县", "自治区直辖县级行政区划")  # what the code list puts where there is no city
+
+
+def in_force(model: Any, day: date) -> sa.ColumnElement[bool]:
+    """Whether an entry with `valid_from` and `valid_to` counts on that day; both days are part of it."""
+    return sa.and_(
+        sa.or_(model.valid_from.is_(None), model.valid_from <= day),
+        sa.or_(model.valid_to.is_(None), model.valid_to >= day),
+    )
+
+
+def at_work(day: date) -> sa.ColumnElement[bool]:
+    """Whether a practitioner is here on that day: who has left is asked for nothing new."""
+    return sa.and_(Practitioner.is_active, in_force(Practitioner, day))
 
 
 def list_departments(work: Work) -> Sequence[sa.Row[Any]]:
@@ -65,7 +80,7 @@ def list_directory_departments(
     members = (
         sa.select(sa.func.count())
         .select_from(Practitioner)
-        .where(Practitioner.department_id == Department.id, Practitioner.is_active)
+        .where(Practitioner.department_id == Department.id, at_work(local_date(work.clock.now())))
         .scalar_subquery()
     )
     parent = aliased(Department)
@@ -115,7 +130,7 @@ def counties_near(work: Work, home: str | None) -> list[str]:
     codes = work.scalars(
         sa.select(Region.code).where(
             Region.level == "county",
-            Region.valid_to.is_(None),
+            in_force(Region, local_date(work.clock.now())),
             Region.code.startswith((home or "")[:2], autoescape=True),
         )
     )
@@ -127,7 +142,8 @@ def region_by_name(work: Work, text: str) -> str | None:
     text = "".join(text.split())
     rows = work.scalars(
         sa.select(Region.code).where(
-            Region.valid_to.is_(None), sa.or_(Region.code == text, sa.literal(text).endswith(Region.name))
+            in_force(Region, local_date(work.clock.now())),
+            sa.or_(Region.code == text, sa.literal(text).endswith(Region.name)),
         )
     )
     names = region_names(work, rows)
@@ -162,7 +178,7 @@ def find_regions(work: Work, *, words: str = "", only_ended: bool = False) -> Se
     elif words:
         statement = statement.where(Region.name.contains(words, autoescape=True))
     if only_ended:
-        statement = statement.where(Region.valid_to.is_not(None))
+        statement = statement.where(Region.valid_to < local_date(work.clock.now()))
     return work.execute(statement.order_by(Region.code).limit(REGIONS_SHOWN)).all()
 
 
@@ -209,7 +225,7 @@ def _campuses(work: Work) -> Sequence[sa.Row[Any]]:
 def _staff_choices(work: Work) -> list[tuple[str, str]]:
     rows = work.execute(
         sa.select(Practitioner.id, Practitioner.name, Practitioner.code)
-        .where(Practitioner.is_active, Practitioner.merged_into_id.is_(None))
+        .where(at_work(local_date(work.clock.now())), Practitioner.merged_into_id.is_(None))
         .order_by(Practitioner.name, Practitioner.id)
         .limit(limits.LISTED_STAFF)
     )

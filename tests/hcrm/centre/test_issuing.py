@@ -59,6 +59,20 @@ def test_issue_instructions_opens_a_window_around_the_due_date(work: Work):
     assert work.events == [InstructionIssued(instruction.id)]
 
 
+@pytest.mark.parametrize("left", [{"is_active": False}, {"valid_to": date(2026, 11, 21)}])
+def test_who_has_left_is_asked_for_nothing_though_their_account_still_stands(work: Work, left):
+    publish_protocol(work)
+    doctor, head = make_practitioner(work), make_practitioner(work)
+    stay = make_encounter(work, attending=doctor, department=make_department(work, head=head))
+    for name, value in left.items():
+        setattr(doctor, name, value)
+    work.session.flush()
+
+    issue(work, stay)
+
+    assert work.one(Instruction).assignee_id == head.id
+
+
 @pytest.mark.parametrize(
     ("discharged_at", "due_on"),
     [

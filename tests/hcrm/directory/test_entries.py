@@ -21,7 +21,7 @@ from hcrm.directory.entries import (
 )
 from hcrm.directory.kinds import KINDS
 from hcrm.directory.models import Campus, Department, Region
-from hcrm.directory.queries import region_names
+from hcrm.directory.queries import counties_near, find_regions, region_by_name, region_names
 from hcrm.directory.service import DepartmentEntry, load_regions, register_staff
 from hcrm.directory.staff_merge import merge_staff, part_staff, preview_merge
 from tests.support.builders import (
@@ -185,6 +185,26 @@ def test_a_corrected_region_outlives_the_next_load_of_the_file_and_old_codes_res
 
     assert work.get(Region, "330106").valid_to == date(2030, 12, 31)
     assert region_names(work, ["330106"]) == {"330106": "浙江省杭州市西湖新区"}
+
+
+def test_a_region_counts_from_its_first_day_to_its_last(work: Work):
+    load_regions(work, config_path("regions.csv"))  # 22 November 2026 here
+    dates = {
+        "330106": (None, date(2026, 11, 22)),
+        "330105": (None, date(2026, 11, 21)),
+        "330108": (date(2026, 11, 23), None),
+    }
+    for code, (first, last) in dates.items():
+        row = work.get(Region, code)
+        row.valid_from, row.valid_to = first, last
+    work.session.flush()
+
+    assert [region_by_name(work, code) for code in dates] == ["330106", None, None]
+    near = " ".join(counties_near(work, "330000"))
+    assert "西湖区" in near
+    assert "拱墅区" not in near
+    assert "滨江区" not in near
+    assert [row.Region.code for row in find_regions(work, words="3301", only_ended=True)] == ["330105"]
 
 
 def test_a_region_is_added_with_its_level_kept_in_the_history_and_outlives_the_file(work: Work):
