@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[Any, str]] = {"related": (RelatedPerson, "联系人"), "a
 """Tables by the word of `reveal_value`, and what a row is called."""
 _FIRST = 0
 """Before whatever a message ranks."""
+_CHANGED = "这一条刚改过，请核对后再改"
 
 
 def put_relative(
@@ -72,21 +73,35 @@ def end_entry(work: Work, *, patient_id: str, kind: str, key: str) -> None:
 
 
 def undo_entry(work: Work, *, patient_id: str, kind: str, key: str) -> None:
-    """Take the last act on an entry back: what it replaced stands again, what had ended stands again."""
+    """Take the entering back, once: it ends, and what it replaced stands again."""
+    patient = _locked(work, patient_id)
+    row = own_entry(work, patient, kind, key)
+    if row.ended_at is not None:
+        raise ConflictError("entry.changed", _CHANGED)
+    _end(work, row)
+    before = _replaced(work, row)
+    if before is not None:
+        before.ended_at = before.ended_by_name = None
+    work.session.flush()
+    _tell(work, patient, kind, "撤销登记", key)
+
+
+def undo_end(work: Work, *, patient_id: str, kind: str, key: str) -> None:
+    """Take the ending back, once: it stands again, unless another stands in its place since."""
     patient = _locked(work, patient_id)
     row = own_entry(work, patient, kind, key)
     model = KINDS[kind][0]
-    if work.scalar(sa.select(sa.exists().where(model.replaces_id == row.id, model.ended_at.is_(None)))):
-        raise ConflictError("entry.changed", "这一条刚被别人改过，请核对后再改")
-    if row.ended_at is not None:
-        row.ended_at = row.ended_by_name = None
-    else:
-        _end(work, row)
-        before = work.session.get(model, row.replaces_id) if row.replaces_id else None
-        if before is not None and before.patient_id == patient.id:
-            before.ended_at = before.ended_by_name = None
+    before = _replaced(work, row)
+    is_replaced = sa.exists().where(model.replaces_id == row.id, model.ended_at.is_(None))
+    if (
+        row.ended_at is None
+        or (before is not None and before.ended_at is None)
+        or work.scalar(sa.select(is_replaced))
+    ):
+        raise ConflictError("entry.changed", _CHANGED)
+    row.ended_at = row.ended_by_name = None
     work.session.flush()
-    _tell(work, patient, kind, "撤销更改", key)
+    _tell(work, patient, kind, "撤销停用", key)
 
 
 def own_entry(work: Work, patient: Patient, kind: str, key: str) -> Any:
@@ -99,6 +114,12 @@ def own_entry(work: Work, patient: Patient, kind: str, key: str) -> Any:
     return row
 
 
+def _replaced(work: Work, row: Any) -> Any:
+    """What the row stands in the place of; None where it is no longer this patient's."""
+    before = work.session.get(type(row), row.replaces_id, populate_existing=True) if row.replaces_id else None
+    return before if before is not None and before.patient_id == row.patient_id else None
+
+
 def _put(
     work: Work, patient: Patient, kind: str, informant: Informant, replaces_id: str | None, **values: Any
 ) -> str:
@@ -106,7 +127,7 @@ def _put(
     if replaces_id is not None:
         before = own_entry(work, patient, kind, replaces_id)
         if before.ended_at is not None:
-            raise ConflictError("entry.changed", "这一条刚被别人改过，请核对后再改")
+            raise ConflictError("entry.changed", _CHANGED)
         _end(work, before)
     standing = _standing(work, patient, model)
     if len(standing) >= limits.ENTERED_PEOPLE:

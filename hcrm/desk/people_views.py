@@ -103,15 +103,22 @@ def edit_entry(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
 @require("reach.write", audit="reach.entry")
 def end_entry(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
     """It is not so, or no longer."""
-    undo = url_for("people.undo_entry", patient_id=patient_id, kind=kind, key=key)
+    undo = url_for("people.undo_end", patient_id=patient_id, kind=kind, key=key)
     return _act(reach_people.end_entry, patient_id, kind, key, "已停用，仍可在变更历史中看到", undo)
 
 
 @bp.post("/patients/<patient_id>/people/<kind>/<key>/undo")
 @require("reach.write", audit="reach.entry")
 def undo_entry(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
-    """As it was before the last act."""
+    """As it was before it was entered."""
     return _act(reach_people.undo_entry, patient_id, kind, key, "已撤销")
+
+
+@bp.post("/patients/<patient_id>/people/<kind>/<key>/end/undo")
+@require("reach.write", audit="reach.entry")
+def undo_end(patient_id: str, kind: str, key: str) -> ResponseReturnValue:
+    """As it was before it was ended."""
+    return _act(reach_people.undo_end, patient_id, kind, key, "已撤销")
 
 
 def _put_related(work: Work, patient_id: str, values: Mapping[str, Any]) -> str:

@@ -58,8 +58,29 @@ def test_a_relative_is_entered_put_right_and_each_act_taken_back(service, patien
     assert [row.name for row in live(write, RelatedPerson)] == ["李红"]
     service.post(f"/patients/{patient_id}/people/related/{first.id}/end", {})
     assert live(write, RelatedPerson) == []
-    service.post(f"/patients/{patient_id}/people/related/{first.id}/undo", {})
+    service.post(f"/patients/{patient_id}/people/related/{first.id}/end/undo", {})
     assert [row.name for row in live(write, RelatedPerson)] == ["李红"]
+
+
+@pytest.mark.parametrize("kind", ["related", "address"])
+def test_an_act_taken_back_twice_is_taken_back_once(service, patient_id, write, kind):
+    model, field = (RelatedPerson, "name") if kind == "related" else (Address, "text")
+    people = f"/patients/{patient_id}/people/{kind}"
+
+    def press(key: str, act: str) -> bool:
+        return "这一条刚改过" in service.post(f"{people}/{key}/{act}", {}, follow_redirects=True).text
+
+    put(service, patient_id, kind, **{field: "甲"})
+    (first,) = live(write, model)
+    put(service, patient_id, kind, **{field: "乙", "replaces_id": first.id})
+    (second,) = live(write, model)
+
+    assert [press(second.id, act) for act in ("undo", "undo", "end/undo")] == [False, True, True]
+    assert [row.id for row in live(write, model)] == [first.id]
+    assert [press(first.id, act) for act in ("end", "end/undo", "end/undo")] == [False, False, True]
+    assert [row.id for row in live(write, model)] == [first.id]
+    assert [press(first.id, act) for act in ("undo", "undo")] == [False, True]
+    assert live(write, model) == []
 
 
 def test_whoever_corrects_what_was_corrected_meanwhile_is_told_and_keeps_what_was_typed(
@@ -72,10 +93,10 @@ def test_whoever_corrects_what_was_corrected_meanwhile_is_told_and_keeps_what_wa
     late = put(service, patient_id, "related", name="李鸿", replaces_id=first.id)
 
     assert late.status_code == 409
-    assert "刚被别人改过" in late.text
+    assert "这一条刚改过" in late.text
     assert 'value="李鸿"' in late.text
     assert (
-        "刚被别人改过"
+        "这一条刚改过"
         in service.post(
             f"/patients/{patient_id}/people/related/{first.id}/undo", {}, follow_redirects=True
         ).text
