@@ -280,6 +280,12 @@ def apply_test_rules(work: Work, rules: TestPatientRules) -> RulePreview:
     return preview
 
 
+def follow_test_rules(work: Work) -> int:
+    """Judge whom the rules in force have missed: absorbed in the moment they were published. How many changed."""
+    rules = published_test_rules(work)
+    return apply_test_rules(work, rules).total if rules and preview_test_rules(work, rules).total else 0
+
+
 # ── reading ─────────────────────────────────────────────────────────────────
 
 

@@ -9,6 +9,7 @@ from adapters.his.map_row import map_row
 from hcrm.archive.death_list_importer import death_importer
 from hcrm.archive.death_list_models import RunState
 from hcrm.archive.pair_scan import scan_changed
+from hcrm.archive.test_patients import follow_test_rules
 from hcrm.centre.care import refresh_gaps
 from hcrm.centre.classification import sort_visits
 from hcrm.centre.instructions import CutOvers
@@ -118,6 +119,7 @@ JOBS = (
     Job("recordings.prune", "录音到期删除", "40 3 * * *", prune_recordings_by_settings),
     Job("instructions.expire", "随访指令到期关闭", "5 0 * * *", expire_instructions),
     Job("care.find_gaps", "查找无下一步的在管患者", "40 1 * * *", None, refresh_gaps),
+    Job("test_patients.follow", "测试患者按规则补判", "10 2 * * *", follow_test_rules),
     Job("outbound.prune", "已送达的消息到期删除", "20 3 * * *", prune_outbound),
     Job("exchange.prune", "清除到期的导入文件", "35 3 * * *", prune_imports),
     Job("exchange.prune_exports", "清除到期的导出文件", "10 * * * *", prune_exports),

@@ -20,6 +20,7 @@ from hcrm.archive.service import absorb_records
 from hcrm.archive.test_patients import (
     apply_test_rules,
     count_test_patients,
+    follow_test_rules,
     list_test_patients,
     mark_test_patient,
     may_send_test,
@@ -312,3 +313,15 @@ def test_no_list_and_no_measure_changes_by_adding_test_patients(work: Work, defi
         make_instruction(work, encounter=stay, state=state)
 
     assert figures(work) == before
+
+
+def test_whom_the_rules_missed_is_judged_the_next_night_and_a_mark_still_stands(work: Work, shipped):
+    missed = make_patient(work, name="测试甲")  # absorbed while the rules were being published
+    real = make_patient(work, name="测试乙")
+    mark_test_patient(work, patient_id=real.id, mark=PatientMark.REAL, reason="真有其人")
+    work.flush()
+
+    assert follow_test_rules(work) == 1
+    work.session.expire_all()
+    assert (missed.is_test, real.is_test) == (True, False)
+    assert follow_test_rules(work) == 0
