@@ -32,14 +32,12 @@ from hcrm.core.segment import (
 )
 from hcrm.core.work import Work
 from hcrm.directory.models import Department, Practitioner, Region
-from hcrm.segments.grading_rules import grading_rules
 from hcrm.segments.life_cycle import LIFE_STAGES, by_life_stage
-from hcrm.segments.models import PatientLoss, PatientProfile, StayProfile
+from hcrm.segments.models import PatientProfile, StayProfile
 
 P, S = PatientProfile, StayProfile
 PATIENT = Subject("patient", "患者", P.id)
 STAY = Subject("stay", "就诊", S.patient_id, None, S.id)
-LOSS = Subject("loss", "患者", PatientLoss.patient_id, PatientLoss.ended_at.is_(None))
 _MONTHS = [(str(month), f"{month} 月") for month in range(1, 13)]
 _CLASSES = sa.table("classification", sa.column("axis"), sa.column("code"), sa.column("label"))
 _MARITAL = (
@@ -51,10 +49,6 @@ _MARITAL = (
 def segment_fields(_work: Work) -> Sequence[SegmentField]:
     """Fields of the flat rows."""
     return FIELDS
-
-
-def _loss_reasons(_work: Work) -> Sequence[tuple[str, str]]:
-    return [(each.code, each.label) for each in grading_rules().loss_reasons]
 
 
 def _departments(work: Work) -> Sequence[tuple[str, str]]:
@@ -135,7 +129,6 @@ FIELDS: tuple[SegmentField, ...] = (
     _patient("payment", "最近一次付费方式", K.CHOICE, by_choice(P.payment_type), choices=_payments),
     _patient("life_stage", "生命周期", K.CHOICE, by_life_stage, choices=lambda _work: LIFE_STAGES,
              hint="按距最近一次就诊的天数：config/grading.yaml"),
-    SegmentField("loss.reason", "流失原因", LOSS, K.CHOICE, by_choice(PatientLoss.reason), choices=_loss_reasons),
     _patient("seen", "最近就诊（无就诊为建档）", K.DAY, by_day(P.seen_on)),
     _patient("first_visit", "首次就诊", K.DAY, by_day(P.first_visit_on)),
     _patient("last_visit", "最近一次就诊", K.DAY, by_day(P.last_visit_on)),

@@ -13,14 +13,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.core.labels import LabelledEnum
-from hcrm.core.segment import Asked, Condition, FieldKind, Operator, SegmentField, by_number
+from hcrm.core.segment import (
+    Asked,
+    Condition,
+    FieldKind,
+    Operator,
+    SegmentField,
+    Subject,
+    by_choice,
+    by_number,
+)
 from hcrm.core.work import Work
 from hcrm.segments.fields import PATIENT, STAY
 from hcrm.segments.grading_rules import FEN, LoyaltyRules, grading_rules
 from hcrm.segments.life_cycle import LifeStage, stage_condition, stage_of
-from hcrm.segments.models import PatientProfile, StayProfile
+from hcrm.segments.models import PatientLoss, PatientProfile, StayProfile
 
 P = PatientProfile
+LOSS = Subject("loss", "患者", PatientLoss.patient_id, PatientLoss.ended_at.is_(None))
 PERMISSION = "grade.read"
 POINTS = (3, 2, 1)
 
@@ -92,11 +102,12 @@ def churn_condition(churn: Churn, today: date) -> sa.ColumnElement[bool]:
 
 
 def grade_fields(_work: Work) -> Sequence[SegmentField]:
-    """Fields of grades and costs, for those who may read them."""
+    """Fields of grades, costs and why somebody no longer comes, for those who may read them."""
     rules = grading_rules()
     bands = [(band.code, band.label) for band in rules.spending_bands]
     loyalty = [(grade.code, grade.label) for grade in rules.loyalty.grades]
     churn = [(each.value, each.label) for each in Churn]
+    reasons = [(each.code, each.label) for each in rules.loss_reasons]
     costs = (("spending", "费用"), ("drug", "药费"), ("treatment", "治疗费"))
     fields = [
         SegmentField("grade.spending_band", "消费分级", PATIENT, FieldKind.CHOICE,
@@ -105,6 +116,8 @@ def grade_fields(_work: Work) -> Sequence[SegmentField]:
                      lambda _work: loyalty, hint="最近、次数、费用三项计分：config/grading.yaml"),
         SegmentField("grade.churn", "流失", PATIENT, FieldKind.CHOICE,
                      _by_grade(_churn), lambda _work: churn),
+        SegmentField("loss.reason", "流失原因", LOSS, FieldKind.CHOICE, by_choice(PatientLoss.reason),
+                     lambda _work: reasons),
         *(_money(f"grade.{name}", f"累计{title}", PATIENT, getattr(P, f"{name}_fen")) for name, title in costs),
         *(_money(f"stay.{name}", f"该次{title}", STAY, getattr(StayProfile, f"{name}_fen")) for name, title in costs),
     ]  # fmt: skip

@@ -97,10 +97,15 @@ def note_count(work: Work, segment: Segment, count: int | None) -> None:
 
 
 def may_change(work: Work, segment: Segment) -> bool:
-    """Its owner; of what everybody uses also who may share and sees the whole hospital."""
+    """Its owner; of what is shared also who may share with the same readers: whoever made it may have left."""
     actor = work.actor
-    shares = actor.department_ids is None and actor.may("segment.share")
-    return segment.owner_id == actor.id or (segment.scope is ShareScope.ALL and shares)
+    if segment.owner_id == actor.id:
+        return True
+    if segment.scope is ShareScope.OWN or not actor.may("segment.share"):
+        return False
+    if actor.department_ids is None:
+        return True
+    return segment.scope is ShareScope.DEPARTMENT and segment.department_id in actor.department_ids
 
 
 def _own(work: Work, segment_id: str, action: str) -> Segment:

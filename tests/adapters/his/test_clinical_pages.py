@@ -186,6 +186,7 @@ def test_what_hangs_on_a_stay_is_shown_to_whom_the_stay_is(hospital, make_person
         clinical("MDM^T02", "TXA|1|DS|TX|202611221000||||||||D1", text, v="V2", c=53),
         clinical("SIU^S12", f"SCH|B1||||||复诊||20|min|^^^{stamp('16:00')}", "AIS|1|A|C01^他科的预约", v="V2", c=54),
         clinical("ORU^R01", obr("F9", code="B^无就诊的报告"), obx(), v=None, c=55),
+        clinical("DFT^P03", "FT1|1|T2||20261122||CG|B^本科的费用|||1|25.5", c=56),
     )  # fmt: skip
     make_person("li", ["physician"], department_code="W1")
     ours = browser_of("li")
@@ -193,6 +194,10 @@ def test_what_hangs_on_a_stay_is_shown_to_whom_the_stay_is(hospital, make_person
     for tab, words in (("results", "他科的报告"), ("medications", "他科的药"), ("charges", "他科的费用"),
                        ("documents", "他科的正文"), ("appointments", "他科的预约"), ("", "他科的")):  # fmt: skip
         assert words not in shown(ours, hospital, tab)
+    charges = shown(ours, hospital, "charges")
+    assert "25.50" in charges
+    assert "80.00" not in charges  # nor in what the stays come to
+    assert "105.50" not in charges
     assert "无就诊的报告" in shown(ours, hospital, "results")
     (document,) = hospital.all(DocumentReference)
     assert ours.get(f"/patients/{hospital.patient(100).id}/documents/{document.id}").status_code == 404

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from hcrm.app.wiring import SEGMENT_FIELDS
+from hcrm.archive.clinical_models import Appointment, DiagnosticReport, MedicationRequest
+from hcrm.archive.clinical_terms import AppointmentStatus, OrderStatus, ReportCategory, ReportStatus
 from hcrm.archive.field_models import PatientTag
 from hcrm.archive.models import Allergy
+from hcrm.archive.visit_models import Encounter
 from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
 from hcrm.core.actor import Actor
 from hcrm.core.definitions import publish_definition
@@ -111,3 +114,73 @@ def test_a_stay_outside_the_readers_scope_is_not_told_by_a_count(work: Work):
     assert count_patients(work, asked("stay.main_diagnosis", "starts_with", ["I10"])) == 1
     assert count_patients(work, asked("stay.main_diagnosis", "starts_with", ["F20"])) == 0
     assert count_patients(work, asked("stay.diagnosis", "starts_with", ["F20"])) == 0
+
+
+def told_of(work: Work, stay: Encounter) -> dict[str, Any]:
+    """What other systems' rows say of themselves."""
+    now = work.clock.now()
+    return {
+        "id": work.new_id(), "patient_id": stay.patient_id, "encounter_id": stay.id, "number": "1", "source": "test",
+        "as_of": now, "seq": 1, "confirmed_at": now, "provenance": {}, "ended_at": None,
+    }  # fmt: skip
+
+
+def give_a_drug(work: Work, stay: Encounter) -> None:
+    work.add(MedicationRequest(
+        code="", text="氯氮平", status=OrderStatus.ACTIVE, is_herbal=False, components=[], dose="", dose_unit="",
+        route="", frequency="", quantity="", quantity_unit="", doses=None, note_sealed=None,
+        starts_on=date(2026, 11, 1), ends_on=None, end_basis=None, given_at=None, **told_of(work, stay),
+    ))  # fmt: skip
+
+
+def report(work: Work, stay: Encounter) -> None:
+    work.add(DiagnosticReport(
+        code="", text="血药浓度", category=ReportCategory.LABORATORY, status=ReportStatus.FINAL, observed_at=None,
+        issued_at=work.clock.now(), note_sealed=None, results=0, abnormal=0, is_critical=False, **told_of(work, stay),
+    ))  # fmt: skip
+
+
+def book(work: Work, stay: Encounter) -> None:
+    work.add(Appointment(
+        status=AppointmentStatus.BOOKED, starts_at=work.clock.now(), ends_at=None, service="复诊", department="精神科",
+        location="", practitioner="", practitioner_name="", reason="", **told_of(work, stay),
+    ))  # fmt: skip
+
+
+def contact(work: Work, stay: Encounter) -> None:
+    work.add(ContactEntry(
+        id=work.new_id(), patient_id=stay.patient_id, encounter_id=stay.id, channel=Channel.PHONE, is_outgoing=True,
+        happened_at=work.clock.now(), logged_at=work.clock.now(), result=ContactResult.REACHED, note=None,
+        subject_type=None, subject_id=None, actor_id="a", actor_name="甲",
+    ))  # fmt: skip
+
+
+def instruct(work: Work, stay: Encounter) -> None:
+    make_instruction(work, encounter=stay)
+
+
+@pytest.mark.parametrize(
+    ("field", "happens"),
+    [("drug.any", give_a_drug), ("report.any", report), ("booking.any", book), ("contact.any", contact),
+     ("instruction.any", instruct)],
+)  # fmt: skip
+def test_what_hangs_on_a_stay_outside_the_readers_scope_is_not_told_by_a_count(
+    work: Work, field: str, happens: Any
+):
+    mine, theirs = make_department(work, name="内科"), make_department(work, name="精神科")
+    patient = make_patient(work)
+    make_encounter(work, patient=patient, department=mine)
+    happens(work, make_encounter(work, patient=patient, department=theirs))
+    refresh_profiles(work, [patient.id])
+
+    def counted(department: Any) -> tuple[int | None, int | None]:
+        work.actor = Actor(
+            id="a",
+            name="甲",
+            permissions=frozenset({"segment.read"}),
+            department_ids=frozenset({department.id}),
+        )
+        return tuple(count_patients(work, asked(field, operator, [])) for operator in ("yes", "no"))
+
+    assert counted(mine) == (0, 1)
+    assert counted(theirs) == (1, 0)

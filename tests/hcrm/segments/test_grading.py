@@ -120,6 +120,9 @@ def test_grades_are_for_those_who_may_read_them_and_order_nothing(work: Work):
     hidden = every.keys() - left.keys()
 
     assert hidden == {field.code for field in grade_fields(work)}
+    assert (
+        "loss.reason" in hidden
+    )  # why somebody no longer comes is told with the grades, and with nothing else
     assert not re.search("spending|fen|loyal|churn|grade", " ".join([*COLUMNS, *SORTS]))
     # Nothing that decides whom to call, answer or book knows of them.
     for folder in ("followup", "community", "hcrm/centre", "hcrm/contact_log", "hcrm/exchange", "tcm_care"):
