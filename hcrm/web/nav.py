@@ -45,6 +45,7 @@ _PATIENT_PAGES = (
     "profile.ask_note",
     "care.list_patients",
     "identity.list_pairs_page",
+    "identity.ask_compare",
     "identity.show_pair",
     "identity.ask_merge",
     "identity.show_merge",
