@@ -113,7 +113,7 @@ def test_a_contact_is_found_logged_and_heard_with_the_keyboard(page_of, patient_
 
     page.get_by_label("接通，家属").focus()
     page.keyboard.press("Space")
-    page.get_by_label("对方").focus()
+    page.get_by_role("textbox", name="对方").focus()
     page.keyboard.type("女儿 李红")
     page.get_by_label("内容").focus()
     page.keyboard.type("问能否提前复诊")
