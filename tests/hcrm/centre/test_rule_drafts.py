@@ -255,7 +255,7 @@ def test_the_page_of_the_rules_lists_what_they_may_ask_for_and_shows_one_that_is
     page = browser_of("wang").get("/classification/rules/disease_group").text
 
     for one in fact_help():
-        assert f"<code>{one.code}</code>" in page
+        assert f">{one.code}</code>" in page
     assert {one.code for one in fact_help()} == FACTS.keys() - _CLASSES
     for axis, example in EXAMPLE.items():
         text = f"code: {axis.value}\nversion: 1\nstatus: draft\ntitle: 甲\nrules:\n{example}\n"
