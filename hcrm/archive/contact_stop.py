@@ -13,7 +13,7 @@ from hcrm.archive.reach_models import ContactStop, StopKind
 from hcrm.archive.terms import BY_PEOPLE
 from hcrm.archive.timeline import add_entry
 from hcrm.audit.service import record_audit
-from hcrm.core.errors import ConflictError, HcrmError
+from hcrm.core.errors import ConflictError, HcrmError, NotFoundError
 from hcrm.core.work import Work
 
 REASON_LENGTH = 200
@@ -24,17 +24,17 @@ WaitingCounts = Mapping[str, Callable[[Work, str], int]]
 def end_contact(
     work: Work, *, patient_id: str, kind: StopKind, reason: str, source: str = BY_PEOPLE,
     number_id: str | None = None,
-) -> str:  # fmt: skip
-    """End all contact with the patient; the row's id. Ended the same way before, nothing changes.
+) -> str | None:  # fmt: skip
+    """End all contact with the patient; the row's id, None where the same source had ended it the same way before.
 
-    `number_id`: the number nobody may call that is the cause. What waits for the patient is withdrawn by whoever hears
-    `ContactStopped`.
+    Another source's word does not stand for this one: a list may be taken back with its import, and a person's own
+    wish stays. `number_id`: the number nobody may call that is the cause. What waits for the patient is withdrawn by
+    whoever hears `ContactStopped`.
     """
     reason = required_reason(reason)
     patient = lock_patient(work, patient_in_scope(work, patient_id, "contact.end").id)
-    standing = next((row for row in live_stops(work, patient.id) if row.kind is kind), None)
-    if standing is not None:
-        return str(standing.id)
+    if any((row.kind, row.source) == (kind, source) for row in live_stops(work, patient.id)):
+        return None
     stop = ContactStop(
         id=work.new_id(), patient_id=patient.id, kind=kind, reason=reason, source=source,
         created_at=work.clock.now(), actor_id=work.actor.id, actor_name=work.actor.name, ended_at=None,
@@ -53,13 +53,21 @@ def restore_contact(work: Work, *, patient_id: str, reason: str) -> Patient:
     standing = live_stops(work, patient.id)
     if not standing:
         raise ConflictError("contact.not_ended", "该患者的联系没有终止，无需恢复")
-    now = work.clock.now()
-    for stop in standing:
-        stop.ended_at, stop.ended_reason, stop.ended_by = now, reason, work.actor.name
-    work.session.flush()
-    _tell(work, patient, f"恢复联系：{reason}", "contact.restore", standing[0].id)
-    since = min(stop.created_at for stop in standing)
-    work.emit(ContactRestored(patient_id=patient.id, noted_at=since.isoformat()))
+    _lift(work, patient, standing, reason, "恢复联系")
+    return patient
+
+
+def undo_stop(work: Work, *, patient_id: str, stop_id: str, reason: str) -> Patient:
+    """Take back one end of contact that the actor has just made, and nothing else that ends contact; the patient."""
+    reason = required_reason(reason)
+    patient = lock_patient(work, patient_in_scope(work, patient_id, "contact.end").id)
+    stop = work.session.get(ContactStop, stop_id, populate_existing=True)
+    is_own = stop is not None and (stop.source, stop.actor_id) == (BY_PEOPLE, work.actor.id)
+    if stop is None or not is_own or stop.patient_id != patient.id:
+        raise NotFoundError
+    if stop.ended_at is not None:
+        raise ConflictError("contact.undone", "这次登记已经撤销或恢复，没有再改动")
+    _lift(work, patient, [stop], reason, f"撤销{stop.kind.label}")
     return patient
 
 
@@ -89,6 +97,17 @@ def required_reason(reason: str) -> str:
     if len(reason) > REASON_LENGTH:
         raise HcrmError("patient.reason", f"最多 {REASON_LENGTH} 个字", field="reason")
     return reason
+
+
+def _lift(work: Work, patient: Patient, stops: Sequence[ContactStop], reason: str, words: str) -> None:
+    """These no longer stand; contact is taken up again where no other does."""
+    for stop in stops:
+        stop.ended_at, stop.ended_reason, stop.ended_by = work.clock.now(), reason, work.actor.name
+    work.session.flush()
+    _tell(work, patient, f"{words}：{reason}", "contact.restore", stops[0].id)
+    if not live_stops(work, patient.id):
+        since = min(stop.created_at for stop in stops)
+        work.emit(ContactRestored(patient_id=patient.id, noted_at=since.isoformat()))
 
 
 def _tell(work: Work, patient: Patient, title: str, action: str, stop_id: str) -> None:

@@ -15,6 +15,7 @@ from hcrm.archive.death_list_state import list_alarm
 from hcrm.archive.models import DeceasedState, Patient, RelatedPerson
 from hcrm.archive.queries import get_patient
 from hcrm.archive.reach_models import DisclosureState, StopKind
+from hcrm.archive.terms import BY_PEOPLE
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.inputs import Blank, Input, read_input
 from hcrm.core.text import relation_word
@@ -25,6 +26,7 @@ from hcrm.web.shell import console_work, flash, form_errors, form_values, requir
 bp = Blueprint("reach", __name__)
 
 _UNDONE = "登记后立即撤销"
+_RESTORED = "已恢复联系，因此撤回的随访指令随即恢复"
 _Short = Annotated[str, Field(max_length=50)]
 _Note = Annotated[str, Field(max_length=500)]
 
@@ -120,7 +122,7 @@ def _disclosure_page(patient_id: str, **again: Any) -> ResponseReturnValue:
 @bp.get("/patients/<patient_id>/contact-end")
 @require("contact.end", audit="patient.read")
 def ask_end(patient_id: str) -> ResponseReturnValue:
-    """What ending contact would close, and how it was ended before."""
+    """What ending contact would close, and how it was ended before; with `own`, beside what has ended it."""
     return _end_page(patient_id)
 
 
@@ -131,38 +133,42 @@ def end_contact(patient_id: str) -> ResponseReturnValue:
     try:
         entered = read_input(StopInput, form_values())
         with console_work() as work:
-            contact_stop.end_contact(work, patient_id=patient_id, **entered.model_dump())
+            stop_id = contact_stop.end_contact(work, patient_id=patient_id, **entered.model_dump())
     except HcrmError as error:
         return _again(error, _end_page, patient_id)
-    flash(
-        f"已登记{entered.kind.label}，待办随访随即撤回", "success",
-        undo=url_for("reach.undo_end", patient_id=patient_id),
-    )  # fmt: skip
+    if stop_id is None:
+        flash(f"此前已登记{entered.kind.label}，没有重复登记")
+    else:
+        undo = url_for("reach.undo_end", patient_id=patient_id, stop_id=stop_id)
+        flash(f"已登记{entered.kind.label}，待办随访随即撤回", "success", undo=undo)
     return _to_patient(patient_id)
 
 
-@bp.post("/patients/<patient_id>/contact-end/undo")
+@bp.post("/patients/<patient_id>/contact-end/<stop_id>/undo")
 @require("contact.end", audit="contact.restore")
-def undo_end(patient_id: str) -> ResponseReturnValue:
-    """It was a slip."""
-    return _restore(patient_id, {"reason": _UNDONE})
+def undo_end(patient_id: str, stop_id: str) -> ResponseReturnValue:
+    """That end of contact was a slip; others stand."""
+    try:
+        with console_work() as work:
+            survivor = contact_stop.undo_stop(work, patient_id=patient_id, stop_id=stop_id, reason=_UNDONE).id
+            is_ended = bool(contact_stop.live_stops(work, survivor))
+    except HcrmError as error:
+        return _again(error, _end_page, patient_id)
+    flash("已撤销这次登记，联系仍按其他登记终止" if is_ended else _RESTORED, "success")
+    return _to_patient(survivor)
 
 
 @bp.post("/patients/<patient_id>/contact-restore")
 @require("contact.end", audit="contact.restore")
 def restore_contact(patient_id: str) -> ResponseReturnValue:
-    """Take contact up again."""
-    return _restore(patient_id, form_values())
-
-
-def _restore(patient_id: str, values: Mapping[str, Any]) -> ResponseReturnValue:
+    """Take contact up again, whatever ended it."""
     try:
-        entered = read_input(RestoreInput, values)
+        entered = read_input(RestoreInput, form_values())
         with console_work() as work:
             survivor = contact_stop.restore_contact(work, patient_id=patient_id, reason=entered.reason).id
     except HcrmError as error:
         return _again(error, _end_page, patient_id)
-    flash("已恢复联系，因此撤回的随访指令随即恢复", "success")
+    flash(_RESTORED, "success")
     return _to_patient(survivor)
 
 
@@ -171,9 +177,12 @@ def _end_page(patient_id: str, **again: Any) -> ResponseReturnValue:
         patient = get_patient(work, patient_id)
         rows = contact_stop.list_stops(work, patient.id)
         waiting = _count_waiting(work, patient.id)
+    standing = [row for row in rows if row.ended_at is None]
+    is_asked = request.endpoint == "reach.end_contact" or "own" in request.args
     return _page(
         "reach/end.html", patient, {"kind": StopKind.TERMINATED.value, "reason": ""}, again, rows=rows, waiting=waiting,
-        kinds=_pairs(StopKind), is_ended=any(row.ended_at is None for row in rows),
+        kinds=_pairs(StopKind), asks_end=is_asked or not standing,
+        is_by_people=any(row.source == BY_PEOPLE for row in standing),
     )  # fmt: skip
 
 

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from hcrm.archive import contact_stop
 from hcrm.archive.fields import set_field
+from hcrm.archive.import_marks import BY_FILE
 from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.reach_models import StopKind
 from hcrm.centre.models import Instruction
 from tests.support.builders import publish_fields
 from tests.support.station import Ward
@@ -64,10 +67,42 @@ def test_the_end_of_contact_says_what_it_closes_and_can_be_undone_at_once(servic
 
     assert answer.status_code == 303
     shown = service.get(f"/patients/{patient_id}").text
-    assert f'data-undo="/patients/{patient_id}/contact-end/undo"' in shown
     assert "请勿联系" in shown
-    service.post(f"/patients/{patient_id}/contact-end/undo")
+    undo = re.search(rf'data-undo="(/patients/{patient_id}/contact-end/[0-9a-f]+/undo)"', shown)[1]
+    service.post(undo)
     assert "已恢复联系" in service.get(f"/patients/{patient_id}").text
+    late = service.post(undo)
+    assert (late.status_code, "这次登记已经撤销或恢复" in late.text) == (409, True)
+
+
+def test_an_end_of_contact_beside_a_list_s_is_undone_alone_and_offered_once(service, patient_id, write):
+    write(
+        lambda work: contact_stop.end_contact(
+            work, patient_id=patient_id, kind=StopKind.DO_NOT_CONTACT, reason="名单", source=BY_FILE
+        )
+    )
+    address, own = f"/patients/{patient_id}/contact-end", {"kind": "do_not_contact", "reason": "本人来电"}
+
+    def undos() -> list[str]:
+        return re.findall(
+            rf'data-undo="({address}/[0-9a-f]+/undo)"', service.get(f"/patients/{patient_id}").text
+        )
+
+    asked = service.get(address).text
+    assert ("contact-restore" in asked, f"{address}?own=1" in asked) == (True, True)
+    assert "谁提出、为什么" in service.get(f"{address}?own=1").text
+    refused = service.post(address, {**own, "reason": ""})
+    assert (refused.status_code, "谁提出、为什么" in refused.text) == (422, True)
+
+    service.post(address, own)
+    (first,) = undos()
+    service.post(address, own)
+    assert undos() == []
+    assert f"{address}?own=1" not in service.get(address).text
+    answer = service.post(first, follow_redirects=True)
+    assert "联系仍按其他登记终止" in answer.text
+    stops = write(lambda work: contact_stop.live_stops(work, patient_id))
+    assert [stop.source for stop in stops] == [BY_FILE]
 
 
 def test_a_stale_page_cannot_take_up_what_was_taken_up(service, patient_id):

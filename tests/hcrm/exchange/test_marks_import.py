@@ -2,6 +2,7 @@
 
 import pytest
 
+from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.field_models import PatientTag
 from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import ContactPoint, Patient
@@ -92,6 +93,23 @@ def test_a_number_nobody_may_call_stops_everybody_who_has_it(intake: Intake) -> 
     assert {row.payload["noted_at"] for row in restored} == {
         begun
     }  # what was missed since then is issued anew
+
+
+def test_what_a_person_asked_themselves_stays_when_the_list_is_taken_back(intake: Intake) -> None:
+    intake.work(family)
+    run = intake.take_in("do_not_call", csv_file(("手机号", "原因"), ("138 0013 8000", "名单")))
+    asked = intake.work(lambda work: work.one(Patient, Patient.name == "张三").id)
+    own = intake.work(
+        lambda work: end_contact(work, patient_id=asked, kind=StopKind.DO_NOT_CONTACT, reason="本人来电")
+    )
+
+    intake.revert(run.id)
+
+    assert intake.work(lambda work: [stop.id for stop in work.all(ContactStop)]) == [own]
+    facts = intake.work(lambda work: work.all(Event))
+    restored = [row.payload["patient_id"] for row in facts if row.kind == "ContactRestored"]
+    assert len(restored) == 1
+    assert asked not in restored
 
 
 def test_a_row_with_record_number_and_name_stops_that_person_only(intake: Intake) -> None:
