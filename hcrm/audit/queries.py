@@ -153,6 +153,7 @@ ACTIONS: dict[str, str] = {
     "patient.similar": "查找相似档案",
     "patient.edit_base": "更正基本信息",
     "identity.list": "查看疑似重复列表",
+    "identity.links": "查看关联的档案",
     "identity.read": "比对两份档案",
     "identity.propose": "提出比对两份档案",
     "identity.keep_apart": "判定不是同一人",

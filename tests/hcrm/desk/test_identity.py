@@ -6,14 +6,17 @@ import pytest
 
 from followup.queries import list_phones
 from hcrm.archive.field_models import PatientTag
-from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge
+from hcrm.archive.links import tell_link
+from hcrm.archive.models import LinkKind, Patient, PatientIdentifier, PatientMerge
 from hcrm.archive.tags import add_tag
 from hcrm.archive.visit_models import Encounter
+from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult
 from hcrm.contact_log.service import record_contact
 from hcrm.core.work import Work
 from hcrm.inbox.models import ApplicationState
 from tests.support.adt import ABSENT, adt
+from tests.support.builders import make_department, make_encounter, make_patient
 from tests.support.hospital import Hospital
 from tests.support.truth_table import NI, OTHER_NI, STAY, evening
 
@@ -139,6 +142,47 @@ def test_a_newborn_s_page_leads_to_the_mother_and_hers_to_the_child(his, service
         in service.get(f"/patients/{child.id}").text
     )
     assert f'<a href="/patients/{child.id}">张三之子</a>' in service.get(f"/patients/{mother.id}").text
+
+
+def test_archives_of_others_are_named_to_whom_they_are_open_and_the_look_is_noted(
+    write, browser_of, make_person
+):
+    def make(work: Work) -> tuple[str, list[str], str]:
+        ward, other = make_department(work, name="儿科"), make_department(work, name="精神科")
+        child = make_patient(work, name="小孩")
+        make_encounter(work, patient=child, department=ward)
+        others = []
+        links = [
+            ("母亲某", LinkKind.MOTHER, True),
+            ("双胞胎某", LinkKind.SAME_PERSON, False),
+            ("孙辈某", LinkKind.MOTHER, False),
+        ]
+        for seq, (name, kind, is_mine) in enumerate(links):
+            patient = make_patient(work, name=name)
+            make_encounter(work, patient=patient, department=other)
+            one, two = (child, patient) if is_mine else (patient, child)
+            now = work.clock.now()
+            tell_link(work, patient_id=one.id, other_id=two.id, kind=kind, source="his", as_of=now, seq=seq)
+            others.append(patient.id)
+        return child.id, others, ward.code
+
+    child, others, ward = write(make)
+    make_person("zhao", ["physician"], department_code=ward)
+    make_person("qian", ["service_centre"])
+
+    page = browser_of("zhao").get(f"/patients/{child}").text
+    for words in ("另有母亲档案", "另有子女档案 1 份", "另有可能同一人的档案 1 份"):
+        assert words in page
+    for words in ("母亲某", "双胞胎某", "孙辈某", *others):
+        assert words not in page
+    assert write(lambda work: work.all(AuditEvent, AuditEvent.action == "identity.links")) == []
+
+    page = browser_of("qian").get(f"/patients/{child}").text
+    for words in ("母亲某", "双胞胎某", "孙辈某", *others):
+        assert words in page
+    (noted,) = write(lambda work: work.all(AuditEvent, AuditEvent.action == "identity.links"))
+    subjects = write(lambda work: work.all(AuditSubject, AuditSubject.audit_id == noted.id))
+    assert {row.subject_patient_id for row in subjects} == set(others)
 
 
 def test_what_came_meanwhile_is_shown_before_and_goes_where_a_person_says(his, service):
