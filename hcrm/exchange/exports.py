@@ -94,10 +94,13 @@ def request_export(work: Work, *, exportables: Exportables, wish: Wish) -> Expor
 
 
 def free_rows_left(work: Work, account_id: str, *, but: str | None = None) -> int:
-    """Rows a person may still take out without a second one: all requests nobody approved of the last hours count."""
+    """Rows a person may still take out without a second one: all requests nobody approved of the last hours count.
+
+    Those of every account of one practitioner: they are one person.
+    """
     request = ExportRequest
     taken = sa.select(sa.func.coalesce(sa.func.sum(request.rows), 0)).where(
-        request.requested_by == account_id,
+        request.requested_by.in_(_accounts_of(account_id)),
         request.requested_at > work.clock.now() - timedelta(hours=limits.EXPORT_FREE_HOURS),
         request.state.in_((ExportState.QUEUED, ExportState.READY, ExportState.EXPIRED)),
         request.decided_by.is_(None), request.id != (but or ""),
@@ -107,8 +110,18 @@ def free_rows_left(work: Work, account_id: str, *, but: str | None = None) -> in
 
 def _one_at_a_time(work: Work) -> None:
     """Two requests of one person go one after the other: each counts the other's rows."""
-    own = sa.select(Account.id).where(Account.id == work.actor.id)
+    own = sa.select(Account.id).where(Account.id.in_(_accounts_of(work.actor.id))).order_by(Account.id)
     work.execute(own.with_for_update(key_share=True))
+
+
+def _accounts_of(account_id: str) -> sa.Select[Any]:
+    """The keys of the person's accounts: that one, and those of the same practitioner."""
+    own = sa.select(Account.practitioner_id).where(Account.id == account_id).correlate(None).scalar_subquery()
+    return (
+        sa.select(Account.id)
+        .where(sa.or_(Account.id == account_id, Account.practitioner_id == own))
+        .correlate(None)
+    )
 
 
 def _errors(actor: Actor, exportable: Exportable, wish: Wish) -> dict[str, str]:

@@ -200,6 +200,26 @@ def test_one_practitioner_with_two_accounts_is_one_person(
         office.approve(second, office.ask(wang))
 
 
+def test_the_free_rows_are_those_of_a_person_whatever_account_asks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EXPORT_FREE_ROWS", 3)
+    wang, second, other = (office.make_person(name) for name in ("wang", "wang2", "other"))
+    staff = office.as_person(wang, lambda work: make_practitioner(work).id)
+
+    def bind(work: Work) -> None:
+        patient(work, "一")
+        patient(work, "二")
+        for account in (wang, second):
+            work.get(Account, account.id).practitioner_id = staff
+
+    office.as_person(wang, bind)
+    assert office.ask(wang).state is ExportState.QUEUED
+    assert office.as_person(second, lambda work: acts.free_rows_left(work, second.id)) == 1
+    assert office.ask(second).state is ExportState.WAITING
+    assert office.ask(other).state is ExportState.QUEUED  # somebody without a staff number is nobody else
+
+
 @pytest.mark.parametrize("is_approved", [False, True])
 def test_the_bound_of_the_role_is_asked_again_when_the_file_is_written(
     office: Office, monkeypatch: pytest.MonkeyPatch, is_approved: bool
