@@ -103,7 +103,8 @@ def _apply_view(turn: ListTurn, policy: DeathList) -> DeathListRun:
         heading, lines = read_view(policy.view, turn.importer, local_date(turn.clock.now()))
         if run is None:
             run = _note(turn, ListSource.VIEW, RunState.WORKING)
-        take_in(turn, Slot(DeathListRun, run.id), Given(heading, lines, turn.clock.now()))
+        given = Given(heading, lines, turn.clock.now())
+        take_in(turn, Slot(DeathListRun, run.id), given, seen=run.import_id)
     else:
         settle(turn, Slot(DeathListRun, run.id))
     with turn.work(write=False) as work:
@@ -181,7 +182,8 @@ def _read_one(
             looked.arriving += 1
             return
         slot = Slot(DeathListFile, _keep_file(turn, one, version, RunState.WORKING))
-        take_in(turn, slot, parse_file(turn, one.name, content, one.written_at))
+        given = parse_file(turn, one.name, content, one.written_at)
+        take_in(turn, slot, given, seen=row.import_id if row is not None else None)
     except OSError as error:
         looked.unread = type(error).__name__
     except HcrmError as error:

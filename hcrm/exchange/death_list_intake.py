@@ -153,21 +153,22 @@ def _batches(lines: Sequence[list[str]]) -> Iterator[Sequence[list[str]]]:
 # ── taking in ───────────────────────────────────────────────────────────────
 
 
-def take_in(turn: ListTurn, slot: Slot, given: Given) -> None:
+def take_in(turn: ListTurn, slot: Slot, given: Given, *, seen: str | None) -> None:
     """Upload it as a person would, with the columns as guessed, and work on it.
 
     A file goes as it is, so that its marked file has its lines. A list without news and without faults needs no import.
+    `seen`: the import it had when this turn looked at it; with another one now, another process was there first.
     """
     sifted = _sift(turn, given)
-    if not sifted.news and not sifted.wrong:
-        slot.note(turn, state=RunState.DONE, import_id=None, **_nobody(), **sifted.counts)
-        return
     name = f"{KIND}-{local_date(turn.clock.now()).isoformat()}.csv"
     name, content = given.file or (name, write_csv([given.heading, *sifted.news, *sifted.wrong]))
     with turn.work() as work:
         row = slot.locked(work)
-        if row.state in (RunState.WORKING, RunState.WAITING) and row.import_id is not None:
-            return  # another process was there first
+        if row.import_id != seen:
+            return
+        if not sifted.news and not sifted.wrong:
+            slot.put(work, state=RunState.DONE, import_id=None, **_nobody(), **sifted.counts)
+            return
         standing = _import_of_content(work, content)
         if standing is not None and standing.state in _REFUSED and not turn.by_hand:
             slot.put(work, state=RunState.WITHDRAWN, error=AGAIN, import_id=standing.id, **sifted.counts)

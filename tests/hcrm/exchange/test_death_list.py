@@ -38,6 +38,7 @@ from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.events import Event
 from hcrm.core.settings import load_settings
 from hcrm.core.work import Work
+from hcrm.exchange import death_list
 from hcrm.exchange.death_list import apply_lists
 from hcrm.exchange.imports import confirm_import
 from hcrm.exchange.models import ImportRun, ImportState
@@ -653,6 +654,27 @@ def test_two_processes_and_the_machine_at_once_take_a_list_in_once(intake, zhang
     (run,) = tick(intake)
 
     assert (run.state, run.read, run.matched, run.unknown) == (RunState.DONE, 801, 1, 800)
+    assert len(intake.work(lambda work: work.all(ImportRun))) == 1
+
+
+@pytest.mark.parametrize("place", ["read_whole", "parse_file"])  # before and after the file is opened
+def test_a_list_another_process_took_in_since_this_one_looked_is_left_as_it_is(
+    intake, zhang, folder, monkeypatch, place
+):
+    put(intake, folder, csv_file(HEAD, ZHANG))
+    real, others = getattr(death_list, place), []
+
+    def late(*asked):
+        if not others:
+            others.append(None)
+            tick(intake)
+        return real(*asked)
+
+    monkeypatch.setattr(death_list, place, late)
+
+    for by_hand in (False, True):
+        (run,) = tick(intake, by_hand=by_hand)
+        assert (run.state, run.read, run.matched) == (RunState.DONE, 1, 1)
     assert len(intake.work(lambda work: work.all(ImportRun))) == 1
 
 
