@@ -6,15 +6,19 @@ import re
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.models import Patient
 from hcrm.archive.reach_models import KnownNumber, NumberState
 from hcrm.archive.reach_people import put_relative
 from hcrm.archive.terms import Informant
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.models import Instruction
-from hcrm.contact_log.models import ContactEntry, ContactRecording
+from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult
 from hcrm.contact_log.queries import list_contacts
+from hcrm.contact_log.recordings import attach_recording, store_sound
+from hcrm.contact_log.service import record_contact
 from hcrm.core.settings import Settings, load_settings
-from tests.support.builders import make_patient
+from hcrm.directory.models import Department
+from tests.support.builders import make_encounter, make_patient
 from tests.support.sounds import wav
 from tests.support.station import Ward
 
@@ -267,6 +271,45 @@ def test_a_department_sees_the_log_of_its_own_patients_only(service, patient_id,
     assert "心内科的患者" in browser_of("zhao").get("/contacts").text
     assert "心内科的患者" not in browser_of("sun").get("/contacts").text
     assert browser_of("li").get("/contacts").status_code == 403
+
+
+def test_what_hangs_on_another_department_s_stay_is_neither_heard_nor_put_right(
+    patient_id, browser_of, write, tmp_path, keys, ward
+):
+    """The patient is theirs too, by a stay of their own."""
+    folder = tmp_path / "recordings"
+
+    def add(work, stay):
+        entry_id = record_contact(
+            work,
+            patient_id=patient_id,
+            encounter_id=stay,
+            channel=Channel.PHONE,
+            result=ContactResult.REACHED,
+        )
+        sound = store_sound(keys, folder, io.BytesIO(SOUND), file_name=work.new_id())
+        return entry_id, attach_recording(work, entry_id=entry_id, stored=sound)
+
+    def add_both(work):
+        patient, surgery = work.get(Patient, patient_id), work.one(Department, Department.name == "外科")
+        theirs = make_encounter(work, patient=patient, department=surgery, discharged_at=work.clock.now())
+        return add(work, work.get(Instruction, ward.first).encounter_id), add(work, theirs.id)
+
+    form = f"/patients/{patient_id}/contacts/new"
+    head = browser_of("zhao")
+    answers = []
+    for entry_id, recording_id in write(add_both):
+        shown = head.get(f"{form}?corrects={entry_id}").status_code
+        answers.append(
+            (
+                shown,
+                head.get(f"/recordings/{recording_id}/sound").status_code,
+                log(head, patient_id, note="更正", corrects_id=entry_id).status_code,
+            )
+        )
+
+    assert answers == [(200, 200, 303), (404, 404, 404)]
+    assert [entry.note for entry in entries(write)] == [None, None, "更正"]
 
 
 def test_a_list_of_many_is_paged_without_a_gap(service, patient_id, write):
