@@ -1,7 +1,9 @@
 """What was withdrawn because nobody was to call a patient stands again: they live, are no test, contact goes on."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +16,7 @@ from hcrm.archive.events import (
 )
 from hcrm.archive.models import PatientMerge
 from hcrm.archive.queries import survivors_of
+from hcrm.archive.reach_models import ContactStop, DeathReport
 from hcrm.archive.visit_models import Encounter, EncounterStatus, VisitEvent
 from hcrm.centre.events import EncounterReclassified
 from hcrm.centre.instructions import NO_CUT_OVERS, CutOvers, is_history
@@ -24,6 +27,7 @@ from hcrm.core.work import Work
 
 _MARGIN = timedelta(days=1)  # a discharge told before the death was noted may have been planned after it
 _LEFT_ALONE = (Withdrawal.DIED, Withdrawal.NULLIFIED, Withdrawal.TEST_PATIENT, Withdrawal.CONTACT_ENDED)
+_Span = tuple[datetime, datetime | None]
 _Restored = DeathRevoked | PatientRestored | PatientUnmarkedTest | ContactRestored
 
 
@@ -121,6 +125,8 @@ def _restore(
 def _issue_missed(
     work: Work, since: Sequence[tuple[str, datetime]], home_region: str | None, cut_overs: CutOvers
 ) -> int:
+    """Issue what was told while nothing was: since this reason, or since others that held until it came."""
+    spans = _told_spans(work, {patient_id for patient_id, _ in since})
     missed = [
         EncounterReclassified(row.id, row.discharge_id)
         for patient_id, noted_at in since
@@ -130,11 +136,32 @@ def _issue_missed(
             .where(
                 Encounter.patient_id == patient_id,
                 Encounter.status == EncounterStatus.FINISHED,
-                VisitEvent.told_at >= noted_at - _MARGIN,
+                VisitEvent.told_at >= _unbroken(noted_at, spans[patient_id]) - _MARGIN,
             )
         )
     ]
     return replan_instructions(work, missed, home_region=home_region, cut_overs=cut_overs)
+
+
+def _told_spans(work: Work, patient_ids: Collection[str]) -> dict[str, list[_Span]]:
+    """From when to when contact with these patients had ended, or they were thought dead; None: it still holds."""
+    spans: dict[str, list[_Span]] = defaultdict(list)
+    for owner, start, end in (
+        (ContactStop.patient_id, ContactStop.created_at, ContactStop.ended_at),
+        (DeathReport.patient_id, DeathReport.created_at, DeathReport.revoked_at),
+    ):
+        rows: Any = work.execute(sa.select(owner, start, end).where(work.among(owner, patient_ids)))
+        for patient_id, begun, ended in rows:
+            spans[patient_id].append((begun, ended))
+    return spans
+
+
+def _unbroken(noted_at: datetime, spans: Sequence[_Span]) -> datetime:
+    """When the first of the reasons began that overlap, one the next, up to that moment."""
+    for start, end in sorted(spans, key=lambda span: span[0], reverse=True):
+        if start < noted_at and (end is None or end >= noted_at):
+            noted_at = start
+    return noted_at
 
 
 def restore_withdrawn(

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.contact_stop import end_contact, restore_contact
+from hcrm.archive.death import report_death, revoke_death
 from hcrm.archive.events import (
     ContactRestored,
     ContactStopped,
@@ -161,6 +162,55 @@ def test_a_death_taken_back_restores_nothing_while_contact_has_ended(work: Work,
 
     assert bring_back(work, mourned) == 0
     assert take_up(work, mourned.patient_id) == len(instructions(work))
+
+
+@pytest.mark.parametrize("is_death_first", [False, True])
+def test_what_was_told_under_the_first_of_two_reasons_comes_when_the_last_ends(
+    work: Work, protocols, is_death_first
+):
+    patient = make_patient(work)
+
+    def end() -> None:
+        end_contact(work, patient_id=patient.id, kind=StopKind.TERMINATED, reason="家属要求")
+
+    def die() -> None:
+        report_death(work, patient_id=patient.id)
+
+    def go_on() -> int:
+        restore_contact(work, patient_id=patient.id, reason="家属同意")
+        return restore_for_contact(work, [one for one in work.events if isinstance(one, ContactRestored)])
+
+    def live() -> int:
+        revoke_death(work, patient_id=patient.id, reason="登错人")
+        return restore_for_living(work, [one for one in work.events if isinstance(one, DeathRevoked)])
+
+    first, second = (die, end) if is_death_first else (end, die)
+    lift_first, lift_second = (live, go_on) if is_death_first else (go_on, live)
+    first()
+    work.clock.move(days=1)
+    issued_stay(work, patient=patient, attending=make_practitioner(work), discharged_at=work.clock.now())
+    work.clock.move(days=3)
+    second()
+    work.clock.move(days=1)
+    assert lift_first() == 0
+
+    assert lift_second() == 1
+
+
+def test_what_was_planned_before_a_gap_between_two_reasons_is_left_alone(work: Work, protocols):
+    patient = make_patient(work)
+    stop(work, patient.id)
+    make_encounter(work, patient=patient, discharged_at=work.clock.now())
+    work.clock.move(days=1)
+    restore_contact(work, patient_id=patient.id, reason="家属同意")
+    work.clock.move(days=3)
+    stop(work, patient.id)
+    work.clock.move(days=1)
+
+    noted_at = (work.clock.now() - timedelta(days=1)).isoformat()
+    restore_contact(work, patient_id=patient.id, reason="家属同意")
+
+    assert restore_for_contact(work, [ContactRestored(patient_id=patient.id, noted_at=noted_at)]) == 0
 
 
 def test_the_end_of_contact_of_one_archive_is_that_of_both_until_they_are_parted(work: Work, protocols):
