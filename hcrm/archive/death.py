@@ -32,28 +32,31 @@ def report_death(
     told_by: str = "",
     died_on: date | None = None,
     note: str = "",
-) -> None:
-    """Note that somebody told us the patient has died; nothing more is sent or asked from now on.
+    confirmation: str = "",
+) -> str | None:
+    """Note that somebody told us the patient has died; nothing more is sent or asked from now on. The report's key.
 
     What relatives say on the phone is no certificate: `died_on` is kept with the report, not as the date of death,
-    and the death waits for a second source (`confirm_death`). Known before, it is that source where another told it.
+    and the death waits for a second source (`confirm_death`), unless `confirmation` names it. Known before, it is
+    that source where another told it, and no report of its own is kept: None.
     """
     patient = lock_patient(work, patient_id)
     patient_id = patient.id
     if patient.deceased is DeceasedState.DECEASED:
         if DEATH_LIST in (source, *(row.source for row in standing_reports(work, [patient_id]))):
             _confirm_by_other(work, patient_id, source, told_by)
-        return
+        return None
     if died_on is not None and died_on > local_date(work.clock.now()):
         raise HcrmError("death.date", "死亡日期不能晚于今天", field="died_on")
     _put(work, patient, DeceasedState.DECEASED)
-    work.add(
-        DeathReport(
-            id=work.new_id(), patient_id=patient_id, source=source, told_by=told_by.strip(), died_on=died_on,
-            note=note.strip(), created_at=work.clock.now(), actor_id=work.actor.id, actor_name=work.actor.name,
-            confirmed_at=None, confirmed_by=None, confirmation=None, revoked_at=None, revoked_reason=None,
-        )
+    now, actor = work.clock.now(), work.actor
+    report = DeathReport(
+        id=work.new_id(), patient_id=patient_id, source=source, told_by=told_by.strip(), died_on=died_on,
+        note=note.strip(), created_at=now, actor_id=actor.id, actor_name=actor.name,
+        confirmed_at=now if confirmation else None, confirmed_by=actor.name if confirmation else None,
+        confirmation=confirmation or None, revoked_at=None, revoked_reason=None,
     )  # fmt: skip
+    work.add(report)
     work.emit(PatientDied(patient_id=patient_id))
     record_audit(
         work,
@@ -62,31 +65,58 @@ def report_death(
         subject_type="patient",
         subject_id=patient_id,
     )
+    return report.id
 
 
 def record_death(
     work: Work, *, patient_id: str, told_by: str, died_on: date | None = None, note: str = "",
     confirmation: str = "",
-) -> Patient:  # fmt: skip
+) -> tuple[Patient, str | None]:  # fmt: skip
     """Note a death that somebody of ours learned of, on the patient's page; who told us must be named.
 
-    It waits for a second source, unless that is known already: then `confirmation` says who or what it is.
+    It waits for a second source, unless that is known already: then `confirmation` says who or what it is. The patient,
+    and the key of this report (`undo_report`), None where the death was known before.
     """
     if not told_by.strip():
         raise HcrmError("death.told_by", "请填写由谁告知", field="told_by")
     _require_other_source(confirmation, [told_by])
+    confirmation = confirmation.strip()
     patient = patient_in_scope(work, patient_id, "patient.report_death")
-    report_death(
-        work, patient_id=patient.id, source=BY_PEOPLE, told_by=told_by, died_on=died_on, note=note
+    report_id = report_death(
+        work, patient_id=patient.id, source=BY_PEOPLE, told_by=told_by, died_on=died_on, note=note,
+        confirmation=confirmation,
     )  # fmt: skip
+    if report_id is None:
+        if confirmation:
+            confirm_death(work, patient_id=patient.id, confirmation=confirmation)
+        return patient, None
     add_entry(
-        work, patient_id=patient.id, happened_at=work.clock.now(), kind="death", title="登记已故，待第二来源核实",
+        work, patient_id=patient.id, happened_at=work.clock.now(), kind="death",
+        title=f"登记已故，死亡已核实：{confirmation}" if confirmation else "登记已故，待第二来源核实",
         subject_type="patient", subject_id=patient.id,
     )  # fmt: skip
-    if confirmation.strip():
-        work.flush()
-        confirm_death(work, patient_id=patient.id, confirmation=confirmation)
-    return patient
+    if confirmation:
+        record_audit(
+            work, action="death.confirm", patients=[patient.id], subject_type="patient", subject_id=patient.id
+        )
+    return patient, report_id
+
+
+def undo_report(work: Work, *, patient_id: str, report_id: str, reason: str) -> Patient:
+    """Take back a death the actor has just noted on the page, as long as nobody else has said the same; the patient."""
+    patient = lock_patient(work, patient_in_scope(work, patient_id, "patient.revoke_death").id)
+    report = work.session.get(DeathReport, report_id, populate_existing=True)
+    is_own = report is not None and (report.source, report.actor_id) == (BY_PEOPLE, work.actor.id)
+    if report is None or not is_own or report.patient_id != patient.id:
+        raise NotFoundError
+    if report.revoked_at is not None:
+        raise ConflictError("death.undone", "这次登记已经撤销，没有再改动")
+    is_as_told = report.confirmed_at in (None, report.created_at)  # else a second source came later
+    if not is_as_told or [row.id for row in standing_reports(work, [patient.id])] != [report.id]:
+        raise ConflictError(
+            "death.told_since", "另有来源告知或核实了死亡，请核对；确属误登，可在此填写原因撤销"
+        )
+    return revoke_death(work, patient_id=patient.id, reason=reason)
 
 
 def _require_other_source(confirmation: str, told_by: Sequence[str]) -> None:

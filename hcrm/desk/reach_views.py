@@ -207,24 +207,32 @@ def record_death(patient_id: str) -> ResponseReturnValue:
             raise HcrmError("death.confirmation", "请填写由谁、以什么核实", field="confirmation")
         words = entered.confirmation if is_confirmed else ""
         with console_work() as work:
-            survivor = death.record_death(
+            patient, report_id = death.record_death(
                 work, patient_id=patient_id, told_by=entered.told_by, died_on=entered.died_on, note=entered.note,
                 confirmation=words,
-            ).id  # fmt: skip
+            )  # fmt: skip
+            survivor = patient.id
     except HcrmError as error:
         return _again(error, _death_page, patient_id)
-    undo = url_for("reach.undo_death", patient_id=survivor) if g.actor.may("death.revoke") else None
+    if report_id is None:
+        flash("此前已登记患者已故，没有重复登记；核实情况见“登记已故”页")
+        return _to_patient(survivor)
+    is_revoker = g.actor.may("death.revoke")
+    undo = url_for("reach.undo_death", patient_id=survivor, report_id=report_id) if is_revoker else None
     rest = "已由第二来源核实" if is_confirmed else "请尽快由第二来源核实"
     flash(f"已登记患者已故，待办随访随即撤回；{rest}", "success", undo=undo)
     return _to_patient(survivor)
 
 
-@bp.post("/patients/<patient_id>/death/undo")
+@bp.post("/patients/<patient_id>/death/<report_id>/undo")
 @require("death.revoke", audit="patient.revoke_death")
-def undo_death(patient_id: str) -> ResponseReturnValue:
-    """It was a slip."""
-    with console_work() as work:
-        survivor = death.revoke_death(work, patient_id=patient_id, reason=_UNDONE).id
+def undo_death(patient_id: str, report_id: str) -> ResponseReturnValue:
+    """That report was a slip."""
+    try:
+        with console_work() as work:
+            survivor = death.undo_report(work, patient_id=patient_id, report_id=report_id, reason=_UNDONE).id
+    except HcrmError as error:
+        return _again(error, _death_page, patient_id)
     flash("已撤销死亡登记，因此撤回的随访指令随即恢复", "success")
     return _to_patient(survivor)
 

@@ -122,6 +122,7 @@ def rows(ward, database, clock) -> dict[str, Any]:
             "request_id": "0" * 32,
             "segment_id": "0" * 32,
             "stop_id": "0" * 32,  # of one's own end of contact (tests/hcrm/desk/test_reach_views)
+            "report_id": "0" * 32,  # of one's own report of a death
             "tag_id": "0" * 32,
             "line_id": "0" * 32,
             "entry_id": "0"

@@ -5,10 +5,12 @@ import re
 import pytest
 
 from hcrm.archive import contact_stop
+from hcrm.archive.death import report_death
 from hcrm.archive.fields import set_field
 from hcrm.archive.import_marks import BY_FILE
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.reach_models import StopKind
+from hcrm.archive.terms import DEATH_LIST
 from hcrm.centre.models import Instruction
 from tests.support.builders import publish_fields
 from tests.support.station import Ward
@@ -156,16 +158,60 @@ def test_a_death_noted_by_mistake_is_taken_back_from_the_next_page_or_from_its_o
     service, patient_id, write, browser_of
 ):
     service.post(f"/patients/{patient_id}/death", {"told_by": "女儿来电"})
-    assert f'data-undo="/patients/{patient_id}/death/undo"' in service.get(f"/patients/{patient_id}").text
+    (undo,) = death_undos(service, patient_id)
     shown = service.get(f"/patients/{patient_id}/death").text
     assert "误登？撤销死亡登记" in shown
     assert "未知" in shown  # the disclosure mark, as on every page about calling
 
-    service.post(f"/patients/{patient_id}/death/undo")
+    service.post(undo)
 
     assert write(lambda work: work.get(Patient, patient_id).deceased) is DeceasedState.ALIVE
     assert "误登？撤销死亡登记" not in service.get(f"/patients/{patient_id}/death").text
-    assert browser_of("li").post(f"/patients/{patient_id}/death/undo").status_code == 403
+    late = service.post(undo)
+    assert (late.status_code, "这次登记已经撤销" in late.text) == (409, True)
+    assert browser_of("li").post(undo).status_code == 403
+
+
+def death_undos(browser, patient_id: str) -> list[str]:
+    """What the next page offers to take back."""
+    shown = browser.get(f"/patients/{patient_id}").text
+    return re.findall(rf'data-undo="(/patients/{patient_id}/death/[0-9a-f]+/undo)"', shown)
+
+
+def test_a_death_a_list_told_first_is_not_undone_by_whoever_tells_it_again(service, patient_id, write):
+    service.get(f"/patients/{patient_id}/death")
+    write(lambda work: report_death(work, patient_id=patient_id, source=DEATH_LIST, told_by="死亡名单"))
+
+    answer = service.post(f"/patients/{patient_id}/death", {"told_by": "女儿"}, follow_redirects=True)
+
+    assert "此前已登记患者已故" in answer.text
+    assert "data-undo" not in answer.text
+    assert "登记已故，待第二来源核实" not in answer.text
+
+
+def test_a_death_that_another_source_told_since_is_not_undone_at_once(service, patient_id, write, clock):
+    service.post(f"/patients/{patient_id}/death", {"told_by": "女儿"})
+    (undo,) = death_undos(service, patient_id)
+    clock.move(seconds=1)
+    write(lambda work: report_death(work, patient_id=patient_id, source=DEATH_LIST, told_by="死亡名单"))
+
+    refused = service.post(undo)
+
+    assert (refused.status_code, "另有来源告知或核实了死亡" in refused.text) == (409, True)
+    assert write(lambda work: work.get(Patient, patient_id).deceased) is DeceasedState.DECEASED
+
+
+def test_a_death_noted_with_its_second_source_is_undone_as_one_act_by_whoever_did_it(
+    service, patient_id, write, browser_of, make_person
+):
+    told = {"told_by": "女儿", "state": "confirmed", "confirmation": "死亡证明"}
+    service.post(f"/patients/{patient_id}/death", told)
+    (undo,) = death_undos(service, patient_id)
+    make_person("chen", ["service_centre"])
+
+    assert browser_of("chen").post(undo).status_code == 404
+    assert service.post(undo).status_code == 303
+    assert write(lambda work: work.get(Patient, patient_id).deceased) is DeceasedState.ALIVE
 
 
 @pytest.mark.parametrize("page", ["contact-end", "death"])
