@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from hcrm.archive.models import IdentifierKind, PatientIdentifier
 from hcrm.archive.queries import masked_phones
-from hcrm.archive.terms import PAYMENT_TYPES, DeceasedState, Sex
+from hcrm.archive.scope import scope_encounters
+from hcrm.archive.terms import PAYMENT_TYPES, DeceasedState, EncounterStatus, Sex
 from hcrm.archive.visit_models import Encounter
 from hcrm.core.clock import age
 from hcrm.core.errors import HcrmError
@@ -23,7 +24,7 @@ _NONE = "—"
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of one page, for which a column says its words at once."""
+    """The lines of one page as the reader sees them, for which a column says its words at once."""
 
     work: Work
     rows: Sequence[PatientProfile]
@@ -117,14 +118,19 @@ def _regions(lines: Lines) -> Sequence[str]:
 
 
 def _departments(lines: Lines) -> Sequence[str]:
-    """Of the last visit."""
+    """Of the last visit the reader may see."""
     found: dict[str, str] = {}
-    for row in lines.work.execute(
+    statement: Any = (
         sa.select(Encounter.patient_id, Department.name)
         .join(Department, Department.id == Encounter.department_id)
-        .where(Encounter.patient_id.in_(lines.ids), Encounter.merged_into_id.is_(None))
+        .where(
+            Encounter.patient_id.in_(lines.ids),
+            Encounter.merged_into_id.is_(None),
+            Encounter.status != EncounterStatus.CANCELLED,
+        )
         .order_by(Encounter.patient_id, Encounter.admitted_at.desc())
-    ):
+    )
+    for row in lines.work.execute(scope_encounters(statement, lines.work.actor)):
         found.setdefault(row.patient_id, row.name)
     return [found.get(key, _NONE) for key in lines.ids]
 

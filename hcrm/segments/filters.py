@@ -19,6 +19,7 @@ from hcrm.core.errors import HcrmError
 from hcrm.core.segment import Asked, FieldKind, Operator, SegmentField, Subject, values_wanted
 from hcrm.core.work import Work
 from hcrm.segments.models import PatientProfile, StayProfile
+from hcrm.segments.visits_in_scope import in_scope
 
 Fields = Mapping[str, SegmentField]
 FieldMaker = Callable[[Work], Sequence[SegmentField]]
@@ -158,6 +159,13 @@ class Reader:
     is_sqlite: bool
     walks: bool = False
 
+    def sees(self, field: SegmentField, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        """The condition; what it asks of a patient's visits is asked of those the reader may see."""
+        seen: sa.ColumnElement[bool] = (
+            in_scope(condition, self.actor) if field.subject.code == _PATIENT else condition
+        )
+        return seen
+
     def patients(self, subject: Subject, condition: sa.ColumnElement[bool] | None) -> sa.Select[Any]:
         """The patients with such a row among the rows that the reader may see."""
         return self.in_scope(subject, subject.patients(condition))
@@ -167,8 +175,8 @@ class Reader:
         if subject.encounter_id is None:
             return rows
         if subject.encounter_id is StayProfile.id:  # its own columns say whose stay it is
-            in_scope = stay_condition(self.actor, StayProfile)
-            return rows if in_scope is None else rows.where(in_scope)
+            condition = stay_condition(self.actor, StayProfile)
+            return rows if condition is None else rows.where(condition)
         return scope_by_stay(rows, subject.encounter_id, self.actor)
 
 
@@ -222,7 +230,7 @@ def _group(group: Group, fields: Fields, reader: Reader) -> FilterParts:
             is_yes = asked.operator is Operator.YES
             plain.append(_among(any_row, reader) if is_yes else _not_among(any_row, reader))
         else:
-            by_subject[field.subject.code].append(field.condition(asked))
+            by_subject[field.subject.code].append(reader.sees(field, field.condition(asked)))
     if group.match is Match.ALL:
         own = by_subject.pop(_PATIENT, [])
         rows = [

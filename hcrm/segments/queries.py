@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
 from hcrm.archive.models import Patient
 from hcrm.archive.queries import record_list_read
-from hcrm.archive.scope import as_value, patient_condition
+from hcrm.archive.scope import as_value, patient_condition, patient_sets
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.errors import NotFoundError
@@ -18,6 +19,7 @@ from hcrm.segments.columns import DEFAULT_SORT, SORTS, Lines, column_of
 from hcrm.segments.filters import FilterParts, Reader, SegmentFilter, as_values, filter_parts
 from hcrm.segments.models import PatientProfile, Segment, ShareScope
 from hcrm.segments.time_limit import within
+from hcrm.segments.visits_in_scope import in_scope, rows_in_scope
 from hcrm.web.paging import Page, Walk, keyset_page
 
 
@@ -26,9 +28,9 @@ def patients_of(work: Work, segment: Segment) -> sa.Select[Any]:
     return patients_where(work, filter_of(segment))
 
 
-def patients_where(work: Work, wanted: SegmentFilter) -> sa.Select[Any]:
-    """The same of a filter that is no segment's, or no longer."""
-    return _patients(work, wanted).with_only_columns(PatientProfile.id)
+def patients_where(work: Work, wanted: SegmentFilter, *, day: date | None = None) -> sa.Select[Any]:
+    """The same of a filter that is no segment's, or no longer. `day`: from which it counts days, today by default."""
+    return _patients(work, wanted, day).with_only_columns(PatientProfile.id)
 
 
 def is_in(work: Work, segment: Segment, patient_ids: Collection[str]) -> frozenset[str]:
@@ -98,16 +100,24 @@ def list_matching(
 def _page(
     work: Work, wanted: SegmentFilter, order: Sequence[Any], key: str | None, size: int
 ) -> Page[PatientProfile]:
-    """Where many fit, the first patients of the order hold a page; where few do, their set is small and is sorted."""
+    """Where many fit, the first patients of the order hold a page; where few do, their set is small and is sorted.
+
+    No index has the order of the visits in a narrower scope: its patients are a set of their own, and are sorted.
+    """
+    sets = patient_sets(work.actor)
+    if sets is not None:
+        keys = PatientProfile.id.in_(sa.union_all(*sets)) if sets else sa.false()
+        own = [in_scope(each, work.actor) for each in order]
+        return keyset_page(work, _patients(work, wanted).where(keys), order=own, key=key, size=size)
     everybody = sa.select(PatientProfile).where(PatientProfile.is_listed)
     walked = everybody.where(*_parts(work, wanted, walks=True).own, *_scope(work, PatientProfile.id))
     walk = Walk(walked, everybody, limits.SEGMENT_WALK)
     return keyset_page(work, _patients(work, wanted), order=order, key=key, size=size, walk=walk)
 
 
-def _patients(work: Work, wanted: SegmentFilter) -> sa.Select[Any]:
+def _patients(work: Work, wanted: SegmentFilter, day: date | None = None) -> sa.Select[Any]:
     """By the sets, or by one scan. Whether one is listed is asked as a value: no index of an order begins otherwise."""
-    parts = _parts(work, wanted)
+    parts = _parts(work, wanted, day=day)
     own = sa.and_(as_value(PatientProfile.is_listed), _own(work, parts, sa.true()))
     sets = (PatientProfile.id.in_(each) for each in parts.sets)
     return sa.select(PatientProfile).where(own, *sets, *_scope(work, PatientProfile.id))
@@ -134,8 +144,8 @@ def _count(work: Work, wanted: SegmentFilter) -> sa.Select[Any]:
     )  # fmt: skip
 
 
-def _parts(work: Work, wanted: SegmentFilter, *, walks: bool = False) -> FilterParts:
-    reader = Reader(work.actor, local_date(work.clock.now()), _is_sqlite(work), walks)
+def _parts(work: Work, wanted: SegmentFilter, *, walks: bool = False, day: date | None = None) -> FilterParts:
+    reader = Reader(work.actor, day or local_date(work.clock.now()), _is_sqlite(work), walks)
     return filter_parts(wanted, fields_for(work), reader)
 
 
@@ -159,7 +169,7 @@ def _scope(work: Work, patient_id: Any) -> Sequence[sa.ColumnElement[bool]]:
 
 def _cells(work: Work, rows: Sequence[PatientProfile], columns: Sequence[str]) -> list[PatientCells]:
     chosen = [column_of(code) for code in columns]
-    lines = Lines(work, rows, local_date(work.clock.now()))
+    lines = Lines(work, rows_in_scope(work, rows), local_date(work.clock.now()))
     words = [column.words(lines) for column in chosen]
     named = work.execute(sa.select(Patient.id, Patient.name).where(Patient.id.in_(lines.ids)))
     names = {row.id: row.name for row in named}
