@@ -6,14 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
+from hcrm.archive.export_reach import reach_of
+from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier
 from hcrm.archive.scope import scope_patients
 from hcrm.archive.search_filters import PatientFilters, patient_conditions
 from hcrm.archive.search_lines import PatientLine, patient_lines
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.exporting import Asked, Exportable, ExportColumn, ExportLine
-from hcrm.core.text import mask_id_number, national_phone
+from hcrm.core.text import mask_id_number, mask_phone, national_phone
 from hcrm.core.work import Work
 
 PATIENT_COLUMNS = (
@@ -26,15 +27,19 @@ PATIENT_COLUMNS = (
     ExportColumn("department", "最近就诊科室"),
     ExportColumn("status", "就诊状态"),
     ExportColumn("discharged_on", "出院日期"),
+    ExportColumn("deceased", "在世"),
+    ExportColumn("contact_ended", "终止联系"),
+    ExportColumn("disclosure", "知情"),
+    ExportColumn("not_called", "不能拨打的原因"),
 )
 _PLAIN: dict[str, Callable[[PatientLine], str]] = {
     "name": lambda line: line.name,
     "record_no": lambda line: line.record_no or "",
     "sex": lambda line: line.sex.label,
     "birth_date": lambda line: _day(line.birth_date),
-    "phone": lambda line: line.phone or "",
     "department": lambda line: line.department or "",
     "status": lambda line: line.status.label if line.status else "",
+    "deceased": lambda line: line.deceased.label,
     "discharged_on": lambda line: _day(local_date(line.discharged_at) if line.discharged_at else None),
 }
 
@@ -42,7 +47,10 @@ _PLAIN: dict[str, Callable[[PatientLine], str]] = {
 def export_patients(
     work: Work, ids: sa.Select[Any], columns: Sequence[str], is_clear: bool
 ) -> Iterator[ExportLine]:  # fmt: skip
-    """These patients by key, a batch at a time. `ids` selects keys of patients the actor may see."""
+    """These patients by key, a batch at a time. `ids` selects keys of patients the actor may see.
+
+    A number nobody may call is never among them: its cell is empty, the reason stands in a column of its own.
+    """
     wanted = ids.subquery()
     key = wanted.c[0]
     last = ""
@@ -53,39 +61,35 @@ def export_patients(
         last = some[-1]
         patients = work.scalars(sa.select(Patient).where(Patient.id.in_(some)).order_by(Patient.id))
         lines = patient_lines(work, patients, {})
-        more = _numbers(work, some, columns, is_clear=is_clear)
+        reach = reach_of(work, some)
+        more = {
+            "phone": {key: _phone(one.phone, is_clear) for key, one in reach.items()},
+            "contact_ended": {key: one.ended for key, one in reach.items()},
+            "disclosure": {key: one.disclosure for key, one in reach.items()},
+            "not_called": {key: one.barrier for key, one in reach.items()},
+            "id_number": _id_numbers(work, some, is_clear=is_clear) if "id_number" in columns else {},
+        }
         for line in lines:
             cells = [more[code].get(line.id, "") if code in more else _PLAIN[code](line) for code in columns]
-            yield ExportLine(line.id, cells)
+            yield ExportLine(line.id, cells, reach[line.id].barrier)
         work.session.expunge_all()
 
 
-def _numbers(
-    work: Work, ids: Sequence[str], columns: Sequence[str], *, is_clear: bool
-) -> dict[str, dict[str, str]]:
-    """What a list of patients does not show: ID numbers, and phones in full."""
-    found: dict[str, dict[str, str]] = {}
-    if "id_number" in columns:
-        rows = work.execute(
-            sa.select(PatientIdentifier.patient_id, PatientIdentifier.value_sealed).where(
-                PatientIdentifier.patient_id.in_(ids), PatientIdentifier.kind == IdentifierKind.CITIZEN,
-                PatientIdentifier.ended_at.is_(None),
-            )
-        )  # fmt: skip
-        opened = {row.patient_id: work.keys.open_text(row.value_sealed) for row in rows if row.value_sealed}
-        found["id_number"] = opened if is_clear else {key: mask_id_number(one) for key, one in opened.items()}
-    if "phone" in columns and is_clear:
-        rows = work.execute(
-            sa.select(ContactPoint.patient_id, ContactPoint.value_sealed)
-            .where(
-                ContactPoint.patient_id.in_(ids), ContactPoint.system == "phone", ContactPoint.ended_at.is_(None)
-            )
-            .order_by(ContactPoint.is_verified, ContactPoint.rank.desc(), ContactPoint.id.desc())
-        )  # fmt: skip
-        found["phone"] = {
-            row.patient_id: national_phone(work.keys.open_text(row.value_sealed)) for row in rows
-        }
-    return found
+def _phone(number: str, is_clear: bool) -> str:
+    if not number:
+        return ""
+    return national_phone(number) if is_clear else mask_phone(number)
+
+
+def _id_numbers(work: Work, ids: Sequence[str], *, is_clear: bool) -> dict[str, str]:
+    rows = work.execute(
+        sa.select(PatientIdentifier.patient_id, PatientIdentifier.value_sealed).where(
+            PatientIdentifier.patient_id.in_(ids), PatientIdentifier.kind == IdentifierKind.CITIZEN,
+            PatientIdentifier.ended_at.is_(None),
+        )
+    )  # fmt: skip
+    opened = {row.patient_id: work.keys.open_text(row.value_sealed) for row in rows if row.value_sealed}
+    return opened if is_clear else {key: mask_id_number(one) for key, one in opened.items()}
 
 
 def _day(day: date | None) -> str:

@@ -24,10 +24,14 @@ class ExportColumn:
 
 @dataclass(frozen=True, slots=True)
 class ExportLine:
-    """One row, and the patient it is about."""
+    """One row, the patient it is about, and why nobody may call them.
+
+    A file for contacting patients leaves out rows with such a `barrier`, and counts them.
+    """
 
     patient_id: str
     cells: Sequence[str]
+    barrier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,8 +256,10 @@ def build_exports(database: Database, clock: Clock, exportables: Exportables) ->
         account = work.session.get(Account, request.requested_by)
         actor = actor_for(work, account) if account is not None and account.active else None
     try:
-        content, rows = _build(database, clock, exportables, request, actor)
+        content, rows, left_out = _build(database, clock, exportables, request, actor)
         done = {"state": ExportState.READY, "rows": rows, "error": None}
+        if left_out:
+            done["described"] = [*request.described, left_out]
     except HcrmError as error:
         content, done = None, {"state": ExportState.FAILED, "error": error.message}
     except sa.exc.DBAPIError as error:
@@ -286,33 +288,36 @@ def _broken(request: ExportRequest, error: Exception) -> dict[str, Any]:
 
 def _build(
     database: Database, clock: Clock, exportables: Exportables, request: ExportRequest, actor: Actor | None
-) -> tuple[bytes, int]:
-    """The file and its rows; every patient in it is noted before it can be fetched."""
+) -> tuple[bytes, int, str]:
+    """The file, its rows, whom it leaves out in words; every patient in it is noted before it can be fetched."""
     exportable, actor = _still_allowed(exportables, request, actor)
     titles = {column.code: column.title for column in exportable.columns}
-    written: list[str] = []
     with open_work(database, actor=actor, clock=clock, write=False) as work:
         most = most_rows(actor)
         approved = _approved_rows(work, request)
-
-        def lines() -> Iterator[Sequence[str]]:
-            yield [watermark(request)]
-            yield [titles[code] for code in request.columns]
-            for line in _bounded(
-                exportable.lines(work, request.asked, request.columns, request.is_clear), approved, most
-            ):
-                written.append(line.patient_id)
-                yield line.cells
-
+        found = exportable.lines(work, request.asked, request.columns, request.is_clear)
+        lines = list(_bounded(found, approved, most))
+        listed = [
+            line for line in lines if not line.barrier or request.purpose is not ExportPurpose.FOLLOW_UP
+        ]
+        left_out = _left_out(len(lines) - len(listed))
+        mark = "；".join(filter(None, (watermark(request), left_out)))
+        rows = [[mark], [titles[code] for code in request.columns], *(line.cells for line in listed)]
         if request.file_form == "csv":
-            content = write_csv(lines())
+            content = write_csv(rows)
         else:
-            properties = {"creator": request.requested_by_name, "description": watermark(request)}
-            content = write_xlsx("导出", lines(), properties=properties)
+            properties = {"creator": request.requested_by_name, "description": mark}
+            content = write_xlsx("导出", rows, properties=properties)
+        written = [line.patient_id for line in listed]
         record_list_read(
             work, "export.read", written, detail={"export": request.id, "clear": request.is_clear}
         )
-    return content, len(written)
+    return content, len(written), left_out
+
+
+def _left_out(number: int) -> str:
+    """Whom a file for contacting patients does not hold."""
+    return f"已故、终止联系、拒绝联系或号码不能拨打的 {number} 人未列出" if number else ""
 
 
 def _still_allowed(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
 from hcrm.archive.exports import PATIENT_COLUMNS, export_patients
+from hcrm.core.clock import local_date
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.exporting import Asked, Exportable
 from hcrm.core.work import Work
@@ -22,15 +24,16 @@ def _segment(work: Work, asked: Asked) -> Segment:
 
 
 def _fix(work: Work, asked: Asked) -> Asked:
-    """The filter itself: whoever owns the segment may change it before the file is written."""
+    """The filter itself, which its owner may change before the file is written, and the day it counts from."""
     segment = _segment(work, asked)
     kept = json.dumps(filter_of(segment).model_dump(mode="json"), ensure_ascii=False)
-    return {"segment": segment.id, "version": str(segment.version), "filter": kept}
+    day = local_date(work.clock.now()).isoformat()
+    return {"segment": segment.id, "version": str(segment.version), "filter": kept, "day": day}
 
 
 def _words(work: Work, asked: Asked) -> Sequence[str]:
     said = filter_words(work, _kept(asked), fields_for(work), is_whole=True)
-    return (f"分群“{_segment(work, asked).name}”第 {asked['version']} 版", said)
+    return (f"分群“{_segment(work, asked).name}”第 {asked['version']} 版，日期从 {asked['day']} 起算", said)
 
 
 def _kept(asked: Asked) -> SegmentFilter:
@@ -39,13 +42,20 @@ def _kept(asked: Asked) -> SegmentFilter:
     return SegmentFilter.model_validate_json(asked["filter"])
 
 
+def _day(asked: Asked) -> date:
+    try:
+        return date.fromisoformat(asked["day"])
+    except (KeyError, ValueError):
+        raise HcrmError("export.segment", "申请里没有保存起算日期，请重新申请") from None
+
+
 def _ids(work: Work, asked: Asked) -> sa.Select[Any]:
     """Whom the kept filter holds; the segment has to be there still, for whoever asked."""
     try:
         _segment(work, asked)
     except NotFoundError:
         raise HcrmError("export.segment", "这个分群已删除，或不再共享给申请人") from None
-    return patients_where(work, _kept(asked))
+    return patients_where(work, _kept(asked), day=_day(asked))
 
 
 def _count(work: Work, asked: Asked) -> int:
@@ -53,7 +63,7 @@ def _count(work: Work, asked: Asked) -> int:
 
 
 def segment_export() -> Exportable:
-    """Whoever belongs to the segment, as it was when it was asked for, at the time the file is written."""
+    """Whoever belongs to the segment as it was on the day it was asked for, at the time the file is written."""
     return Exportable(
         kind="segment", permission="segment.read", columns=PATIENT_COLUMNS,
         title=lambda work, asked: f"分群：{_segment(work, asked).name}", count=_count, fix=_fix, words=_words,
