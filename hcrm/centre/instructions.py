@@ -24,7 +24,7 @@ from hcrm.centre.models import (
 from hcrm.centre.owners import find_owners
 from hcrm.centre.published import form_version, published_form_versions, published_protocols
 from hcrm.centre.scope import instruction_opens
-from hcrm.centre.stays import Stay, load_stays
+from hcrm.centre.stays import Stay, hold_callable, load_stays
 from hcrm.core.clock import local_date
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError, NotFoundError
 from hcrm.core.work import Row, Work
@@ -59,7 +59,7 @@ def issue_instructions(
     A step whose window had closed before we heard of the discharge is recorded as missed, and not counted here.
     """
     stays = load_stays(work, facts, home_region=home_region, classes=True)
-    rows = plan_instructions(work, stays=stays, cut_overs=cut_overs)
+    rows = still_wanted(work, plan_instructions(work, stays=stays, cut_overs=cut_overs))
     written = set(work.insert_new(Instruction, rows))  # one statement, ON CONFLICT DO NOTHING
     return tell_planned(work, rows=[row for row in rows if row["id"] in written])
 
@@ -86,6 +86,12 @@ def plan_instructions(work: Work, *, stays: Iterable[Stay], cut_overs: CutOvers 
         for protocol in protocols.applying_to(stay.facts)
         for step in protocol.steps
     ]  # fmt: skip
+
+
+def still_wanted(work: Work, rows: Sequence[Row]) -> list[Row]:
+    """What was planned, without those whom nobody is to call since it was; to be asked just before it is written."""
+    callable_now = hold_callable(work, (row["patient_id"] for row in rows))
+    return [row for row in rows if row["patient_id"] in callable_now]
 
 
 def tell_planned(work: Work, *, rows: Sequence[Row]) -> int:

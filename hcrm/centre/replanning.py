@@ -31,12 +31,13 @@ from hcrm.centre.instructions import (
     note_for,
     plan_instructions,
     state_by_window,
+    still_wanted,
     tell_planned,
 )
 from hcrm.centre.models import WAITING_STATES, Instruction, InstructionHistory, InstructionState, Withdrawal
 from hcrm.centre.owners import Owners, find_owners
 from hcrm.centre.published import published_step
-from hcrm.centre.stays import Stay, load_stays
+from hcrm.centre.stays import Stay, hold_callable, load_stays
 from hcrm.core.clock import local_date
 from hcrm.core.work import Row, Work
 
@@ -68,7 +69,7 @@ def replan_instructions(
         planned[row["trigger_id"], row["protocol_code"]].append(row)
     standing = lock_standing(work, Instruction.trigger_id.in_(sorted(stays)))
     known = {instruction_key(row) for row in standing}
-    new = [row for key, rows in planned.items() if key not in known for row in rows]
+    new = still_wanted(work, [row for key, rows in planned.items() if key not in known for row in rows])
     work.insert(Instruction, new)  # the stays are locked: nobody else issues for them meanwhile
     issued = tell_planned(work, rows=new)
     gone = [row for row in standing if instruction_key(row) not in planned and row["state"] in UNTOUCHED]
@@ -212,9 +213,14 @@ def follow_stays(
     rows = [row for row in standing if row["state"] in UNTOUCHED or is_restorable(row, for_good)]
     owners = find_owners(work, stays.values())
     by_hand = changed_by_people(work, rows)
+    opening = [row for row in rows if row["state"] is not InstructionState.ISSUED]
+    callable_now = hold_callable(work, (row["patient_id"] for row in opening))
+    kept = {row["id"] for row in opening if row["patient_id"] not in callable_now}
     changed: list[Row] = []
     restored: list[Standing] = []
     for row in rows:
+        if row["id"] in kept:
+            continue  # nobody is to call them since their stay was read
         values = values_now(work, row, stays[row["trigger_id"]], owners)
         if row["id"] in by_hand:
             values["assignee_id"] = row["assignee_id"]

@@ -102,6 +102,29 @@ def load_visits(work: Work, encounter_ids: Collection[str], *, home_region: str 
     return _with_facts(work, _load_rows(work, set(encounter_ids), states=HAPPENED), home_region, False)
 
 
+def hold_callable(work: Work, patient_ids: Iterable[str]) -> set[str]:
+    """Which of these patients are to be called as of now; all of them are held until the work ends.
+
+    What was read of them with their stays may be old by now: an end of contact, a death or a test mark has been
+    committed since, and its withdrawal found nothing to withdraw. Whoever writes one from here on waits, and the
+    withdrawal finds what this work writes. Ask it after instructions are locked, as whoever records a death locks
+    them; it is the lock that a new instruction takes anyway.
+    """
+    ids = sorted(set(patient_ids))
+    if not ids:
+        return set()
+    found = sa.select(Patient.id).where(work.among(Patient.id, ids))
+    work.execute(found.order_by(Patient.id).with_for_update(read=True, key_share=True)).all()
+    return set(
+        work.scalars(  # a statement of its own: it sees what was committed while the lock was waited for
+            found.where(
+                Patient.deceased != DeceasedState.DECEASED, ~Patient.is_test, ~Patient.is_nullified,
+                ~is_stopped(Patient.id),
+            )
+        )
+    )  # fmt: skip
+
+
 def _with_facts(work: Work, rows: Sequence[Any], home_region: str | None, classes: bool) -> list[Stay]:
     ids = [row.id for row in rows]
     now = work.clock.now()

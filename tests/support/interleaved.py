@@ -16,6 +16,15 @@ def just_before_our_lock(database: Database, act: Callable[[], Any], *, of: str 
     SQLite, which lets one write at a time, does it before all. Where the block locks nothing the act is not done, and
     the test fails.
     """
+    with just_before(
+        database, act, lambda statement: "FOR UPDATE" in statement and f"FROM {of}" in statement
+    ):
+        yield
+
+
+@contextmanager
+def just_before(database: Database, act: Callable[[], Any], is_it: Callable[[str], bool]) -> Iterator[None]:
+    """Do `act` just before the block's first statement that is it; SQLite does it before all."""
     if database.writer.dialect.name == "sqlite":
         act()
         yield
@@ -23,7 +32,7 @@ def just_before_our_lock(database: Database, act: Callable[[], Any], *, of: str 
     waiting = [act]
 
     def meanwhile(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
-        if "FOR UPDATE" in statement and f"FROM {of}" in statement and waiting:
+        if waiting and is_it(statement):
             waiting.pop()()
 
     sa.event.listen(database.writer, "before_cursor_execute", meanwhile)
@@ -31,4 +40,4 @@ def just_before_our_lock(database: Database, act: Callable[[], Any], *, of: str 
         yield
     finally:
         sa.event.remove(database.writer, "before_cursor_execute", meanwhile)
-    assert not waiting, "nothing was locked"
+    assert not waiting, "there was no such statement"

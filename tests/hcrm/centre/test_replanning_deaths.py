@@ -1,5 +1,6 @@
 """What was issued when a patient dies, and when it turns out that they live."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -12,25 +13,44 @@ from hcrm.archive.events import (
     ContactStopped,
     DeathRevoked,
     PatientDied,
+    PatientMarkedTest,
     PatientsMerged,
     PatientsParted,
 )
 from hcrm.archive.merge import merge_patients
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
 from hcrm.archive.reach_models import StopKind
+from hcrm.archive.terms import PatientMark
+from hcrm.archive.test_patients import mark_test_patient
 from hcrm.archive.unmerge import undo_merge
 from hcrm.archive.visit_models import DischargeWay, Encounter
+from hcrm.centre.classification import classify_encounters
+from hcrm.centre.events import EncounterClassified, EncounterReclassified
+from hcrm.centre.instructions import issue_instructions
 from hcrm.centre.models import Instruction, InstructionState, Withdrawal
-from hcrm.centre.replanning import withdraw_for_deceased, withdraw_for_merged, withdraw_for_stopped
+from hcrm.centre.replanning import (
+    replan_instructions,
+    withdraw_for_deceased,
+    withdraw_for_merged,
+    withdraw_for_stopped,
+    withdraw_for_test,
+)
 from hcrm.centre.restoring import restore_for_contact, restore_for_living, restore_for_parted
-from hcrm.core.work import Work
+from hcrm.core.actor import system_actor
+from hcrm.core.work import Work, open_work
 from tests.support.builders import (
     cancel_discharge,
+    classified,
+    discharged,
     make_encounter,
     make_instruction,
     make_patient,
     make_practitioner,
+    publish_form,
+    publish_protocol,
+    publish_rules,
 )
+from tests.support.interleaved import just_before
 from tests.support.stays import instructions, issued_stay, protocols
 
 __all__ = ["protocols"]
@@ -224,3 +244,102 @@ def test_the_end_of_contact_of_one_archive_is_that_of_both_until_they_are_parted
 
     assert restore_for_parted(work, [PatientsParted(survivor_id=survivor, merged_id=other)]) == 1
     assert [row.state for row in instructions(work)] == [InstructionState.ISSUED]
+
+
+# ── at the same time ────────────────────────────────────────────────────────
+
+
+def is_writing(statement: str) -> bool:
+    """The first hold on a patient, or the first word about an instruction."""
+    held = "FOR KEY SHARE" in statement and "FROM patient" in statement
+    return held or statement.startswith(("INSERT INTO instruction ", "UPDATE instruction "))
+
+
+def is_stopped_meanwhile(work: Work, patient_id: str) -> None:
+    end_contact(work, patient_id=patient_id, kind=StopKind.TERMINATED, reason="家属要求")
+
+
+def dies_meanwhile(work: Work, patient_id: str) -> None:
+    report_death(work, patient_id=patient_id)
+
+
+def is_test_meanwhile(work: Work, patient_id: str) -> None:
+    mark_test_patient(work, patient_id=patient_id, mark=PatientMark.TEST, reason="培训用")
+
+
+MEANWHILE = [is_stopped_meanwhile, dies_meanwhile, is_test_meanwhile]
+
+
+def withdraw_heard(write, patient_id: str) -> None:
+    write(lambda work: withdraw_for_stopped(work, [ContactStopped(patient_id=patient_id)]))
+    write(lambda work: withdraw_for_deceased(work, [PatientDied(patient_id=patient_id)]))
+    write(lambda work: withdraw_for_test(work, [PatientMarkedTest(patient_id=patient_id)]))
+
+
+@pytest.fixture
+def discharge(write) -> Encounter:
+    """A stay that was sorted and has no instruction yet."""
+
+    def build(work: Work) -> Encounter:
+        publish_rules(work)
+        publish_form(work)
+        publish_protocol(work)
+        stay = make_encounter(work, attending=make_practitioner(work), discharged_at=work.clock.now())
+        classify_encounters(work, [discharged(stay)])
+        return stay
+
+    return write(build)
+
+
+def open_ones(write) -> list[Instruction]:
+    return write(lambda work: [one for one in instructions(work) if one.state is InstructionState.ISSUED])
+
+
+@pytest.mark.parametrize("by", [issue_instructions, replan_instructions])
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_nothing_is_issued_for_whom_nobody_calls_since_the_stay_was_read(
+    database, write, discharge, meanwhile, by
+):
+    def act() -> None:
+        write(lambda work: meanwhile(work, discharge.patient_id))
+        withdraw_heard(write, discharge.patient_id)
+
+    fact = EncounterClassified if by is issue_instructions else EncounterReclassified
+    with just_before(database, act, is_writing):
+        write(lambda work: by(work, [fact(discharge.id, discharge.discharge_id)]))
+
+    assert open_ones(write) == []
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_nothing_is_restored_for_whom_nobody_calls_since_the_stay_was_read(
+    database, clock, write, discharge, meanwhile
+):
+    patient_id = discharge.patient_id
+    write(lambda work: issue_instructions(work, [classified(work.get(Encounter, discharge.id))]))
+    clock.move(days=3)  # told long before: it is restored, not missed
+    write(lambda work: stop(work, patient_id))
+    write(lambda work: restore_contact(work, patient_id=patient_id, reason="家属同意"))
+    told = ContactRestored(patient_id=patient_id, noted_at=clock.now().isoformat())
+
+    def act() -> None:
+        write(lambda work: meanwhile(work, patient_id))
+        withdraw_heard(write, patient_id)
+
+    with just_before(database, act, is_writing):
+        write(lambda work: restore_for_contact(work, [told]))
+
+    assert open_ones(write) == []
+
+
+def test_whoever_ends_contact_while_instructions_are_written_waits_and_withdraws_them(
+    database, clock, write, discharge
+):
+    with ThreadPoolExecutor() as pool:
+        with open_work(database, actor=system_actor("issuer"), clock=clock) as work:
+            issue_instructions(work, [classified(work.get(Encounter, discharge.id))])
+            ending = pool.submit(lambda: write(lambda other: stop(other, discharge.patient_id)))
+            assert wait([ending], timeout=0.3).not_done
+        assert ending.result(timeout=20) == 1
+
+    assert open_ones(write) == []
