@@ -32,6 +32,7 @@ PERMISSIONS: dict[str, str] = {
     "reach.write": "更正联系方式、知情标记和同意",
     "contact.read": "查看全部联系记录",
     "contact.write": "登记联系",
+    "complaint.read": "查看投诉",
     "recording.listen": "收听录音",
     "contact.end": "终止和恢复联系",
     "death.record": "登记和核实死亡",

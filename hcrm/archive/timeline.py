@@ -22,6 +22,7 @@ KINDS = {
     "booking": "预约",
     "instruction": "随访指令",
     "contact": "联系",
+    "complaint": "投诉",
     "form": "随访记录",
     "alert": "预警",
     "reach": "联系意愿",
@@ -31,7 +32,9 @@ KINDS = {
     "base": "基本信息",
 }
 """What a line can be about, and its word on the page. A later part adds its kind here, and below what it needs."""
-KIND_NEEDS = dict.fromkeys(("instruction", "contact", "form", "alert"), "instruction.read")
+KIND_NEEDS = dict.fromkeys(("instruction", "contact", "form", "alert"), "instruction.read") | {
+    "complaint": "complaint.read"
+}
 """The permission without which lines of a kind are not shown."""
 
 

@@ -40,6 +40,7 @@ ACTIONS: dict[str, str] = {
     "number.sharing": "查看同一号码的患者",
     "contact.list": "查看联系记录列表",
     "contact.read": "查看联系记录",
+    "complaint.read": "查看投诉",
     "contact.write": "登记联系",
     "recording.listen": "收听录音",
     "recording.prune": "录音到期删除",

@@ -12,10 +12,9 @@ import sqlalchemy as sa
 
 from hcrm.archive.models import Patient
 from hcrm.archive.reach_numbers import known_numbers, number_index
-from hcrm.archive.scope import scope_by_stay
 from hcrm.contact_log.inputs import ContactInput
-from hcrm.contact_log.models import ContactEntry, ContactRecording, ContactResult
-from hcrm.contact_log.queries import entry_statement
+from hcrm.contact_log.models import PAST_COMPLAINT, ContactEntry, ContactRecording, ContactResult
+from hcrm.contact_log.queries import entry_statement, scope_entries
 from hcrm.contact_log.recordings import PIECE_BYTES
 from hcrm.contact_log.service import DOUBTS, record_contact, who_was_called
 from hcrm.contact_log.sound_form import sound_form
@@ -62,7 +61,7 @@ def log_by_hand(
     if wrong:
         raise InvalidInput(wrong)
     return record_contact(
-        work, entry_id=entered.record_id, patient_id=patient.id, encounter_id=_encounter_of(work, entered.corrects_id),
+        work, entry_id=entered.record_id, patient_id=patient.id, **_readers_of(work, entered.corrects_id),
         channel=entered.channel, result=entered.result, is_outgoing=entered.direction == "out",
         note=entered.note, happened_at=moment, whose=entered.whose, duration_seconds=_seconds(entered),
         corrects_id=entered.corrects_id, number=entered.number,
@@ -74,7 +73,8 @@ def _require_same(
     sound: IO[bytes] | None,
 ) -> None:  # fmt: skip
     """What is sent again under the key of an entry is what that entry says, or it is refused."""
-    if (before.patient_id, before.actor_id, before.subject_type) != (patient.id, work.actor.id, None):
+    is_theirs = (before.patient_id, before.actor_id) == (patient.id, work.actor.id)
+    if not is_theirs or before.subject_type not in (None, PAST_COMPLAINT):
         raise SentOtherwiseError("这一页已经用过，内容没有保存；请核对后再按“登记”")
     called, whose = who_was_called(
         work, patient_id=patient.id, channel=entered.channel, number=entered.number, whose=entered.whose
@@ -142,13 +142,12 @@ def _moment(work: Work, typed: datetime | None, born: date | None) -> datetime |
     return min(moment, now)
 
 
-def _encounter_of(work: Work, entry_id: str | None) -> str | None:
+def _readers_of(work: Work, entry_id: str | None) -> dict[str, str | None]:
     """A correction is for whom the entry was, and only whoever sees that may write it."""
     if entry_id is None:
-        return None
-    statement = entry_statement(entry_id)
-    entry = work.scalar(scope_by_stay(statement, ContactEntry.encounter_id, work.actor))
+        return {}
+    entry = work.scalar(scope_entries(entry_statement(entry_id), work.actor))
     if entry is None:
         raise NotFoundError
-    found: str | None = entry.encounter_id
-    return found
+    is_complaint = entry.subject_type == PAST_COMPLAINT
+    return {"encounter_id": entry.encounter_id, "subject_type": PAST_COMPLAINT if is_complaint else None}

@@ -1,7 +1,8 @@
 """What happened before us, from a file: follow-ups and complaints, under their true author, date and words.
 
 They are entries of the contact log with the mark 历史导入, and nothing follows from them: no instruction, red flag,
-message or deadline. The part that brings complaints brings an importer that takes this one's place.
+message or deadline. A complaint names no department: who may read complaints reads it, and nobody else. The part that
+brings complaints brings an importer that takes this one's place.
 """
 
 from collections import defaultdict
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from hcrm.archive.import_people import NAME, RECORD_NO, PeopleFound
 from hcrm.archive.models import TimelineEntry
-from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
+from hcrm.contact_log.models import PAST_COMPLAINT, PAST_FOLLOW_UP, Channel, ContactEntry, ContactResult
 from hcrm.core import limits
 from hcrm.core.importing import (
     HISTORICAL,
@@ -30,8 +31,6 @@ from hcrm.core.importing import (
 )
 from hcrm.core.work import Work
 
-PAST_FOLLOW_UP = "past_follow_up"
-PAST_COMPLAINT = "past_complaint"
 AUTHOR_ID = "import"
 """Actor of such entries: their author has no account here, only a name."""
 _CHANNELS = {
@@ -145,8 +144,9 @@ class _PastBatch:
             actor_name=given.text("author"),
         )  # fmt: skip
         writes.insert(
-            TimelineEntry, patient_id=patient_id, happened_at=given.values["happened_at"], kind="contact",
-            title=_title(given, self.kind), subject_type="contact_entry", subject_id=entry_id, encounter_id=None,
+            TimelineEntry, patient_id=patient_id, happened_at=given.values["happened_at"],
+            kind="complaint" if self.kind == PAST_COMPLAINT else "contact", title=_title(given, self.kind),
+            subject_type="contact_entry", subject_id=entry_id, encounter_id=None,
         )  # fmt: skip
         return patient_id
 
@@ -185,6 +185,7 @@ def complaint_importer() -> Importer:
     """Complaints of former times."""
     return Importer(
         kind="complaints", title="以往投诉",
-        about="按病案号和姓名记到患者的联系记录和时间线，保留原来的人、日期和内容，标“历史导入”；不计时限，不派给任何人。",
+        about="按病案号和姓名记到患者的联系记录和时间线，保留原来的人、日期和内容，标“历史导入”；不计时限，不派给任何人，"
+        "只有可查看投诉的角色能看到。",
         columns=_COMPLAINT_COLUMNS, judge=partial(_PastBatch, kind=PAST_COMPLAINT), key=_key, takes_rest=True,
     )  # fmt: skip

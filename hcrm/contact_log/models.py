@@ -2,11 +2,15 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hcrm.core import limits
 from hcrm.core.db import Base, Id, LabelledEnum
+
+PAST_FOLLOW_UP = "past_follow_up"
+PAST_COMPLAINT = "past_complaint"
+"""`subject_type` of entries that were imported as what happened before us."""
 
 
 class Channel(LabelledEnum):
@@ -77,6 +81,10 @@ class ContactEntry(Base):
         """When it was written, where that is notably later than the contact itself."""
         late = timedelta(minutes=limits.CONTACT_LATE_MINUTES)
         return self.logged_at if self.logged_at and self.logged_at - self.happened_at > late else None
+
+
+NO_COMPLAINT = func.coalesce(ContactEntry.subject_type, "") != PAST_COMPLAINT
+"""Entries that are no complaint of former times."""
 
 
 class ContactRecording(Base):

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from hcrm.archive.models import Patient
 from hcrm.archive.queries import record_list_read
 from hcrm.archive.scope import patient_condition, scope_by_stay
-from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult
+from hcrm.contact_log.models import NO_COMPLAINT, Channel, ContactEntry, ContactRecording, ContactResult
 from hcrm.core import limits
+from hcrm.core.actor import Actor
 from hcrm.core.work import Work
 from hcrm.directory.models import Department
 from hcrm.web.paging import Page, keyset_page
@@ -24,7 +25,7 @@ def list_contacts(
     statement = sa.select(ContactEntry).where(ContactEntry.patient_id == patient_id)
     return keyset_page(
         work,
-        scope_by_stay(statement, ContactEntry.encounter_id, work.actor),
+        scope_entries(statement, work.actor),
         order=[ContactEntry.happened_at.desc(), ContactEntry.id.desc()],
         key=key,
         size=size,
@@ -112,6 +113,12 @@ def load_beside(work: Work, entry_ids: Collection[str]) -> Beside:
     return Beside(recordings, frozenset(corrected))
 
 
+def scope_entries(statement: sa.Select[Any], actor: Actor) -> sa.Select[Any]:
+    """Keep the entries of a patient that the actor may see: by their stay, and complaints for who may read them."""
+    statement = scope_by_stay(statement, ContactEntry.encounter_id, actor)
+    return statement if actor.may("complaint.read") else statement.where(NO_COMPLAINT)
+
+
 def entry_statement(entry_id: str) -> sa.Select[Any]:
     """One entry, to be narrowed by the row scope."""
     return sa.select(ContactEntry).where(ContactEntry.id == entry_id)
@@ -131,7 +138,5 @@ def log_conditions(work: Work, filters: LogFilter) -> list[Any]:
         if value is not None:
             conditions.append(column == value)
     scope = patient_condition(work.actor, ContactEntry.patient_id)
-    if scope is not None:
-        visible = scope_by_stay(sa.select(ContactEntry.id), ContactEntry.encounter_id, work.actor).whereclause
-        conditions += [scope, visible]
-    return conditions
+    visible = scope_entries(sa.select(ContactEntry.id), work.actor).whereclause
+    return [*conditions, *(each for each in (scope, visible) if each is not None)]

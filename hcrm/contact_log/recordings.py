@@ -16,9 +16,9 @@ from typing import IO
 import sqlalchemy as sa
 
 from hcrm.archive.queries import patient_in_scope
-from hcrm.archive.scope import scope_by_stay
 from hcrm.audit.service import record_audit
 from hcrm.contact_log.models import ContactEntry, ContactRecording
+from hcrm.contact_log.queries import entry_statement, scope_entries
 from hcrm.contact_log.sound_form import sound_form
 from hcrm.core import limits
 from hcrm.core.crypto import KeyRing
@@ -124,8 +124,7 @@ def get_recording(work: Work, *, recording_id: str) -> tuple[ContactRecording, C
     """The recording and its entry for this actor; each time is noted."""
     recording = work.get(ContactRecording, recording_id)
     patient = patient_in_scope(work, recording.patient_id, "recording.listen")
-    statement = sa.select(ContactEntry).where(ContactEntry.id == recording.entry_id)
-    entry = work.scalar(scope_by_stay(statement, ContactEntry.encounter_id, work.actor))
+    entry = work.scalar(scope_entries(entry_statement(recording.entry_id), work.actor))
     if entry is None or recording.removed_at is not None:
         raise NotFoundError
     record_audit(

@@ -10,12 +10,11 @@ from hcrm.archive.caution import caution_of
 from hcrm.archive.death import lock_patient
 from hcrm.archive.queries import get_patient, patient_in_scope
 from hcrm.archive.reach_numbers import list_callable
-from hcrm.archive.scope import scope_by_stay
 from hcrm.contact_log.by_hand import SentOtherwiseError, log_by_hand
 from hcrm.contact_log.byte_range import UnsatisfiableError, asked_part
 from hcrm.contact_log.inputs import ContactInput, LogAddress
 from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult
-from hcrm.contact_log.queries import count_log, entry_statement, list_log, load_beside
+from hcrm.contact_log.queries import count_log, entry_statement, list_log, load_beside, scope_entries
 from hcrm.contact_log.recordings import (
     attach_recording,
     get_recording,
@@ -120,7 +119,7 @@ def _form_page(
         patient = get_patient(work, patient_id)
         old = None
         if corrects:
-            old = work.scalar(scope_by_stay(entry_statement(corrects), ContactEntry.encounter_id, work.actor))
+            old = work.scalar(scope_entries(entry_statement(corrects), work.actor))
             if old is None or old.patient_id != patient.id:
                 raise NotFoundError
         numbers = list_callable(work, patient.id)

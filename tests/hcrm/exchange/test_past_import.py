@@ -1,14 +1,24 @@
 """Follow-ups and complaints of former times: their own author and date, and nothing follows from them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
+from hcrm.contact_log.by_hand import log_by_hand
+from hcrm.contact_log.inputs import ContactInput
 from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
 from hcrm.core.events import Event
+from hcrm.core.segment import Operator
+from hcrm.core.work import Work
 from hcrm.exchange.queries import marked_lines
+from hcrm.segments.filters import Group, Line, SegmentFilter
+from hcrm.segments.profile import refresh_profiles
+from hcrm.segments.queries import count_patients
 from tests.hcrm.exchange.test_patients_import import known_patient
+from tests.support.builders import make_department, make_encounter
+from tests.support.console import Browser, MakePerson
 from tests.support.importing import Intake, csv_file
 
 HEAD = ("住院号", "姓名", "随访日期", "随访人", "随访结果", "伤口愈合得怎么样？", "还疼吗？")
@@ -61,6 +71,55 @@ def test_nothing_follows_from_what_happened_elsewhere(intake: Intake) -> None:
     titles = {row.title for row in intake.work(lambda work: work.all(TimelineEntry))}
     assert {"历史导入：随访，得知已故", "历史导入：投诉，等候过长"} < titles
     assert all(title.startswith("历史导入：") for title in titles)
+
+
+def test_a_complaint_is_read_by_who_reads_complaints_and_by_nobody_else_who_sees_the_patient(
+    intake: Intake, make_person: MakePerson, browser_of: Callable[..., Browser]
+) -> None:
+    def admit(work: Work) -> tuple[str, str]:
+        patient, ward = known_patient(work), make_department(work, name="骨科")
+        make_encounter(work, patient=patient, department=ward)
+        refresh_profiles(work, [patient.id])
+        return patient.id, ward.code
+
+    patient_id, ward = intake.work(admit)
+    heads = ("病案号", "姓名", "日期", "接待人", "事由", "内容")
+    line = ("1001", "张三", "2026-11-20", "李", "态度恶劣", "说到精神科的王医师")
+    intake.take_in("complaints", csv_file(heads, line))
+    (complaint,) = intake.work(lambda work: work.all(ContactEntry))
+    entered = ContactInput.model_validate(
+        {"record_id": "0" * 32, "channel": "phone", "result": "reached", "direction": "in", "note": "其实是赵医师",
+         "corrects_id": complaint.id}
+    )  # fmt: skip
+    for _ in range(2):  # a doubled click comes to the same
+        intake.work(lambda work: log_by_hand(work, patient=work.get(Patient, patient_id), entered=entered))
+    assert len(intake.work(lambda work: work.all(ContactEntry))) == 2
+
+    words = ("态度恶劣", "王医师", "赵医师")
+    pages = (f"/patients/{patient_id}", f"/patients/{patient_id}?tab=contacts", "/contacts?since=2026-11-01")
+    for place, (role, reads, log, correction) in enumerate(
+        (
+            ("service_centre", True, 200, 200),
+            ("medical_office", True, 200, 403),
+            ("department_head", False, 200, 404),
+            ("physician", False, 403, 404),
+            ("agent", False, 403, 404),
+        )
+    ):
+        make_person(f"p{place}", [role], department_code=ward)
+        browser = browser_of(f"p{place}")
+        answers = [browser.get(page) for page in pages]
+        assert [one.status_code for one in answers] == [200, 200, log], role
+        shown = "".join(one.text for one in answers)
+        assert [word in shown for word in words] == [reads] * 3, role
+        correcting = browser.get(f"/patients/{patient_id}/contacts/new?corrects={complaint.id}")
+        assert correcting.status_code == correction, role
+
+    def counted(work: Work) -> int | None:
+        question = Line(field="contact.any", operator=Operator.YES)
+        return count_patients(work, SegmentFilter(groups=(Group(lines=(question,)),)))
+
+    assert intake.work(counted) == 0
 
 
 def test_the_same_list_twice_does_nothing_twice_and_reverts_whole(intake: Intake) -> None:
