@@ -190,7 +190,7 @@ def segments(house: House) -> dict[str, dict[str, Any]]:
     """Typical segments, from a narrow one to nearly everybody."""
 
     def line(field: str, operator: str, *values: object) -> dict[str, Any]:
-        return {"field": field, "operator": operator, "values": list(values)}
+        return {"field": field, "operator": operator, "values": [str(each) for each in values]}
 
     diabetes = line("stay.main_diagnosis", "starts_with", "E10-E14")
     alive = line("patient.deceased", "in", "alive")

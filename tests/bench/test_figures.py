@@ -19,10 +19,12 @@ from bench.end_to_end import CASES
 from bench.memory import Sample, slope, slope_per_thousand
 from bench.places import DATABASE, sqlite_place
 from bench.processes import Memory, memory_of
+from bench.reading_asks import House, segments
 from bench.report import Aim
 from bench.runs import Run
 from bench.setting import Setting
 from bench.slow_senders import slow_senders
+from hcrm.segments.filters import SegmentFilter
 
 SENT = Sent(1000, 0, 500.0, 1.0, 2.0, 3.0, 2.0, 0.0, {})
 NONE_LEFT = {"ignored": 0, "held": 0, "parked": 0, "not delivered": 0}
@@ -214,3 +216,10 @@ def test_no_lock_of_the_npm_peers_names_an_address() -> None:
 
     assert {"node_modules/simple-hl7", "node_modules/node-hl7-server"} <= named.keys()
     assert not any("resolved" in package for package in named.values())
+
+
+def test_what_section_reading_asks_of_segments_is_a_filter() -> None:
+    house = House(["d1"], ["p1"], [], [], [], [], [], [])
+
+    for raw in segments(house).values():
+        assert SegmentFilter.model_validate(raw).groups
