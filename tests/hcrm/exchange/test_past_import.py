@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 
 import sqlalchemy as sa
 
@@ -150,3 +151,19 @@ def test_the_same_list_twice_does_nothing_twice_and_reverts_whole(intake: Intake
     ]  # fmt: skip
     intake.revert(run.id)
     assert intake.dump() == before
+
+
+def test_complaints_taken_in_before_they_had_a_kind_of_their_own_get_it(intake: Intake) -> None:
+    intake.work(known_patient)
+    heads = ("病案号", "姓名", "日期", "接待人", "事由", "内容")
+    intake.take_in("complaints", csv_file(heads, ("1001", "张三", "2026-11-20", "李", "态度恶劣", "")))
+    intake.take_in("follow_ups", csv_file(HEAD, LINE))
+    apart = import_module("hcrm.migrations.versions.20261123_1280_past_complaints").APART
+
+    def migrate(work: Work) -> list[str]:
+        ours = TimelineEntry.subject_type == "contact_entry"
+        work.execute(sa.update(TimelineEntry).where(ours).values(kind="contact"))
+        work.execute(sa.text(apart))
+        return sorted(work.scalars(sa.select(TimelineEntry.kind).where(ours)))
+
+    assert intake.work(migrate) == ["complaint", "contact"]
