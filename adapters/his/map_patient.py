@@ -22,7 +22,7 @@ from hcrm.archive import records as r
 from hcrm.archive.terms import DeceasedState, IdentifierKind, Sex
 from hcrm.core.local_habits import MARITAL_CODES
 from hcrm.core.sources import Source
-from hcrm.core.text import clean_id_number, clean_name, is_han, is_id_number
+from hcrm.core.text import clean_id_number, is_han, is_id_number, sent_name
 
 _MOBILE = re.compile(r"(?:\+?86)?1\d{10}")
 _ADDRESS_USE = {
@@ -131,8 +131,8 @@ def _vip(message: Message) -> bool | None:
 def person_name(family: str, given: str) -> str:
     """Chinese names joined without a blank, a pinyin second part left out; others `family given`."""
     if is_han(family):
-        return clean_name(family + given) if is_han(given) else clean_name(family)
-    return clean_name(f"{family} {given}")
+        return sent_name(family + given) if is_han(given) else sent_name(family)
+    return sent_name(f"{family} {given}")
 
 
 def read_moment(text: str, source: Source, place: str, flags: list[str]) -> datetime | None:

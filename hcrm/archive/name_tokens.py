@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from hcrm.archive.models import Patient
 from hcrm.archive.name_models import PART, SPELLING, NameToken
 from hcrm.archive.pinyin import spellings
+from hcrm.core.text import without_unseen
 from hcrm.core.work import Work
 
 Token = tuple[str, str]
@@ -25,8 +26,8 @@ BATCH = 5_000
 
 
 def fold_name(text: str) -> str:
-    """A name, or what is looked for in it, as both are compared: one width, no case, no blanks and middle dots."""
-    return _NOT_COMPARED.sub("", unicodedata.normalize("NFKC", text).casefold())
+    """A name, or what is looked for in it, as both are compared: one width, no case, no blanks, dots, unseen signs."""
+    return _NOT_COMPARED.sub("", unicodedata.normalize("NFKC", without_unseen(text)).casefold())
 
 
 def parts_of(folded: str) -> list[str]:

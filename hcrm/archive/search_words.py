@@ -13,7 +13,7 @@ from hcrm.archive.visit_models import Encounter
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.labels import LabelledEnum
-from hcrm.core.text import clean_id_number, clean_phone, half_width, zero_filled
+from hcrm.core.text import clean_id_number, clean_phone, half_width, without_unseen, zero_filled
 from hcrm.core.work import Work
 
 _ID_NUMBER = re.compile(r"\d{17}[\dX]", re.ASCII)
@@ -60,7 +60,7 @@ class Words:
 
 def read_words(text: str) -> Words:
     """The words of a search. More than a name or number can have is refused: cutting would look for something else."""
-    typed = " ".join(half_width(text.replace("\x00", "")).split())
+    typed = " ".join(half_width(without_unseen(text.replace("\x00", ""))).split())
     if len(typed) > limits.SEARCH_WORDS:
         raise HcrmError(
             "search.too_long", f"搜索内容最多 {limits.SEARCH_WORDS} 个字，请只输入姓名、号码或拼音", field="q"

@@ -30,8 +30,7 @@ def relation_word(relation: str) -> str:
 
 
 def half_width(text: str) -> str:
-    """Full-width letters, digits and blanks made half-width (NFKC of those characters only), unseen signs left out."""
-    text = _UNSEEN.sub("", text)
+    """Full-width letters, digits and blanks made half-width (NFKC of those characters only)."""
     if not _FULL_WIDTH.search(text):
         return text
     return "".join(
@@ -44,15 +43,25 @@ def is_han(text: str) -> bool:
     return _HAN.search(text) is not None
 
 
+def without_unseen(text: str) -> str:
+    """The same without signs that nobody sees and nobody meant to type."""
+    return _UNSEEN.sub("", text)
+
+
 def clean_name(text: str) -> str:
-    """A person's name without inner blanks where it is Chinese (`张  晋` is 张晋), trimmed elsewhere."""
+    """A person's name without unseen signs, and without inner blanks where it is Chinese (`张  晋` is 张晋)."""
+    return sent_name(without_unseen(text))
+
+
+def sent_name(text: str) -> str:
+    """The name as a sender wrote it: unseen signs are theirs and stay, a page isolates them."""
     text = " ".join(half_width(text).split())
     return text.replace(" ", "") if is_han(text) else text
 
 
 def clean_id_number(text: str) -> str:
     """A citizen ID number in its comparable form: half width, upper case, 15 digits made 18."""
-    text = re.sub(r"[\s-]", "", half_width(text)).upper()
+    text = re.sub(r"[\s-]", "", half_width(without_unseen(text))).upper()
     if re.fullmatch(r"\d{15}", text):
         body = text[:6] + "19" + text[6:]
         text = body + id_check_digit(body)
@@ -77,7 +86,7 @@ def is_id_number(text: str) -> bool:
 
 def clean_phone(text: str) -> str:
     """A number in E.164 where it is valid in China, else its digits; empty when there are none."""
-    raw = half_width(text).strip()
+    raw = half_width(without_unseen(text)).strip()
     digits = re.sub(r"[^\d+]", "", raw)
     if not digits:
         return ""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hcrm.core.text import clean_id_number, clean_name, clean_phone, mask_phone
+from hcrm.archive.name_tokens import fold_name
+from hcrm.core.text import clean_id_number, clean_name, clean_phone, mask_phone, sent_name
 
 UNSEEN = "\u200b\ufeff\u200d\u202e\u00ad\u2060"
 
@@ -10,6 +11,8 @@ UNSEEN = "\u200b\ufeff\u200d\u202e\u00ad\u2060"
 def test_signs_nobody_sees_are_left_out_of_names_and_numbers():
     assert clean_name(f"{UNSEEN}张{UNSEEN}晋{UNSEEN}") == "张晋"
     assert clean_name(UNSEEN) == ""
+    assert sent_name("张\u200b晋") == "张\u200b晋"  # a sender's name is kept as it was sent
+    assert fold_name("张\u200b晋") == fold_name("张晋")
     assert clean_name("Ｗang\u200b Min") == "Wang Min"
     assert clean_phone(f"138{UNSEEN}00138000") == "+8613800138000"
     assert clean_id_number(f"\u202a11010519491231002x{UNSEEN}") == "11010519491231002X"
