@@ -96,17 +96,18 @@ def _log(patient_id: str, entered: ContactInput) -> str:
     shell = current_shell()
     upload = request.files.get("recording")
     sound = upload.stream if upload is not None and upload.filename else None
-    stored, folder = None, recording_folder(shell.runtime.settings)
+    stored, folder = None, None
     try:
         with console_work() as work:
             patient = lock_patient(work, patient_in_scope(work, patient_id, "contact.write").id)
             entry_id = log_by_hand(work, patient=patient, entered=entered, sound=sound)
             if entry_id is not None and sound is not None:
+                folder = recording_folder(shell.runtime.settings)
                 stored = store_sound(work.keys, folder, sound, file_name=work.new_id())
                 attach_recording(work, entry_id=entry_id, stored=stored)
             return str(patient.id)
     except BaseException:
-        if stored is not None:
+        if stored is not None and folder is not None:
             (folder / stored.file_name).unlink(missing_ok=True)
         raise
 

@@ -24,4 +24,4 @@ def test_they_tell_how_far_they_are_and_what_came_of_it(database, database_url, 
     assert "已完成 2 位" in rebuilt.output
     assert "已重新生成 3 位" in rebuilt.output
     assert write(lambda work: work.scalar(sa.select(sa.func.count(PatientProfile.id)))) == 3
-    assert "已比对 3 份档案" in scanned.output
+    assert "已比对 3 / 3 份档案" in scanned.output
