@@ -75,13 +75,16 @@ def patient_condition(actor: Actor, patient_id: Any) -> sa.ColumnElement[bool] |
     stays = _encounter_reasons(actor, Encounter)
     if stays:
         reasons.append(
-            sa.select(Encounter.id).where(Encounter.patient_id == patient_id, sa.or_(*stays)).exists()
+            sa.select(Encounter.id)
+            .where(Encounter.patient_id == patient_id, sa.or_(*stays))
+            .offset(0)  # or PostgreSQL gathers every patient of the department first, to page through fifty
+            .exists()
         )
     if actor.practitioner_id:
         assigned = sa.select(sa.literal(1)).select_from(_INSTRUCTION).where(
             _INSTRUCTION.c.patient_id == patient_id, _INSTRUCTION.c.assignee_id == actor.practitioner_id
         )  # fmt: skip
-        reasons.append(assigned.exists())
+        reasons.append(assigned.offset(0).exists())
     return sa.or_(sa.false(), *reasons)
 
 

@@ -174,6 +174,23 @@ def test_a_name_is_looked_for_in_the_shorter_set_of_stays(work, house):
             assert "COVERING INDEX ix_encounter_department" in plan
 
 
+def test_everybody_of_a_large_department_is_walked_by_the_latest_change(work, house, monkeypatch):
+    monkeypatch.setattr("hcrm.core.limits.SEARCH_SMALL", 100)
+    departments, _ = house
+    actor = Actor(
+        id="a",
+        name="李大夫",
+        permissions=frozenset("*"),
+        roles=(),
+        department_ids=frozenset({departments[3].id}),
+    )
+    page, plan = plans(Work(work.session, actor=actor, clock=work.clock, keys=work.keys))
+
+    assert len(page.items) == 20
+    assert "ix_patient_updated" in plan
+    assert "hashed" not in plan  # PostgreSQL would read the whole department for one page
+
+
 def test_somebody_with_few_patients_is_read_from_these(work, house):
     _, physician = house
     work.flush()
