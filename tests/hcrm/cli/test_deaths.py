@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hcrm.archive.death_list_state import death_list_policy
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.cli.main import main
-from tests.hcrm.exchange.test_death_list import HEAD, ZHANG, person
+from tests.hcrm.exchange.death_lists import HEAD, ZHANG, person
 from tests.support.importing import csv_file
 
 
