@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hcrm.core import limits
-from tests.hcrm.exchange.test_exports import patient
+from tests.hcrm.exchange.export_office import patient
 from tests.support.importing import Intake, csv_file
 
 LONG = "买买提·阿不都热依木·艾尼瓦尔·吐尔逊江·玉素甫艾山"
