@@ -30,7 +30,7 @@ from hcrm.accounts.passwords import hash_password
 from hcrm.accounts.service import add_account
 from hcrm.app.factory import create_app
 from hcrm.app.wiring import SEGMENT_FIELDS
-from hcrm.archive.search import search_patients
+from hcrm.archive.search.patients import search_patients
 from hcrm.core.actor import Actor, system_actor
 from hcrm.core.db import WEB, Database
 from hcrm.core.runtime import open_database

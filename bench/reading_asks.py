@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bench.setting import SEED
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
-from hcrm.archive.pinyin import name_pinyin
+from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.archive.visit_models import Encounter
 from hcrm.core.actor import Actor, system_actor
 from hcrm.core.clock import local_date

@@ -13,7 +13,7 @@ from followup import alerts, review, worklist
 from followup.models import Alert, Review, ReviewState
 from followup.queries import CallFacts, find_last_response, get_response, get_review, load_facts
 from followup.station import SUBJECT
-from hcrm.archive.caution import Caution, caution_of
+from hcrm.archive.reach.caution import Caution, caution_of
 from hcrm.centre.instructions import RECORDABLE_STATES
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.centre.protocols import StepChannel

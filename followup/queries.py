@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from followup.alerts import count_open
 from followup.models import Alert, Review
-from hcrm.archive.barred_numbers import barred_among
 from hcrm.archive.links import mothers_of
 from hcrm.archive.models import Allergy, ContactPoint, RelatedPerson
+from hcrm.archive.reach.barred_numbers import barred_among
+from hcrm.archive.reach.numbers import known_numbers, numbers_known_of, why_not_called
 from hcrm.archive.reach_models import KnownNumber, NumberState
-from hcrm.archive.reach_numbers import known_numbers, numbers_known_of, why_not_called
 from hcrm.archive.visit_models import Diagnosis, Procedure
 from hcrm.centre.models import Instruction
 from hcrm.centre.queries import get_instruction

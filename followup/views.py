@@ -21,10 +21,10 @@ from followup.form_page import (
 from followup.inputs import AttemptInput, DraftInput, FollowupInput, HandlingInput, ReviewInput
 from followup.sent import draft_values, outcome_values, typed_again
 from followup.worklist import Section
-from hcrm.archive.caution import caution_of
-from hcrm.archive.disclosure import disclosure_of
 from hcrm.archive.models import Patient
-from hcrm.archive.preference import preferences_of
+from hcrm.archive.reach.caution import caution_of
+from hcrm.archive.reach.disclosure import disclosure_of
+from hcrm.archive.reach.preference import preferences_of
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.centre.protocols import StepChannel
 from hcrm.centre.queries import get_instruction

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from adapters.his.clinical_reading import Reading, coded, first, staff_name
 from adapters.hl7v2 import Segment
-from hcrm.archive.clinical_records import AppointmentRecord, ClinicalRecord
-from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.clinical.records import AppointmentRecord, ClinicalRecord
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.records import Unmapped
 
 EVENTS = {

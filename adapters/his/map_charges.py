@@ -5,8 +5,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from adapters.his.clinical_reading import Reading, coded, fingerprint
 from adapters.hl7v2 import Segment
-from hcrm.archive.clinical_records import ChargeRecord, ClinicalRecord
-from hcrm.archive.clinical_terms import ChargeKind
+from hcrm.archive.clinical.records import ChargeRecord, ClinicalRecord
+from hcrm.archive.clinical.terms import ChargeKind
 from hcrm.archive.records import Unmapped
 
 _KINDS = {

@@ -20,7 +20,7 @@ from adapters.his.map_staff import map_staff
 from adapters.his.map_visit import visit_number
 from adapters.hl7v2 import Message
 from hcrm.archive import records as r
-from hcrm.archive.clinical_records import ClinicalRecord
+from hcrm.archive.clinical.records import ClinicalRecord
 from hcrm.core import limits
 from hcrm.core.sources import Source
 

@@ -13,8 +13,8 @@ from adapters.his.clinical_reading import (
     value_text,
 )
 from adapters.hl7v2 import Segment
-from hcrm.archive.clinical_records import ClinicalRecord, DocumentRecord
-from hcrm.archive.clinical_terms import DocumentStatus
+from hcrm.archive.clinical.records import ClinicalRecord, DocumentRecord
+from hcrm.archive.clinical.terms import DocumentStatus
 from hcrm.archive.records import Unmapped
 from hcrm.core import limits
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from adapters.his.clinical_reading import Reading, coded, fingerprint, first
 from adapters.hl7v2 import Message, Segment
-from hcrm.archive.clinical_records import ClinicalRecord, MedicationRecord
-from hcrm.archive.clinical_terms import EndBasis, OrderStatus
+from hcrm.archive.clinical.records import ClinicalRecord, MedicationRecord
+from hcrm.archive.clinical.terms import EndBasis, OrderStatus
 from hcrm.archive.records import Unmapped
 
 _CONTROL = {

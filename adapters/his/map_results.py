@@ -14,8 +14,8 @@ from adapters.his.clinical_reading import (
     value_text,
 )
 from adapters.hl7v2 import Segment
-from hcrm.archive.clinical_records import ClinicalRecord, DocumentRecord, ObservationRecord, ReportRecord
-from hcrm.archive.clinical_terms import (
+from hcrm.archive.clinical.records import ClinicalRecord, DocumentRecord, ObservationRecord, ReportRecord
+from hcrm.archive.clinical.terms import (
     AbnormalFlag,
     DocumentStatus,
     ObservationStatus,

@@ -3,7 +3,7 @@
 from adapters.his.clinical_reading import Reading, first
 from adapters.his.map_patient import person_name
 from adapters.hl7v2 import Message
-from hcrm.archive.clinical_records import StaffRecord
+from hcrm.archive.clinical.records import StaffRecord
 from hcrm.archive.records import Unmapped
 
 _LEFT = frozenset({"MDL", "MDC"})  # MFE-1, HL7 table 0180: delete, deactivate

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from hcrm.accounts.models import AccountSession, LoginAttempt
 from hcrm.accounts.security import find_machine
 from hcrm.api.shell import ScopeMissingError, UnknownTokenError
-from hcrm.archive.death_list_state import configured_ways, death_list_current
+from hcrm.archive.death_list.state import configured_ways, death_list_current
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_date

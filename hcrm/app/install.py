@@ -6,9 +6,9 @@ from typing import Any
 
 from hcrm.accounts.passwords import hash_password, make_password
 from hcrm.accounts.service import ensure_sysadmin
-from hcrm.archive.field_definition import OWN, SHIPPED, FieldsFile, OwnFieldsFile
-from hcrm.archive.matching_rule import MatchingRule
-from hcrm.archive.test_rules import TestPatientRules
+from hcrm.archive.fields.definition import OWN, SHIPPED, FieldsFile, OwnFieldsFile
+from hcrm.archive.identity.matching_rule import MatchingRule
+from hcrm.archive.test_patients.rules import TestPatientRules
 from hcrm.centre.care import CareFile
 from hcrm.centre.classification_rules import AxisRules
 from hcrm.centre.protocols import Protocol, Protocols, require_known_codes

@@ -10,10 +10,7 @@ from adapters.his.mapping import map_message
 from adapters.his.outline import Hl7Outline
 from adapters.his.reception import receive
 from adapters.his.sender import MllpSender
-from hcrm.archive.barred_numbers import stop_touched
-from hcrm.archive.contact_stop import WaitingCounts
 from hcrm.archive.death import confirm_told_deaths
-from hcrm.archive.death_list_importer import death_importer
 from hcrm.archive.events import (
     ContactRestored,
     ContactStopped,
@@ -32,8 +29,11 @@ from hcrm.archive.events import (
     VisitMoved,
 )
 from hcrm.archive.exports import patients_export
-from hcrm.archive.import_marks import group_importer, stop_importer
-from hcrm.archive.importers import patient_importer
+from hcrm.archive.imports.death_list import death_importer
+from hcrm.archive.imports.importers import patient_importer
+from hcrm.archive.imports.marks import group_importer, stop_importer
+from hcrm.archive.reach.barred_numbers import stop_touched
+from hcrm.archive.reach.contact_stop import WaitingCounts
 from hcrm.centre.classification import classify_encounters, follow_touched
 from hcrm.centre.events import (
     EncounterClassified,

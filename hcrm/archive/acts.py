@@ -10,14 +10,15 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from hcrm.archive.absorb_patient import PatientSide
+from hcrm.archive.absorb.patient import PatientSide
 from hcrm.archive.arrivals import Arrival, parked
 from hcrm.archive.batch import Row, is_older, stamp
 from hcrm.archive.events import PatientNullified
 from hcrm.archive.links import tell_link, told_apart_since
 from hcrm.archive.matching import is_someone_else, record_numbers
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import LinkKind, Patient, PatientMerge
+from hcrm.archive.parting.service import part_number, undo_merge
 from hcrm.archive.records import (
     AbsorbOutcome,
     ActRecord,
@@ -26,7 +27,6 @@ from hcrm.archive.records import (
     PatientRecord,
 )
 from hcrm.archive.terms import ActKind
-from hcrm.archive.unmerge import part_number, undo_merge
 from hcrm.archive.visit_acts import merge_accounts, merge_visits, move_account, move_visit
 from hcrm.archive.visit_models import Encounter, VisitEvent
 from hcrm.core.work import Work

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from hcrm.archive.absorb_patient import PatientSide
+from hcrm.archive.absorb.patient import PatientSide
 from hcrm.archive.batch import Row
 from hcrm.archive.corrections import mark_of
 from hcrm.archive.death import lock_patient

@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.export_reach import reach_of
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier
+from hcrm.archive.reach.exported import reach_of
 from hcrm.archive.scope import scope_patients
-from hcrm.archive.search_filters import PatientFilters, patient_conditions
-from hcrm.archive.search_lines import PatientLine, patient_lines
+from hcrm.archive.search.filters import PatientFilters, patient_conditions
+from hcrm.archive.search.lines import PatientLine, patient_lines
 from hcrm.core import limits
 from hcrm.core.clock import local_date
 from hcrm.core.exporting import Asked, Exportable, ExportColumn, ExportLine

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Final
 
-from hcrm.archive.clinical_records import ClinicalRecord, StaffRecord
+from hcrm.archive.clinical.records import ClinicalRecord, StaffRecord
 from hcrm.archive.terms import (
     ActKind,
     DeceasedState,

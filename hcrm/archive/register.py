@@ -11,14 +11,14 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from hcrm.archive.absorb_patient import PatientSide
+from hcrm.archive.absorb.patient import PatientSide
 from hcrm.archive.events import PatientsTouched
-from hcrm.archive.fields import set_field
-from hcrm.archive.matching_rule import Evidence, Profile, published_rule, weigh
+from hcrm.archive.fields.service import set_field
+from hcrm.archive.identity.matching_rule import Evidence, Profile, published_rule, weigh
+from hcrm.archive.identity.models import OwnNumber
+from hcrm.archive.identity.profiles import find_like, load_profiles
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier, Sex
-from hcrm.archive.pair_models import OwnNumber
-from hcrm.archive.pinyin import name_pinyin
-from hcrm.archive.profiles import find_like, load_profiles
+from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.archive.queries import OWN_AUTHORITY, masked_phones, record_list_read
 from hcrm.archive.records import AddressRecord, Change, ContactRecord, IdentifierRecord, PatientRecord
 from hcrm.archive.scope import patient_condition

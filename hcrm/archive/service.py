@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from hcrm.archive.absorb_clinical import ClinicalSide
-from hcrm.archive.absorb_patient import PatientSide
-from hcrm.archive.absorb_visit import VisitSide
+from hcrm.archive.absorb.clinical import ClinicalSide
+from hcrm.archive.absorb.patient import PatientSide
+from hcrm.archive.absorb.visit import VisitSide
 from hcrm.archive.acts import absorb_act, refuse_stranger, strongest
 from hcrm.archive.arrivals import Arrival, held, opened_keys, parked, patient_key, visit_key
 from hcrm.archive.batch import Row

@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.absorb_patient import PatientSide
-from hcrm.archive.absorb_visit import VisitSide
+from hcrm.archive.absorb.patient import PatientSide
+from hcrm.archive.absorb.visit import VisitSide
 from hcrm.archive.arrivals import Arrival, held, parked, visit_key
 from hcrm.archive.batch import Row, is_older, stamp
 from hcrm.archive.events import DischargeCancelled, VisitMoved
-from hcrm.archive.merge import columns_to
+from hcrm.archive.merge.service import columns_to
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
 from hcrm.archive.records import AbsorbOutcome, ActRecord, EncounterRecord, OutcomeState, VisitNumber
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter, EncounterStatus, Procedure

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 import sqlalchemy as sa
 from pydantic import Field, model_validator
 
-from hcrm.archive.clinical_models import Appointment
-from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.clinical.models import Appointment
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.reach_models import ContactStop
 from hcrm.archive.terms import EncounterClass, EncounterStatus

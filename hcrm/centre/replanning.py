@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from hcrm.archive.contact_stop import is_stopped
 from hcrm.archive.events import (
     ContactStopped,
     DischargeCancelled,
@@ -19,6 +18,7 @@ from hcrm.archive.events import (
     PatientsMerged,
 )
 from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.reach.contact_stop import is_stopped
 from hcrm.archive.timeline import add_entry
 from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.audit.service import record_audit

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from hcrm.archive.codes import is_tcm
-from hcrm.archive.contact_stop import is_stopped
 from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.reach.contact_stop import is_stopped
 from hcrm.archive.residence import region_codes
 from hcrm.archive.visit_models import Diagnosis, DischargeWay, Encounter, EncounterStatus, Procedure
 from hcrm.centre.classification_rules import Axis

@@ -9,7 +9,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
-from hcrm.archive.caution import caution_of
+from hcrm.archive.reach.caution import caution_of
 from hcrm.centre import instructions, queries
 from hcrm.centre.classification_rules import Axis
 from hcrm.centre.models import OPEN_STATES, Instruction, InstructionState, Outcome

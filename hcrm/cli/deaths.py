@@ -5,10 +5,10 @@ import sys
 import click
 
 from hcrm.app.wiring import importers
-from hcrm.archive.death_list import count_near, count_unknown
-from hcrm.archive.death_list_importer import KIND
-from hcrm.archive.death_list_models import DeathListRun, RunState
-from hcrm.archive.death_list_state import configured_ways, death_list_policy, list_alarm, list_runs
+from hcrm.archive.death_list.models import DeathListRun, RunState
+from hcrm.archive.death_list.service import count_near, count_unknown
+from hcrm.archive.death_list.state import configured_ways, death_list_policy, list_alarm, list_runs
+from hcrm.archive.imports.death_list import KIND
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import SystemClock

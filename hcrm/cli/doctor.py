@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from hcrm.accounts.permissions import roles
-from hcrm.archive.test_patients import count_test_patients
+from hcrm.archive.test_patients.service import count_test_patients
 from hcrm.cli.doctor_channels import check_certificates, check_channels
 from hcrm.cli.doctor_sources import list_sources, source_warnings
 from hcrm.cli.options import db_option, settings_for

@@ -2,7 +2,7 @@
 
 import click
 
-from hcrm.archive.name_tokens import rebuild_names
+from hcrm.archive.names.tokens import rebuild_names
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.runtime import open_database

@@ -11,7 +11,7 @@ from typing import IO
 import sqlalchemy as sa
 
 from hcrm.archive.models import Patient
-from hcrm.archive.reach_numbers import known_numbers, number_index
+from hcrm.archive.reach.numbers import known_numbers, number_index
 from hcrm.contact_log.inputs import ContactInput
 from hcrm.contact_log.models import PAST_COMPLAINT, ContactEntry, ContactRecording, ContactResult
 from hcrm.contact_log.queries import entry_statement, scope_entries

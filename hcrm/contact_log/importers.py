@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.import_people import NAME, RECORD_NO, PeopleFound
+from hcrm.archive.imports.people import NAME, RECORD_NO, PeopleFound
 from hcrm.archive.models import TimelineEntry
 from hcrm.contact_log.models import PAST_COMPLAINT, PAST_FOLLOW_UP, Channel, ContactEntry, ContactResult
 from hcrm.core import limits

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from hcrm.archive.reach.numbers import CalledNumber, called_number, doubt_number
 from hcrm.archive.reach_models import NumberState
-from hcrm.archive.reach_numbers import CalledNumber, called_number, doubt_number
 from hcrm.archive.timeline import add_entry
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.service import record_audit

@@ -6,10 +6,10 @@ from typing import Any
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from hcrm.archive.caution import caution_of
 from hcrm.archive.death import lock_patient
 from hcrm.archive.queries import get_patient, patient_in_scope
-from hcrm.archive.reach_numbers import list_callable
+from hcrm.archive.reach.caution import caution_of
+from hcrm.archive.reach.numbers import list_callable
 from hcrm.contact_log.by_hand import SentOtherwiseError, log_by_hand
 from hcrm.contact_log.byte_range import UnsatisfiableError, asked_part
 from hcrm.contact_log.inputs import ContactInput, LogAddress

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Blueprint, g, url_for
 
 from hcrm.archive.codes import is_tcm
-from hcrm.archive.field_models import PatientNote
+from hcrm.archive.fields.models import PatientNote
+from hcrm.archive.fields.notes import may_edit
 from hcrm.archive.models import TimelineEntry
-from hcrm.archive.notes import may_edit
 from hcrm.archive.terms import WITHOUT_BED, EncounterClass, EncounterStatus, status_words
 from hcrm.archive.timeline import ENTRY_PAGES, ENTRY_TABS
 from hcrm.centre.protocols import StepChannel

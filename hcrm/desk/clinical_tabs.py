@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import defer
 
-from hcrm.archive.clinical_lines import DOCUMENT_KINDS
-from hcrm.archive.clinical_models import (
+from hcrm.archive.clinical.lines import DOCUMENT_KINDS
+from hcrm.archive.clinical.models import (
     Appointment,
     ChargeItem,
     DiagnosticReport,
@@ -21,7 +21,7 @@ from hcrm.archive.clinical_models import (
     MedicationRequest,
     Observation,
 )
-from hcrm.archive.clinical_terms import (
+from hcrm.archive.clinical.terms import (
     ABNORMAL_FLAGS,
     CRITICAL_FLAGS,
     AbnormalFlag,

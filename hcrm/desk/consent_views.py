@@ -8,9 +8,9 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from hcrm.archive.consent import Barrier, judge_all
-from hcrm.archive.consent_records import list_consents, record_consents, standing_decisions
 from hcrm.archive.queries import get_patient
+from hcrm.archive.reach.consent import Barrier, judge_all
+from hcrm.archive.reach.consent_records import list_consents, record_consents, standing_decisions
 from hcrm.archive.reach_models import ConsentDecision, ContactMeans, ContactPurpose
 from hcrm.core.errors import HcrmError
 from hcrm.core.inputs import Blank, Input, read_input

@@ -5,9 +5,10 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from hcrm.archive import death_list
-from hcrm.archive.death_list_models import DeathListEntry, EntryState, ListSource, RunState
-from hcrm.archive.death_list_state import (
+from hcrm.archive.death_list import service as death_list
+from hcrm.archive.death_list.match import Judged, Known
+from hcrm.archive.death_list.models import DeathListEntry, EntryState, ListSource, RunState
+from hcrm.archive.death_list.state import (
     configured_ways,
     confirm_no_list,
     list_alarm,
@@ -16,7 +17,6 @@ from hcrm.archive.death_list_state import (
     run_of,
     take_back_word,
 )
-from hcrm.archive.death_match import Judged, Known
 from hcrm.core.errors import ConflictError, HcrmError
 from hcrm.core.inputs import Input, OptionalText, read_input
 from hcrm.core.text import mask_id_number

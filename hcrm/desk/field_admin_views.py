@@ -7,9 +7,9 @@ from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from hcrm.archive import field_admin
-from hcrm.archive.field_definition import OWN_PREFIX, FieldType
-from hcrm.archive.fields import published_fields
+from hcrm.archive.fields import admin as field_admin
+from hcrm.archive.fields.definition import OWN_PREFIX, FieldType
+from hcrm.archive.fields.service import published_fields
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.inputs import Blank, Input, read_input

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.field_models import PatientFieldValue, PatientTag
-from hcrm.archive.fields import published_fields
+from hcrm.archive.fields.models import PatientFieldValue, PatientTag
+from hcrm.archive.fields.service import published_fields
 from hcrm.archive.models import Address, Allergy, ContactPoint, Patient, PatientHistory, RelatedPerson
 from hcrm.core.text import mask_phone, relation_word
 from hcrm.core.work import Work

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hcrm.archive.identity.queries import open_pairs_of
 from hcrm.archive.models import (
     IdentifierKind,
     LinkKind,
@@ -14,7 +15,6 @@ from hcrm.archive.models import (
     PatientLink,
     PatientMerge,
 )
-from hcrm.archive.pair_queries import open_pairs_of
 from hcrm.archive.queries import record_list_read
 from hcrm.archive.scope import patient_condition
 from hcrm.core.work import Work

@@ -1,6 +1,6 @@
 """Two archives side by side: what is known of each, what agrees, what would move if they became one.
 
-Nothing here asks who may see the two: the view came through `archive.pair_queries`, which applies the row scope and
+Nothing here asks who may see the two: the view came through `archive.identity.queries`, which applies the row scope and
 notes the read.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.archive import queries as archive
+from hcrm.archive.identity.matching_rule import EvidenceLine, MatchField, Outcome
+from hcrm.archive.identity.queries import PairAsShown
 from hcrm.archive.links import mothers_of
-from hcrm.archive.matching_rule import EvidenceLine, MatchField, Outcome
-from hcrm.archive.merge import patient_columns
+from hcrm.archive.merge.service import patient_columns
 from hcrm.archive.models import Address, ContactPoint, IdentifierKind, Patient, PatientIdentifier
-from hcrm.archive.pair_queries import PairAsShown
 from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.centre.models import IS_OPEN, Instruction
 from hcrm.contact_log.models import ContactEntry

@@ -7,11 +7,10 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from hcrm.archive import pairs
-from hcrm.archive.identity import part_merged, sort_left
-from hcrm.archive.matching_rule import published_rule
-from hcrm.archive.pair_models import UNDECIDED, PairState
-from hcrm.archive.pair_queries import (
+from hcrm.archive.identity import pairs
+from hcrm.archive.identity.matching_rule import published_rule
+from hcrm.archive.identity.models import UNDECIDED, PairState
+from hcrm.archive.identity.queries import (
     PairAsShown,
     count_pairs,
     last_scans,
@@ -19,12 +18,13 @@ from hcrm.archive.pair_queries import (
     pair_decisions,
     read_pair,
 )
-from hcrm.archive.pair_scan import FULL, count_archives
-from hcrm.archive.parted_death import tell_parted_death
+from hcrm.archive.identity.scan import FULL, count_archives
+from hcrm.archive.identity.service import part_merged, sort_left
+from hcrm.archive.parting.death import tell_parted_death
+from hcrm.archive.parting.since_merge import came_meanwhile, get_merge
 from hcrm.archive.queries import get_patient
-from hcrm.archive.search import search_patients
-from hcrm.archive.search_lines import PatientLine
-from hcrm.archive.since_merge import came_meanwhile, get_merge
+from hcrm.archive.search.lines import PatientLine
+from hcrm.archive.search.patients import search_patients
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError

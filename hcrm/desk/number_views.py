@@ -7,9 +7,9 @@ from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from hcrm.archive import reach_numbers as numbers
-from hcrm.archive.caution import caution_of
 from hcrm.archive.queries import get_patient
+from hcrm.archive.reach import numbers
+from hcrm.archive.reach.caution import caution_of
 from hcrm.archive.reach_models import NumberState
 from hcrm.core.errors import HcrmError
 from hcrm.core.inputs import Input, read_input

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from followup.alerts import IS_UNHANDLED
 from followup.models import Alert
 from hcrm.archive import queries as archive
-from hcrm.archive.clinical_models import Appointment
-from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.clinical.models import Appointment
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.corrections import mark_of
-from hcrm.archive.field_models import PatientNote, PatientTag
-from hcrm.archive.known_profile import Profile, load_profile
+from hcrm.archive.fields.known_profile import Profile, load_profile
+from hcrm.archive.fields.models import PatientNote, PatientTag
+from hcrm.archive.fields.notes import list_notes
+from hcrm.archive.fields.tags import list_tags
 from hcrm.archive.models import (
     Allergy,
     IdentifierKind,
@@ -26,9 +28,7 @@ from hcrm.archive.models import (
     PatientIdentifier,
     PatientMerge,
 )
-from hcrm.archive.notes import list_notes
 from hcrm.archive.scope import scope_by_stay
-from hcrm.archive.tags import list_tags
 from hcrm.archive.terms import Evidence
 from hcrm.centre.care import Gap, gap_of
 from hcrm.centre.models import IS_OPEN, Instruction

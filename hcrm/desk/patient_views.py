@@ -8,12 +8,12 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from followup import deaths
-from hcrm.archive import identity
-from hcrm.archive.caution import caution_of
 from hcrm.archive.death import is_revocable
+from hcrm.archive.fields.notes import former_texts, list_notes
+from hcrm.archive.identity import service as identity
 from hcrm.archive.models import DeceasedState
-from hcrm.archive.notes import former_texts, list_notes
 from hcrm.archive.queries import get_patient, surviving_patient
+from hcrm.archive.reach.caution import caution_of
 from hcrm.archive.terms import EncounterClass
 from hcrm.archive.timeline import KIND_NEEDS, KINDS, list_timeline
 from hcrm.contact_log.queries import list_contacts, load_beside

@@ -7,8 +7,8 @@ from flask import Blueprint, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from hcrm.archive import reach_people
 from hcrm.archive.queries import get_patient, reveal_address, reveal_related
+from hcrm.archive.reach import people as reach_people
 from hcrm.archive.terms import Informant
 from hcrm.core.errors import HcrmError, InvalidInput, NotFoundError
 from hcrm.core.inputs import Blank, Input, read_input

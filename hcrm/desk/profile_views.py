@@ -8,10 +8,10 @@ from flask import Blueprint, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from hcrm.archive import allergies, notes, tags
-from hcrm.archive.field_definition import YES_NO, FieldType, PatientField
-from hcrm.archive.fields import FieldConflictError, published_fields, set_field, undo_edit
-from hcrm.archive.known_profile import field_history, load_line
+from hcrm.archive.fields import allergies, notes, tags
+from hcrm.archive.fields.definition import YES_NO, FieldType, PatientField
+from hcrm.archive.fields.known_profile import field_history, load_line
+from hcrm.archive.fields.service import FieldConflictError, published_fields, set_field, undo_edit
 from hcrm.archive.models import Patient
 from hcrm.archive.queries import get_patient
 from hcrm.archive.terms import Informant

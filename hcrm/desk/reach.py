@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hcrm.archive import queries as archive
-from hcrm.archive.barred_numbers import barred_among
-from hcrm.archive.contact_stop import live_stops
 from hcrm.archive.death import standing_reports
-from hcrm.archive.disclosure import DisclosureMark, disclosure_of
 from hcrm.archive.models import Address, ContactPoint, Patient, RelatedPerson
-from hcrm.archive.preference import Preference, preferences_of
+from hcrm.archive.reach.barred_numbers import barred_among
+from hcrm.archive.reach.contact_stop import live_stops
+from hcrm.archive.reach.disclosure import DisclosureMark, disclosure_of
+from hcrm.archive.reach.numbers import count_sharing, known_numbers, why_not_called
+from hcrm.archive.reach.preference import Preference, preferences_of
 from hcrm.archive.reach_models import ContactStop, DeathReport, KnownNumber, NumberState
-from hcrm.archive.reach_numbers import count_sharing, known_numbers, why_not_called
 from hcrm.core.errors import NotFoundError
 from hcrm.core.text import mask_phone, national_phone, relation_word
 from hcrm.core.work import Work

@@ -8,12 +8,13 @@ from flask import Blueprint, current_app, g, redirect, render_template, request,
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from hcrm.archive import contact_stop, death, disclosure
-from hcrm.archive.caution import caution_of
-from hcrm.archive.death_list import count_near
-from hcrm.archive.death_list_state import list_alarm
+from hcrm.archive import death
+from hcrm.archive.death_list.service import count_near
+from hcrm.archive.death_list.state import list_alarm
 from hcrm.archive.models import DeceasedState, Patient, RelatedPerson
 from hcrm.archive.queries import get_patient
+from hcrm.archive.reach import contact_stop, disclosure
+from hcrm.archive.reach.caution import caution_of
 from hcrm.archive.reach_models import DisclosureState, StopKind
 from hcrm.archive.terms import BY_PEOPLE
 from hcrm.core.errors import ConflictError, HcrmError

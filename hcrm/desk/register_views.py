@@ -17,9 +17,9 @@ from hcrm.archive.base_data import (
     take_back_correction,
 )
 from hcrm.archive.corrections import mark_of
-from hcrm.archive.field_definition import FieldType
-from hcrm.archive.fields import published_fields
-from hcrm.archive.matching_rule import published_rule
+from hcrm.archive.fields.definition import FieldType
+from hcrm.archive.fields.service import published_fields
+from hcrm.archive.identity.matching_rule import published_rule
 from hcrm.archive.models import Patient, Sex
 from hcrm.archive.queries import get_patient
 from hcrm.archive.register import Entry, Similar, checked_entry, find_similar, register_patient

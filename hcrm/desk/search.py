@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 
-from hcrm.archive.search import search_patients as search_archive
-from hcrm.archive.search_filters import PatientFilters, StayMark
-from hcrm.archive.search_lines import PatientLine
+from hcrm.archive.search.filters import PatientFilters, StayMark
+from hcrm.archive.search.lines import PatientLine
+from hcrm.archive.search.patients import search_patients as search_archive
 from hcrm.archive.visit_models import EncounterStatus
 from hcrm.centre.classification_rules import Axis
 from hcrm.centre.models import Classification

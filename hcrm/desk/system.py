@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm import __version__
-from hcrm.archive.test_patients import count_test_patients
+from hcrm.archive.test_patients.service import count_test_patients
 from hcrm.audit.service import record_audit
 from hcrm.core.db import Database, UtcDateTime, inbox_path, sqlite_path
 from hcrm.core.delivery import count_waiting, list_troubled, retry_delivery

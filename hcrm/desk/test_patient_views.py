@@ -9,15 +9,15 @@ from pydantic import Field
 
 from hcrm.archive.models import PatientMark
 from hcrm.archive.queries import record_list_read
-from hcrm.archive.test_patients import (
+from hcrm.archive.test_patients.rule_edit import TestRuleInput, publish_test_rules, rule_texts
+from hcrm.archive.test_patients.rules import published_test_rules
+from hcrm.archive.test_patients.service import (
     count_test_patients,
     list_test_patients,
     mark_test_patient,
     preview_test_rules,
     unmark_test_patient,
 )
-from hcrm.archive.test_rule_edit import TestRuleInput, publish_test_rules, rule_texts
-from hcrm.archive.test_rules import published_test_rules
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.inputs import Input, OptionalText, read_input

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from followup.alerts import count_open
 from hcrm.archive.death import count_unconfirmed
+from hcrm.archive.identity.models import PairState
+from hcrm.archive.identity.queries import count_pairs
 from hcrm.archive.models import Patient, Sex
-from hcrm.archive.pair_models import PairState
-from hcrm.archive.pair_queries import count_pairs
 from hcrm.archive.queries import record_list_read
 from hcrm.archive.scope import scope_encounters
 from hcrm.archive.visit_models import DischargeWay, Encounter, VisitEvent

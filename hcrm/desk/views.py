@@ -8,7 +8,7 @@ from jinja2_fragments.flask import render_block
 from pydantic import Field
 
 from hcrm.accounts.kept_search import keep_words, kept_words
-from hcrm.archive.death_list_state import list_alarm
+from hcrm.archive.death_list.state import list_alarm
 from hcrm.archive.terms import EncounterStatus
 from hcrm.core.events import DeliveryState
 from hcrm.core.inputs import Blank, Input, read_input

@@ -28,16 +28,16 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from hcrm.archive.death_list import match_waiting, prune_list
-from hcrm.archive.death_list_importer import KIND
-from hcrm.archive.death_list_models import (
+from hcrm.archive.death_list.models import (
     COUNTS,
     DeathListFile,
     DeathListRun,
     ListSource,
     RunState,
 )
-from hcrm.archive.death_list_state import configured_ways, counts_since, death_list_policy, run_of, spoken_at
+from hcrm.archive.death_list.service import match_waiting, prune_list
+from hcrm.archive.death_list.state import configured_ways, counts_since, death_list_policy, run_of, spoken_at
+from hcrm.archive.imports.death_list import KIND
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock, day_bounds, local_date, local_time

@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.death_list import fingerprint
-from hcrm.archive.death_list_importer import KIND, claim_in, days_told, is_news, problems_in
-from hcrm.archive.death_list_models import DeathListEntry, DeathListFile, DeathListRun, EntryState, RunState
+from hcrm.archive.death_list.models import DeathListEntry, DeathListFile, DeathListRun, EntryState, RunState
+from hcrm.archive.death_list.service import fingerprint
+from hcrm.archive.imports.death_list import KIND, claim_in, days_told, is_news, problems_in
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock, local_date

@@ -1,6 +1,6 @@
 """Merges that would make a patient and a test patient one: what the archive is afterwards is for a person to say.
 
-By hand such two are refused until the marks agree (`hcrm.archive.pairs`).
+By hand such two are refused until the marks agree (`hcrm.archive.identity.pairs`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from hcrm.archive.matching import record_numbers
 from hcrm.archive.models import Patient
 from hcrm.archive.records import Change, IdentifierRecord
 from hcrm.archive.terms import ActKind, PatientMark
-from hcrm.archive.test_rules import TestPatientRules, published_test_rules
+from hcrm.archive.test_patients.rules import TestPatientRules, published_test_rules
 from hcrm.core.work import Work
 
 _CHUNK = 5_000

@@ -6,10 +6,10 @@ from functools import partial
 
 from adapters.his.census import read_census_file
 from adapters.his.map_row import map_row
-from hcrm.archive.death_list_importer import death_importer
-from hcrm.archive.death_list_models import RunState
-from hcrm.archive.pair_scan import scan_changed
-from hcrm.archive.test_patients import follow_test_rules
+from hcrm.archive.death_list.models import RunState
+from hcrm.archive.identity.scan import scan_changed
+from hcrm.archive.imports.death_list import death_importer
+from hcrm.archive.test_patients.service import follow_test_rules
 from hcrm.centre.care import refresh_gaps
 from hcrm.centre.classification import sort_visits
 from hcrm.centre.instructions import CutOvers

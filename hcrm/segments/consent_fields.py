@@ -1,7 +1,7 @@
 """What a segment may ask of consents: what was said, and whom the gate of every sender lets through.
 
-`consent.may_…` is `hcrm.archive.consent.judge` as a condition in SQL: a test holds the two equal. A list by it is a
-list of today; whoever sends asks the gate again.
+`consent.may_…` is `hcrm.archive.reach.consent.judge` as a condition in SQL: a test holds the two equal. A list by it is
+a list of today; whoever sends asks the gate again.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.consent import ADULT_CONSENT, WITHOUT_CONSENT
+from hcrm.archive.reach.consent import ADULT_CONSENT, WITHOUT_CONSENT
 from hcrm.archive.reach_models import Consent, ConsentDecision, ContactMeans, ContactPurpose, ContactStop
 from hcrm.archive.terms import DeceasedState, StopKind
 from hcrm.core.segment import (

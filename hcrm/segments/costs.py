@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from hcrm.archive.clinical_models import ChargeItem
-from hcrm.archive.clinical_terms import ChargeKind
+from hcrm.archive.clinical.models import ChargeItem
+from hcrm.archive.clinical.terms import ChargeKind
 from hcrm.core.work import Work
 from hcrm.segments.grading_rules import grading_rules
 

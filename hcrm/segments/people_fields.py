@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from hcrm.archive.field_definition import FieldType, PatientField
-from hcrm.archive.field_models import PatientFieldValue, PatientTag
-from hcrm.archive.fields import published_fields
+from hcrm.archive.fields.definition import FieldType, PatientField
+from hcrm.archive.fields.models import PatientFieldValue, PatientTag
+from hcrm.archive.fields.service import published_fields
 from hcrm.core.segment import (
     Asked,
     Condition,

@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.clinical_models import Appointment, MedicationRequest
-from hcrm.archive.clinical_terms import AppointmentStatus, OrderStatus
+from hcrm.archive.clinical.models import Appointment, MedicationRequest
+from hcrm.archive.clinical.terms import AppointmentStatus, OrderStatus
 from hcrm.archive.codes import is_tcm, normal_codes
 from hcrm.archive.models import Patient
 from hcrm.archive.residence import region_codes

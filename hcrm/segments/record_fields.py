@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hcrm.archive.clinical_models import Appointment, DiagnosticReport, MedicationRequest, Observation
-from hcrm.archive.clinical_terms import ABNORMAL_FLAGS, AppointmentStatus, OrderStatus, ReportCategory
+from hcrm.archive.clinical.models import Appointment, DiagnosticReport, MedicationRequest, Observation
+from hcrm.archive.clinical.terms import ABNORMAL_FLAGS, AppointmentStatus, OrderStatus, ReportCategory
 from hcrm.archive.models import Allergy, ContactPoint, PatientIdentifier
 from hcrm.archive.visit_models import Diagnosis, Procedure
 from hcrm.core.segment import (

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from hcrm.archive.clinical_models import Appointment
-from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.clinical.models import Appointment
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.scope import scope_by_stay, stay_condition
 from hcrm.archive.visit_models import EncounterClass, EncounterStatus
 from hcrm.core.actor import Actor

@@ -6,7 +6,7 @@ from followup.deaths import revoke_death
 from followup.models import Review, ReviewCause, ReviewState
 from followup.review import approve_followup, send_back_followup
 from followup.station import record_followup
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.centre.models import Instruction, InstructionState, Outcome, ReviewPolicy
 from hcrm.contact_log.models import Channel, ContactResult

@@ -6,8 +6,8 @@ from followup.models import Alert, Review, ReviewCause, ReviewState
 from followup.station import RESULTS, record_attempt, record_followup, save_followup_draft
 from hcrm.archive.events import PatientDied
 from hcrm.archive.models import DeceasedState, LinkKind, Patient, PatientLink, TimelineEntry
+from hcrm.archive.reach.numbers import add_number, known_numbers
 from hcrm.archive.reach_models import NumberState
-from hcrm.archive.reach_numbers import add_number, known_numbers
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.events import InstructionCompleted
 from hcrm.centre.models import InstructionState, Outcome, ReviewPolicy

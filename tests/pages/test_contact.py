@@ -9,12 +9,13 @@ import wave
 import pytest
 from playwright.sync_api import expect
 
-from hcrm.archive import death, disclosure
-from hcrm.archive.fields import set_field
+from hcrm.archive import death
+from hcrm.archive.fields.service import set_field
 from hcrm.archive.models import Patient
+from hcrm.archive.reach import disclosure
+from hcrm.archive.reach.numbers import add_number
+from hcrm.archive.reach.people import put_address, put_relative
 from hcrm.archive.reach_models import DisclosureState
-from hcrm.archive.reach_numbers import add_number
-from hcrm.archive.reach_people import put_address, put_relative
 from hcrm.archive.terms import Informant
 from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.contact_log.service import record_contact

@@ -3,9 +3,9 @@
 import pytest
 
 from hcrm.app.wiring import handlers
+from hcrm.archive.identity.models import IdentityPair
+from hcrm.archive.identity.scan import scan_changed
 from hcrm.archive.models import Patient, PatientMerge
-from hcrm.archive.pair_models import IdentityPair
-from hcrm.archive.pair_scan import scan_changed
 from hcrm.centre.models import Instruction, InstructionState
 from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
 from hcrm.contact_log.service import record_contact

@@ -10,7 +10,7 @@ import yaml
 from hcrm.accounts.models import Account, Role
 from hcrm.archive.events import EncounterDischarged
 from hcrm.archive.models import Address, DeceasedState, Patient, Sex
-from hcrm.archive.name_tokens import keep_names
+from hcrm.archive.names.tokens import keep_names
 from hcrm.archive.visit_models import (
     Diagnosis,
     DischargeWay,

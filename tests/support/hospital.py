@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from hcrm.app.install import publish_shipped
 from hcrm.app.wiring import handlers, intake
-from hcrm.archive.absorb_visit import as_logged
+from hcrm.archive.absorb.visit import as_logged
 from hcrm.archive.events import PatientsTouched
 from hcrm.archive.models import (
     Address,

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.identity.models import IdentityPair
+from hcrm.archive.identity.scan import scan_all, scan_changed
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
-from hcrm.archive.pair_models import IdentityPair
-from hcrm.archive.pair_scan import scan_all, scan_changed
-from hcrm.archive.pinyin import name_pinyin
+from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from hcrm.core.definitions import Definition, publish_definition

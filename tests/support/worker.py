@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from hcrm.app.role_worker import IDLE_SECONDS
 from hcrm.app.wiring import handlers, intake
-from hcrm.archive.pinyin import name_pinyin
+from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.centre.published import published_protocols, published_rules
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from alembic import op
 
-from hcrm.archive.name_tokens import tokens_of
+from hcrm.archive.names.tokens import tokens_of
 
 revision = "20261123_0900"
 down_revision = "20261122_1650"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hcrm.archive.clinical_models import Appointment
-from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.clinical.models import Appointment
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.models import TimelineEntry
 from hcrm.archive.visit_models import Encounter
 from hcrm.inbox.models import ApplicationState

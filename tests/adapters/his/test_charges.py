@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from hcrm.archive.clinical_models import ChargeItem
-from hcrm.archive.clinical_terms import ChargeKind
+from hcrm.archive.clinical.models import ChargeItem
+from hcrm.archive.clinical.terms import ChargeKind
 from hcrm.core.paths import config_path
 from hcrm.core.sources import Source, Sources, load_sources
 from hcrm.inbox.models import ApplicationState

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from hcrm.archive.clinical_models import DocumentReference
+from hcrm.archive.clinical.models import DocumentReference
 from hcrm.archive.visit_models import Encounter
 from tests.support.adt import adt, stamp
 from tests.support.clinical import clinical, obr, obx, staff

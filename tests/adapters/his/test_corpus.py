@@ -21,14 +21,14 @@ from adapters.his.map_acts import ACTS
 from adapters.his.map_clinical import CLINICAL_EVENTS
 from adapters.his.mapping import EVENTS, PERSON_EVENTS, SWAP
 from adapters.his.moments import moment
-from hcrm.archive.clinical_models import (
+from hcrm.archive.clinical.models import (
     Appointment,
     ChargeItem,
     DocumentReference,
     MedicationRequest,
     Observation,
 )
-from hcrm.archive.clinical_terms import AppointmentStatus
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.models import Allergy, DeceasedState, Patient, PatientIdentifier, Sex
 from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
 from hcrm.centre.models import Instruction, InstructionState

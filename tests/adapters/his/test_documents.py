@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from hcrm.archive.clinical_models import DocumentReference
-from hcrm.archive.clinical_terms import DocumentStatus
+from hcrm.archive.clinical.models import DocumentReference
+from hcrm.archive.clinical.terms import DocumentStatus
 from hcrm.archive.models import TimelineEntry
 from hcrm.core import limits
 from hcrm.inbox.models import ApplicationState

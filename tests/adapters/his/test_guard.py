@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy.exc import NoResultFound
 
-from hcrm.archive.identity import end_number
+from hcrm.archive.identity.service import end_number
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMark, PatientMerge
-from hcrm.archive.test_patients import mark_test_patient
+from hcrm.archive.test_patients.service import mark_test_patient
 from hcrm.core import limits
 from hcrm.core.sources import Source, Sources
 from hcrm.core.work import open_work

@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from hcrm.archive.clinical_models import MedicationRequest
-from hcrm.archive.clinical_terms import EndBasis, OrderStatus
+from hcrm.archive.clinical.models import MedicationRequest
+from hcrm.archive.clinical.terms import EndBasis, OrderStatus
 from hcrm.archive.models import TimelineEntry
 from hcrm.core.paths import config_path
 from hcrm.core.sources import Source, Sources, load_sources

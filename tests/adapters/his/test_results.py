@@ -2,8 +2,8 @@
 
 import pytest
 
-from hcrm.archive.clinical_models import DiagnosticReport, DocumentReference, Observation
-from hcrm.archive.clinical_terms import AbnormalFlag, ObservationStatus, ReportCategory, ReportStatus
+from hcrm.archive.clinical.models import DiagnosticReport, DocumentReference, Observation
+from hcrm.archive.clinical.terms import AbnormalFlag, ObservationStatus, ReportCategory, ReportStatus
 from hcrm.archive.models import Patient, TimelineEntry
 from hcrm.archive.visit_models import Encounter, EncounterStatus
 from hcrm.core.paths import config_path

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from adapters.his.mapping import map_message
-from hcrm.archive.clinical_models import Observation
+from hcrm.archive.clinical.models import Observation
 from hcrm.archive.records import Change, Unmapped
 from hcrm.core.paths import config_path
 from hcrm.core.sources import load_sources

@@ -8,7 +8,7 @@ import pytest
 from adapters.his.mapping import map_message
 from adapters.his.simulator import Shares, Simulator, live_messages
 from adapters.his.simulator.clinical import KINDS
-from hcrm.archive.clinical_terms import CRITICAL_FLAGS
+from hcrm.archive.clinical.terms import CRITICAL_FLAGS
 from hcrm.archive.records import Change
 from hcrm.core.paths import config_path
 from hcrm.core.sources import load_sources

@@ -1,8 +1,8 @@
 """The ADT truth table: two archives linked, parted, and merges undone (see `test_truth_table_visits`)."""
 
 from hcrm.archive.models import PatientIdentifier, PatientLink, PatientMerge
+from hcrm.archive.parting.service import undo_merge
 from hcrm.archive.terms import LinkKind
-from hcrm.archive.unmerge import undo_merge
 from hcrm.centre.models import Instruction
 from hcrm.core.clock import local_time
 from hcrm.core.work import open_work

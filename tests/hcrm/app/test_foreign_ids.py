@@ -11,11 +11,11 @@ from followup.models import Alert, Review
 from followup.station import record_followup
 from hcrm.accounts.models import Account
 from hcrm.accounts.permissions import roles
-from hcrm.archive.clinical_models import DocumentReference
-from hcrm.archive.clinical_terms import DocumentStatus
+from hcrm.archive.clinical.models import DocumentReference
+from hcrm.archive.clinical.terms import DocumentStatus
+from hcrm.archive.fields.notes import add_note
 from hcrm.archive.models import ContactPoint
-from hcrm.archive.notes import add_note
-from hcrm.archive.reach_people import put_relative
+from hcrm.archive.reach.people import put_relative
 from hcrm.archive.terms import Informant
 from hcrm.centre.models import Instruction, Outcome
 from hcrm.contact_log.models import Channel, ContactResult

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.his.mapping import map_message
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.clinical_models import (
+from hcrm.archive.clinical.models import (
     Appointment,
     ChargeItem,
     DiagnosticReport,

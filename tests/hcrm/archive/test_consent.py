@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.archive.consent import (
+from hcrm.archive.merge.service import merge_patients
+from hcrm.archive.models import DeceasedState
+from hcrm.archive.reach.consent import (
     WITHOUT_CONSENT,
     Barrier,
     GateConsent,
@@ -16,10 +18,8 @@ from hcrm.archive.consent import (
     judge_all,
     may_contact,
 )
-from hcrm.archive.consent_records import list_consents, record_consents
-from hcrm.archive.contact_stop import end_contact, restore_contact
-from hcrm.archive.merge import merge_patients
-from hcrm.archive.models import DeceasedState
+from hcrm.archive.reach.consent_records import list_consents, record_consents
+from hcrm.archive.reach.contact_stop import end_contact, restore_contact
 from hcrm.archive.reach_models import ConsentDecision, ContactMeans, ContactPurpose, StopKind
 from hcrm.core.clock import local_date
 from hcrm.core.errors import HcrmError

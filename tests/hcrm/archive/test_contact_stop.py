@@ -2,9 +2,9 @@
 
 import pytest
 
-from hcrm.archive.contact_stop import end_contact, list_stops, live_stops, restore_contact, undo_stop
 from hcrm.archive.events import ContactRestored, ContactStopped
-from hcrm.archive.import_marks import BY_FILE
+from hcrm.archive.imports.marks import BY_FILE
+from hcrm.archive.reach.contact_stop import end_contact, list_stops, live_stops, restore_contact, undo_stop
 from hcrm.archive.reach_models import ContactStop, StopKind
 from hcrm.archive.terms import BY_PEOPLE
 from hcrm.archive.timeline import list_timeline

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.archive.death_list_models import NearReason
-from hcrm.archive.death_match import Claim, Known, judge_claim
+from hcrm.archive.death_list.match import Claim, Known, judge_claim
+from hcrm.archive.death_list.models import NearReason
 from hcrm.archive.models import DeceasedState
 
 BORN, OTHER_DAY = date(1950, 3, 1), date(1951, 3, 1)

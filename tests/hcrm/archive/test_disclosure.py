@@ -2,9 +2,9 @@
 
 import pytest
 
-from hcrm.archive.disclosure import UNKNOWN, disclosure_of, list_disclosures, set_disclosure
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import RelatedPerson
+from hcrm.archive.reach.disclosure import UNKNOWN, disclosure_of, list_disclosures, set_disclosure
 from hcrm.archive.reach_models import DisclosureState
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.work import Work

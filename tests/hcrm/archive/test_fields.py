@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.archive.allergies import add_allergy
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.field_definition import FieldsFile, FieldType, PatientField
-from hcrm.archive.field_models import PatientFieldValue
-from hcrm.archive.field_values import clean_values
-from hcrm.archive.fields import (
+from hcrm.archive.fields.allergies import add_allergy
+from hcrm.archive.fields.definition import FieldsFile, FieldType, PatientField
+from hcrm.archive.fields.models import PatientFieldValue
+from hcrm.archive.fields.service import (
     FieldConflictError,
     published_fields,
     set_field,
@@ -19,7 +18,8 @@ from hcrm.archive.fields import (
     standing_values,
     undo_edit,
 )
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.fields.values import clean_values
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Allergy, Patient
 from hcrm.archive.service import absorb_records
 from hcrm.archive.terms import Informant, Sex

@@ -23,8 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hcrm.archive.field_models import PatientTag
-from hcrm.archive.identity import part_merged
+from hcrm.archive.fields.models import PatientTag
+from hcrm.archive.fields.tags import add_tag
+from hcrm.archive.identity.models import IdentityPair
+from hcrm.archive.identity.pairs import merge_pair, propose_pair
+from hcrm.archive.identity.service import part_merged
 from hcrm.archive.models import (
     Address,
     ContactPoint,
@@ -33,11 +36,8 @@ from hcrm.archive.models import (
     PatientIdentifier,
     PatientMerge,
 )
-from hcrm.archive.pair_models import IdentityPair
-from hcrm.archive.pairs import merge_pair, propose_pair
+from hcrm.archive.parting.since_merge import came_meanwhile
 from hcrm.archive.queries import surviving_patient
-from hcrm.archive.since_merge import came_meanwhile
-from hcrm.archive.tags import add_tag
 from hcrm.archive.visit_models import Encounter
 from hcrm.contact_log.models import Channel, ContactEntry, ContactResult
 from hcrm.contact_log.service import record_contact

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.archive.matching_rule import Guard, MatchingRule, Outcome, Profile, weigh
+from hcrm.archive.identity.matching_rule import Guard, MatchingRule, Outcome, Profile, weigh
 from hcrm.archive.terms import Sex
 from hcrm.core.definition_file import parse_definition
 from hcrm.core.errors import HcrmError

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.merge import STAYS_BEHIND, merge_patients, patient_columns
+from hcrm.archive.merge.service import STAYS_BEHIND, merge_patients, patient_columns
 from hcrm.archive.models import (
     ContactPoint,
     DeceasedState,

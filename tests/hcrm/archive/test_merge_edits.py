@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 
-from hcrm.archive.allergies import add_allergy
-from hcrm.archive.consent_records import list_consents, record_consents
-from hcrm.archive.contact_stop import end_contact, live_stops, restore_contact
-from hcrm.archive.disclosure import list_disclosures, set_disclosure
 from hcrm.archive.events import ContactStopped
-from hcrm.archive.field_models import PatientNote, PatientTag
-from hcrm.archive.fields import set_field, standing_values
-from hcrm.archive.identity import part_merged, sort_left
-from hcrm.archive.merge import merge_patients, patient_columns
+from hcrm.archive.fields.allergies import add_allergy
+from hcrm.archive.fields.models import PatientNote, PatientTag
+from hcrm.archive.fields.notes import add_note
+from hcrm.archive.fields.service import set_field, standing_values
+from hcrm.archive.fields.tags import add_tag, list_tags, remove_tag
+from hcrm.archive.identity.service import part_merged, sort_left
+from hcrm.archive.merge.service import merge_patients, patient_columns
 from hcrm.archive.models import Address, Allergy, PatientMerge, RelatedPerson
-from hcrm.archive.notes import add_note
+from hcrm.archive.parting.service import undo_merge
+from hcrm.archive.parting.since_merge import WRITTEN, came_meanwhile
+from hcrm.archive.reach.consent_records import list_consents, record_consents
+from hcrm.archive.reach.contact_stop import end_contact, live_stops, restore_contact
+from hcrm.archive.reach.disclosure import list_disclosures, set_disclosure
+from hcrm.archive.reach.people import put_address, put_relative
 from hcrm.archive.reach_models import (
     ConsentDecision,
     ContactMeans,
@@ -23,11 +27,7 @@ from hcrm.archive.reach_models import (
     DisclosureState,
     StopKind,
 )
-from hcrm.archive.reach_people import put_address, put_relative
-from hcrm.archive.since_merge import WRITTEN, came_meanwhile
-from hcrm.archive.tags import add_tag, list_tags, remove_tag
 from hcrm.archive.terms import BY_PEOPLE, Informant
-from hcrm.archive.unmerge import undo_merge
 from hcrm.core.tables import load_tables
 from hcrm.core.work import Work, open_work
 from hcrm.segments.loss import loss_of, set_loss_reason

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.identity import part_merged
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.identity.service import part_merged
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Address, ContactPoint, DeceasedState, Patient, PatientIdentifier
 from hcrm.archive.service import absorb_records
 from hcrm.archive.terms import BY_PEOPLE

@@ -6,16 +6,16 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hcrm.archive import name_tokens
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Patient
-from hcrm.archive.name_models import NameToken
-from hcrm.archive.name_tokens import fold_name, keep_names, rebuild_names, tokens_of
-from hcrm.archive.search import search_patients
-from hcrm.archive.search_words import read_words
+from hcrm.archive.names import tokens as name_tokens
+from hcrm.archive.names.models import NameToken
+from hcrm.archive.names.tokens import fold_name, keep_names, rebuild_names, tokens_of
+from hcrm.archive.parting.service import undo_merge
+from hcrm.archive.search.patients import search_patients
+from hcrm.archive.search.words import read_words
 from hcrm.archive.service import absorb_records
-from hcrm.archive.unmerge import undo_merge
 from hcrm.cli.main import main
 from hcrm.core.db import Database, migration_engine, parse_url
 from hcrm.core.errors import HcrmError

@@ -5,7 +5,10 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive import pairs
+from hcrm.archive.identity import pairs
+from hcrm.archive.identity.models import IdentityPair, IdentityScan, PairDecision, PairState
+from hcrm.archive.identity.queries import count_pairs, list_pairs
+from hcrm.archive.identity.scan import scan_all, scan_changed
 from hcrm.archive.links import tell_link
 from hcrm.archive.models import (
     IdentifierKind,
@@ -14,9 +17,6 @@ from hcrm.archive.models import (
     PatientIdentifier,
     PatientLink,
 )
-from hcrm.archive.pair_models import IdentityPair, IdentityScan, PairDecision, PairState
-from hcrm.archive.pair_queries import count_pairs, list_pairs
-from hcrm.archive.pair_scan import scan_all, scan_changed
 from hcrm.core import limits
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.work import open_work

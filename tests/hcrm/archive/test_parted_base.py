@@ -6,15 +6,15 @@ import pytest
 
 from hcrm.archive.arrivals import Arrival
 from hcrm.archive.base_data import BaseData, edit_base
-from hcrm.archive.identity import part_merged, sort_left
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.identity.service import part_merged, sort_left
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMerge, Sex
+from hcrm.archive.parting.service import undo_merge
+from hcrm.archive.parting.since_merge import came_meanwhile
 from hcrm.archive.register import Entry, register_patient
-from hcrm.archive.search import search_patients
+from hcrm.archive.search.patients import search_patients
 from hcrm.archive.service import absorb_records
-from hcrm.archive.since_merge import came_meanwhile
 from hcrm.archive.terms import BY_PEOPLE
-from hcrm.archive.unmerge import undo_merge
 from hcrm.core.work import Work
 from tests.support.builders import publish_matching
 from tests.support.changes import change

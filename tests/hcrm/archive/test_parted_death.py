@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.consent import Barrier, may_contact
 from hcrm.archive.death import record_death, revoke_death
 from hcrm.archive.events import DeathRevoked
-from hcrm.archive.identity import part_merged
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.identity.service import part_merged
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import DeceasedState, Patient, PatientIdentifier, PatientMerge
-from hcrm.archive.parted_death import tell_parted_death
+from hcrm.archive.parting.death import tell_parted_death
+from hcrm.archive.reach.consent import Barrier, may_contact
 from hcrm.archive.reach_models import ContactMeans, ContactPurpose
 from hcrm.archive.service import absorb_records
 from hcrm.archive.terms import BY_PEOPLE

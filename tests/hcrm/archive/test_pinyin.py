@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.archive.pinyin import load_readings, name_pinyin, spellings
+from hcrm.archive.names.pinyin import load_readings, name_pinyin, spellings
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 

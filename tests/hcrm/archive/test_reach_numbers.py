@@ -5,8 +5,7 @@ import pytest
 from followup.queries import first_phones, list_phones
 from hcrm.archive.arrivals import Arrival
 from hcrm.archive.models import ContactPoint, Patient
-from hcrm.archive.reach_models import NumberState
-from hcrm.archive.reach_numbers import (
+from hcrm.archive.reach.numbers import (
     add_number,
     count_sharing,
     describe_number,
@@ -15,6 +14,7 @@ from hcrm.archive.reach_numbers import (
     known_numbers,
     list_sharing,
 )
+from hcrm.archive.reach_models import NumberState
 from hcrm.archive.service import absorb_records
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.work import Work

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Patient
 from hcrm.archive.queries import get_patient
 from hcrm.archive.scope import scope_by_department, scope_encounters, scope_patients

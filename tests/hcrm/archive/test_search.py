@@ -4,10 +4,10 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
-from hcrm.archive.pinyin import name_pinyin
+from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.archive.queries import reveal_contact, reveal_identifier
-from hcrm.archive.search import search_patients
-from hcrm.archive.search_filters import PatientFilters
+from hcrm.archive.search.filters import PatientFilters
+from hcrm.archive.search.patients import search_patients
 from hcrm.archive.visit_models import EncounterStatus
 from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.core.errors import DeniedError, HcrmError, NotFoundError

@@ -6,10 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.models import Patient
-from hcrm.archive.name_models import NameToken
-from hcrm.archive.name_tokens import token_rows
-from hcrm.archive.search import search_patients
-from hcrm.archive.search_filters import PatientFilters
+from hcrm.archive.names.models import NameToken
+from hcrm.archive.names.tokens import token_rows
+from hcrm.archive.search.filters import PatientFilters
+from hcrm.archive.search.patients import search_patients
 from hcrm.archive.visit_models import Encounter
 from hcrm.core.actor import Actor
 from hcrm.core.work import Work

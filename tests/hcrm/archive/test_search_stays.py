@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from hcrm.archive.reach_models import ContactStop
-from hcrm.archive.search import search_patients
-from hcrm.archive.search_filters import PatientFilters, StayMark
+from hcrm.archive.search.filters import PatientFilters, StayMark
+from hcrm.archive.search.patients import search_patients
 from hcrm.archive.terms import WITHOUT_BED, StopKind
 from hcrm.archive.visit_models import Encounter, EncounterClass, EncounterStatus
 from hcrm.core.actor import Actor

@@ -12,12 +12,13 @@ from followup.worklist import list_due
 from hcrm.archive.arrivals import Arrival
 from hcrm.archive.base_data import BaseData, edit_base
 from hcrm.archive.events import PatientMarkedTest, PatientUnmarkedTest
-from hcrm.archive.identity import end_number
+from hcrm.archive.identity.service import end_number
 from hcrm.archive.models import Patient, PatientIdentifier, PatientMark
 from hcrm.archive.register import Entry, register_patient
-from hcrm.archive.search import search_patients
+from hcrm.archive.search.patients import search_patients
 from hcrm.archive.service import absorb_records
-from hcrm.archive.test_patients import (
+from hcrm.archive.test_patients.rules import TestPatientRules, parse_test_rules
+from hcrm.archive.test_patients.service import (
     apply_test_rules,
     count_test_patients,
     follow_test_rules,
@@ -28,7 +29,6 @@ from hcrm.archive.test_patients import (
     review_test_patients,
     unmark_test_patient,
 )
-from hcrm.archive.test_rules import TestPatientRules, parse_test_rules
 from hcrm.centre.measures import MEASURES
 from hcrm.centre.models import InstructionState, Withdrawal
 from hcrm.centre.queries import count_by_assignee, count_by_state, list_instructions

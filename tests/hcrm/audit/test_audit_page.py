@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.queries import get_patient
 from hcrm.audit.models import AuditOutcome
 from hcrm.audit.queries import AuditFilters, list_events, same_patient

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.clinical_models import Appointment
-from hcrm.archive.clinical_terms import AppointmentStatus
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.clinical.models import Appointment
+from hcrm.archive.clinical.terms import AppointmentStatus
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.archive.reach_models import ContactStop, StopKind
 from hcrm.centre.care import CareFile, find_gaps, gap_of, refresh_gaps

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from hcrm.archive.events import EncounterRevised, PatientsTouched
 from hcrm.archive.models import Address
-from hcrm.archive.reach_people import put_address
+from hcrm.archive.reach.people import put_address
 from hcrm.archive.terms import Informant
 from hcrm.archive.visit_models import Diagnosis
 from hcrm.audit.models import AuditSubject

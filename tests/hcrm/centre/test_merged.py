@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from hcrm.archive.events import DischargeCancelled, PatientsMerged, PatientsParted
-from hcrm.archive.merge import merge_patients
-from hcrm.archive.unmerge import undo_merge
+from hcrm.archive.merge.service import merge_patients
+from hcrm.archive.parting.service import undo_merge
 from hcrm.archive.visit_models import Encounter
 from hcrm.centre.events import EncounterReclassified
 from hcrm.centre.merged import restore_doubles, restore_left_doubles, withdraw_doubles

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.contact_stop import end_contact, restore_contact
 from hcrm.archive.death import report_death, revoke_death
 from hcrm.archive.events import (
     ContactRestored,
@@ -17,12 +16,13 @@ from hcrm.archive.events import (
     PatientsMerged,
     PatientsParted,
 )
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import DeceasedState, Patient, TimelineEntry
+from hcrm.archive.parting.service import undo_merge
+from hcrm.archive.reach.contact_stop import end_contact, restore_contact
 from hcrm.archive.reach_models import StopKind
 from hcrm.archive.terms import PatientMark
-from hcrm.archive.test_patients import mark_test_patient
-from hcrm.archive.unmerge import undo_merge
+from hcrm.archive.test_patients.service import mark_test_patient
 from hcrm.archive.visit_models import DischargeWay, Encounter
 from hcrm.centre.classification import classify_encounters
 from hcrm.centre.events import EncounterClassified, EncounterReclassified

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from click.testing import CliRunner
 
-from hcrm.archive.death_list_state import death_list_policy
+from hcrm.archive.death_list.state import death_list_policy
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.cli.main import main
 from tests.hcrm.exchange.death_lists import HEAD, ZHANG, person

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.models import Patient
+from hcrm.archive.reach.people import put_relative
 from hcrm.archive.reach_models import KnownNumber, NumberState
-from hcrm.archive.reach_people import put_relative
 from hcrm.archive.terms import Informant
 from hcrm.audit.models import AuditEvent
 from hcrm.centre.models import Instruction

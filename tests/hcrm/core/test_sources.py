@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from hcrm.archive.clinical_terms import AbnormalFlag
+from hcrm.archive.clinical.terms import AbnormalFlag
 from hcrm.archive.terms import DischargeWay, EncounterClass, Sex
 from hcrm.core.destinations import Destination, load_destinations
 from hcrm.core.dialling import DialRules

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hcrm.archive.name_tokens import fold_name
+from hcrm.archive.names.tokens import fold_name
 from hcrm.core.text import clean_id_number, clean_name, clean_phone, mask_phone, sent_name
 
 UNSEEN = "\u200b\ufeff\u200d\u202e\u00ad\u2060"

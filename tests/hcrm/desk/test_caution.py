@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.death import record_death
-from hcrm.archive.disclosure import set_disclosure
 from hcrm.archive.models import Allergy, ContactPoint
+from hcrm.archive.reach.contact_stop import end_contact
+from hcrm.archive.reach.disclosure import set_disclosure
 from hcrm.archive.reach_models import DisclosureState
 from hcrm.archive.terms import StopKind
 from hcrm.centre.models import Instruction

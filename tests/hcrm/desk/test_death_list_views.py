@@ -2,9 +2,9 @@
 
 import pytest
 
-from hcrm.archive.death_list_importer import KIND
-from hcrm.archive.death_list_models import DeathListEntry, EntryState, NearReason
-from hcrm.archive.death_list_state import death_list_policy
+from hcrm.archive.death_list.models import DeathListEntry, EntryState, NearReason
+from hcrm.archive.death_list.state import death_list_policy
+from hcrm.archive.imports.death_list import KIND
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.centre.models import Instruction
 from tests.support.station import Ward

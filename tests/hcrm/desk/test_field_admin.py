@@ -6,8 +6,8 @@ from threading import Thread
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.field_admin import change_field
-from hcrm.archive.fields import published_fields
+from hcrm.archive.fields.admin import change_field
+from hcrm.archive.fields.service import published_fields
 from hcrm.archive.models import Patient
 from hcrm.core.actor import system_actor
 from hcrm.core.definitions import Definition

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from followup.queries import list_phones
-from hcrm.archive.field_models import PatientTag
+from hcrm.archive.fields.models import PatientTag
+from hcrm.archive.fields.tags import add_tag
 from hcrm.archive.links import tell_link
 from hcrm.archive.models import LinkKind, Patient, PatientIdentifier, PatientMerge
-from hcrm.archive.tags import add_tag
 from hcrm.archive.visit_models import Encounter
 from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.contact_log.models import Channel, ContactEntry, ContactRecording, ContactResult

@@ -5,9 +5,9 @@ from datetime import date
 
 import pytest
 
+from hcrm.archive.identity.models import IdentityPair, PairState
+from hcrm.archive.identity.scan import count_archives, scan_all, scan_changed
 from hcrm.archive.models import Patient, PatientMerge
-from hcrm.archive.pair_models import IdentityPair, PairState
-from hcrm.archive.pair_scan import count_archives, scan_all, scan_changed
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from tests.support.builders import make_encounter, make_patient, publish_matching

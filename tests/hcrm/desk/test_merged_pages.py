@@ -2,15 +2,15 @@
 
 import pytest
 
-from hcrm.archive.disclosure import set_disclosure
-from hcrm.archive.field_models import PatientTag
+from hcrm.archive.fields.models import PatientTag
+from hcrm.archive.fields.notes import add_note
+from hcrm.archive.fields.tags import add_tag
+from hcrm.archive.identity.models import IdentityPair
+from hcrm.archive.identity.pairs import propose_pair
 from hcrm.archive.models import ContactPoint, PatientMerge
-from hcrm.archive.notes import add_note
-from hcrm.archive.pair_models import IdentityPair
-from hcrm.archive.pairs import propose_pair
-from hcrm.archive.tags import add_tag
+from hcrm.archive.reach.disclosure import set_disclosure
 from hcrm.archive.terms import DisclosureState, PatientMark
-from hcrm.archive.test_patients import mark_test_patient
+from hcrm.archive.test_patients.service import mark_test_patient
 from tests.support.adt import ABSENT, adt
 from tests.support.hospital import Hospital
 from tests.support.truth_table import STAY, evening

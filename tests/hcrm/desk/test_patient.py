@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.death import report_death
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import (
     Address,
     ContactPoint,

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.clinical_models import ChargeItem
-from hcrm.archive.clinical_terms import ChargeKind
+from hcrm.archive.clinical.models import ChargeItem
+from hcrm.archive.clinical.terms import ChargeKind
 from hcrm.archive.models import Patient, TimelineEntry
 from hcrm.archive.service import absorb_records
 from hcrm.archive.terms import EncounterClass

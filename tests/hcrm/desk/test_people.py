@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.models import Address, RelatedPerson
-from hcrm.archive.reach_people import put_address, put_relative
+from hcrm.archive.reach.people import put_address, put_relative
 from hcrm.archive.residence import region_codes
 from hcrm.archive.terms import Informant
 from hcrm.centre.models import Instruction

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from hcrm.archive.field_models import PatientFieldValue, PatientNote, PatientTag
+from hcrm.archive.fields.models import PatientFieldValue, PatientNote, PatientTag
 from hcrm.archive.models import Allergy, Patient
 from hcrm.archive.terms import Sex
 from hcrm.audit.models import AuditEvent

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from hcrm.archive import contact_stop
 from hcrm.archive.death import report_death
-from hcrm.archive.fields import set_field
-from hcrm.archive.import_marks import BY_FILE
+from hcrm.archive.fields.service import set_field
+from hcrm.archive.imports.marks import BY_FILE
 from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.reach import contact_stop
 from hcrm.archive.reach_models import StopKind
 from hcrm.archive.terms import DEATH_LIST
 from hcrm.centre.models import Instruction

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.absorb_patient import PatientSide
+from hcrm.archive.absorb.patient import PatientSide
 from hcrm.archive.matching import is_someone_else
 from hcrm.archive.models import ContactPoint, Patient, PatientHistory, PatientIdentifier, Sex
 from hcrm.archive.records import Change, PatientRecord
 from hcrm.archive.register import Entry, find_similar
-from hcrm.archive.search import search_patients
+from hcrm.archive.search.patients import search_patients
 from hcrm.core.text import clean_id_number
 from hcrm.core.work import open_work
 from hcrm.directory.models import Region

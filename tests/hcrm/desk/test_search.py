@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from hcrm.accounts.models import Account, KeptSearch
 from hcrm.accounts.sign_in import end_sessions
-from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.exports import patients_export
 from hcrm.archive.models import IdentifierKind, Patient, PatientIdentifier, RelatedPerson
+from hcrm.archive.reach.contact_stop import end_contact
 from hcrm.archive.terms import StopKind
 from hcrm.archive.visit_models import EncounterClass
 from hcrm.audit.models import AuditEvent, AuditSubject

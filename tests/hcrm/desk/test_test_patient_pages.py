@@ -3,8 +3,8 @@
 import pytest
 
 from hcrm.accounts.permissions import roles
-from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.models import Patient
+from hcrm.archive.reach.contact_stop import end_contact
 from hcrm.archive.terms import StopKind
 from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.contact_log.service import record_contact

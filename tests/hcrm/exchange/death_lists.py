@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from hcrm.archive.consent import Barrier, may_contact
-from hcrm.archive.death_list_importer import death_importer
-from hcrm.archive.death_list_models import (
+from hcrm.archive.death_list.models import (
     DeathListEntry,
     DeathListRun,
 )
-from hcrm.archive.death_list_state import (
+from hcrm.archive.death_list.state import (
     death_list_policy,
 )
+from hcrm.archive.imports.death_list import death_importer
 from hcrm.archive.models import DeceasedState, IdentifierKind, Patient, PatientIdentifier
+from hcrm.archive.reach.consent import Barrier, may_contact
 from hcrm.archive.reach_models import ContactMeans, ContactPurpose
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import day_bounds, local_date

@@ -4,13 +4,13 @@ import pytest
 
 from followup.queries import first_phones, list_phones
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.barred_numbers import stop_touched
-from hcrm.archive.consent import Barrier, may_contact
-from hcrm.archive.contact_stop import live_stops, restore_contact
 from hcrm.archive.events import PatientsTouched
 from hcrm.archive.models import Patient, RelatedPerson
+from hcrm.archive.reach.barred_numbers import stop_touched
+from hcrm.archive.reach.consent import Barrier, may_contact
+from hcrm.archive.reach.contact_stop import live_stops, restore_contact
+from hcrm.archive.reach.numbers import add_number, free_number, list_callable
 from hcrm.archive.reach_models import BarredNumber, ContactMeans, ContactPurpose
-from hcrm.archive.reach_numbers import add_number, free_number, list_callable
 from hcrm.archive.service import absorb_records
 from hcrm.core.errors import HcrmError
 from hcrm.core.work import Work

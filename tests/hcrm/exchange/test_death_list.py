@@ -5,12 +5,12 @@ from datetime import date
 import pytest
 
 from hcrm.archive.death import LIST_WORD, record_death, revoke_death, standing_reports
-from hcrm.archive.death_list import confirm_entry, judge_entry, list_near, reject_entry, reopen_entry
-from hcrm.archive.death_list_models import (
+from hcrm.archive.death_list.models import (
     DeathListEntry,
     EntryState,
     NearReason,
 )
+from hcrm.archive.death_list.service import confirm_entry, judge_entry, list_near, reject_entry, reopen_entry
 from hcrm.archive.models import DeceasedState, Patient
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.events import Event

@@ -4,19 +4,19 @@ from datetime import date
 
 import pytest
 
-from hcrm.archive.consent import Barrier
 from hcrm.archive.death import standing_reports
-from hcrm.archive.death_list_models import (
+from hcrm.archive.death_list.models import (
     EntryState,
     NearReason,
     RunState,
 )
-from hcrm.archive.death_list_state import (
+from hcrm.archive.death_list.state import (
     confirm_no_list,
     list_alarm,
     take_back_word,
 )
 from hcrm.archive.models import DeceasedState, Patient
+from hcrm.archive.reach.consent import Barrier
 from hcrm.archive.reach_models import ContactMeans
 from hcrm.audit.models import AuditEvent
 from hcrm.core import limits

@@ -6,19 +6,19 @@ from datetime import date, timedelta
 
 import pytest
 
-from hcrm.archive.consent import Barrier
-from hcrm.archive.death_list_models import (
+from hcrm.archive.death_list.models import (
     DeathListRun,
     EntryState,
     ListSource,
     RunState,
 )
-from hcrm.archive.death_list_state import (
+from hcrm.archive.death_list.state import (
     confirm_no_list,
     death_list_current,
 )
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import DeceasedState
+from hcrm.archive.reach.consent import Barrier
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import local_date

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from hcrm.archive.consent_records import record_consents
-from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.death import record_death
-from hcrm.archive.disclosure import set_disclosure
 from hcrm.archive.models import ContactPoint, Patient
+from hcrm.archive.reach.consent_records import record_consents
+from hcrm.archive.reach.contact_stop import end_contact
+from hcrm.archive.reach.disclosure import set_disclosure
+from hcrm.archive.reach.numbers import add_number, end_number
 from hcrm.archive.reach_models import BarredNumber
-from hcrm.archive.reach_numbers import add_number, end_number
 from hcrm.archive.terms import (
     ConsentDecision,
     ContactMeans,

@@ -15,7 +15,7 @@ from hcrm.accounts.models import Account
 from hcrm.archive.terms import (
     PatientMark,
 )
-from hcrm.archive.test_patients import mark_test_patient
+from hcrm.archive.test_patients.service import mark_test_patient
 from hcrm.audit.models import AuditEvent, AuditSubject
 from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.contact_log.service import record_contact

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from hcrm.archive.field_admin import add_field, own_fields
-from hcrm.archive.field_definition import FieldType
-from hcrm.archive.field_models import PatientFieldValue
-from hcrm.archive.fields import set_field
+from hcrm.archive.fields.admin import add_field, own_fields
+from hcrm.archive.fields.definition import FieldType
+from hcrm.archive.fields.models import PatientFieldValue
+from hcrm.archive.fields.service import set_field
 from hcrm.core.actor import Actor
 from hcrm.core.errors import InvalidInput
 from hcrm.core.work import Work

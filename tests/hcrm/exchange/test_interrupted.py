@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Patient
 from hcrm.archive.visit_models import Encounter
 from hcrm.core import limits

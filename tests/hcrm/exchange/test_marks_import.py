@@ -2,10 +2,10 @@
 
 import pytest
 
-from hcrm.archive.contact_stop import end_contact
-from hcrm.archive.field_models import PatientTag
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.fields.models import PatientTag
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import ContactPoint, Patient
+from hcrm.archive.reach.contact_stop import end_contact
 from hcrm.archive.reach_models import ContactStop
 from hcrm.archive.terms import StopKind
 from hcrm.core import limits

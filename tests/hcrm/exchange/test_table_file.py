@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from hcrm.archive.importers import patient_importer
+from hcrm.archive.imports.importers import patient_importer
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.importing import OPEN_FORMULA

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from hcrm.archive.consent import may_contact
-from hcrm.archive.consent_records import record_consents
-from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.models import DeceasedState
+from hcrm.archive.reach.consent import may_contact
+from hcrm.archive.reach.consent_records import record_consents
+from hcrm.archive.reach.contact_stop import end_contact
 from hcrm.archive.reach_models import Consent, ConsentDecision, ContactMeans, ContactPurpose, StopKind
 from hcrm.core.work import Work
 from hcrm.segments import catalogue

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from hcrm.app.wiring import SEGMENT_FIELDS
-from hcrm.archive.clinical_models import Appointment, DiagnosticReport, MedicationRequest
-from hcrm.archive.clinical_terms import AppointmentStatus, OrderStatus, ReportCategory, ReportStatus
-from hcrm.archive.field_models import PatientTag
+from hcrm.archive.clinical.models import Appointment, DiagnosticReport, MedicationRequest
+from hcrm.archive.clinical.terms import AppointmentStatus, OrderStatus, ReportCategory, ReportStatus
+from hcrm.archive.fields.models import PatientTag
 from hcrm.archive.models import Allergy
 from hcrm.archive.visit_models import Encounter
 from hcrm.contact_log.models import Channel, ContactEntry, ContactResult

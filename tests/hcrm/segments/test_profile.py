@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime
 import sqlalchemy as sa
 
 from hcrm.archive.events import PatientsMerged, PatientsTouched
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.visit_models import EncounterClass, EncounterStatus
 from hcrm.centre.classification import classify_encounters
 from hcrm.core.db import table_of

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from hcrm.app.wiring import handlers
 from hcrm.archive.arrivals import Arrival
 from hcrm.archive.base_data import BaseData, edit_base
-from hcrm.archive.contact_stop import end_contact
 from hcrm.archive.death import record_death, revoke_death
-from hcrm.archive.merge import merge_patients
+from hcrm.archive.fields.tags import add_tag
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import Patient, PatientMerge
+from hcrm.archive.parting.service import undo_merge
+from hcrm.archive.reach.contact_stop import end_contact
 from hcrm.archive.register import Entry, register_patient
 from hcrm.archive.service import absorb_records
-from hcrm.archive.tags import add_tag
 from hcrm.archive.terms import BY_PEOPLE, PatientMark, Sex, StopKind
-from hcrm.archive.test_patients import mark_test_patient, unmark_test_patient
-from hcrm.archive.unmerge import undo_merge
+from hcrm.archive.test_patients.service import mark_test_patient, unmark_test_patient
 from hcrm.archive.visit_models import Encounter
 from hcrm.centre.models import Classification
 from hcrm.centre.stays import HAPPENED

@@ -1,0 +1,1 @@
+"""Results, drugs, charges, documents, bookings: their words, records and tables."""

@@ -1,0 +1,1 @@
+"""Archives that may be one person: found, compared, merged, kept apart."""

@@ -1,0 +1,1 @@
+"""How names are spelled and by what pieces they are found."""

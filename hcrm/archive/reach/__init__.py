@@ -1,0 +1,1 @@
+"""How a patient is reached and whether they may be: numbers, relatives, consents, ends of contact, disclosure."""

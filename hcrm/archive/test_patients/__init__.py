@@ -1,0 +1,1 @@
+"""Test patients by rule or mark."""
