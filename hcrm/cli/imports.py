@@ -27,6 +27,7 @@ from hcrm.exchange import imports as acts
 from hcrm.exchange import queries
 from hcrm.exchange.models import AT_WORK, ImportRun, ImportState, RowState
 from hcrm.exchange.progress import advance_imports
+from hcrm.exchange.table_file import check_size
 
 _ACTOR = system_actor("cli")
 _SHOWN_ROWS = 20
@@ -165,6 +166,7 @@ def _known_kind(kind: str) -> str:
 
 
 def _content(file: Path) -> bytes:
+    check_size(file.stat().st_size)  # before it is read: it may be anything
     with file.open("rb") as opened:
         return opened.read(limits.MAX_UPLOAD_BYTES + 1)
 

@@ -29,6 +29,11 @@ def relation_word(relation: str) -> str:
     return _RELATIONS.get(relation, relation)
 
 
+def size_over(size: int, most: int) -> str:
+    """What a file has and what it may have (bytes), in MB; they never read the same: one is rounded up, one down."""
+    return f"{-(-size * 10 // 1024**2) / 10:.1f} MB，最大 {most * 10 // 1024**2 / 10:g} MB"
+
+
 def half_width(text: str) -> str:
     """Full-width letters, digits and blanks made half-width (NFKC of those characters only)."""
     if not _FULL_WIDTH.search(text):

@@ -13,6 +13,7 @@ from hcrm.core import limits
 from hcrm.core.channels import DeathView
 from hcrm.core.errors import HcrmError
 from hcrm.core.importing import Importer
+from hcrm.core.text import size_over
 from hcrm.inbox.polling import open_view
 from hcrm.inbox.rows import cell_text
 
@@ -68,7 +69,7 @@ def is_still(one: ListFile, now: datetime, seen_at: datetime | None) -> bool:
 def read_whole(one: ListFile) -> bytes | None:
     """Its content; None where it changed while it was read. HcrmError where it is too large, OSError as it comes."""
     if one.size > limits.MAX_UPLOAD_BYTES:
-        raise HcrmError("death_list.oversize", f"名单超过 {limits.MAX_UPLOAD_BYTES // 1024**2} MB")
+        raise HcrmError("death_list.oversize", f"名单有 {size_over(one.size, limits.MAX_UPLOAD_BYTES)}")
     content = one.path.read_bytes()
     told = one.path.stat()
     is_same = (told.st_size, told.st_mtime_ns, len(content)) == (one.size, one.changed, one.size)

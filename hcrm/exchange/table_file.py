@@ -18,6 +18,7 @@ from hcrm.core.charset import decode_strictly, utf8_in_disguise
 from hcrm.core.errors import HcrmError
 from hcrm.core.importing import OPEN_FORMULA
 from hcrm.core.sheet import SheetUnreadable, read_sheet
+from hcrm.core.text import size_over
 
 HEADING_LINES: Final = 20  # a title or a date may stand above the headings
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -62,12 +63,17 @@ class Heading:
     sample: list[Line]
 
 
+def check_size(size: int) -> None:
+    """HcrmError where a file of so many bytes is larger than any we take; no need to read it for that."""
+    if size > limits.MAX_UPLOAD_BYTES:
+        raise _refused(f"文件有 {size_over(size, limits.MAX_UPLOAD_BYTES)}，请拆成几个文件")
+
+
 def recognise(content: bytes, name: str) -> FileForm:
     """What the content is; HcrmError where it is no list, or another kind than its name promises."""
     if not content:
         raise _refused("文件是空的")
-    if len(content) > limits.MAX_UPLOAD_BYTES:
-        raise _refused(f"文件超过 {limits.MAX_UPLOAD_BYTES // 1024**2} MB，请拆成几个文件")
+    check_size(len(content))
     found = _form_of(content)
     suffix = "." + name.rpartition(".")[2].lower() if "." in name else ""
     promised = _SUFFIXES.get(suffix)
@@ -103,9 +109,10 @@ def _check_packed(content: bytes) -> bool:
             entries = packed.infolist()
             if len(entries) > limits.MAX_UPLOAD_PARTS:
                 raise _refused("文件内部的部件过多，无法读取")
-            if sum(entry.file_size for entry in entries) > limits.MAX_UPLOAD_UNPACKED:
-                most = limits.MAX_UPLOAD_UNPACKED // 1024**2
-                raise _refused(f"文件解压后超过 {most} MB；请另存为 CSV，或拆成几个文件")
+            unpacked = sum(entry.file_size for entry in entries)
+            if unpacked > limits.MAX_UPLOAD_UNPACKED:
+                told = size_over(unpacked, limits.MAX_UPLOAD_UNPACKED)
+                raise _refused(f"文件解压后有 {told}；请另存为 CSV，或拆成几个文件")
             if "xl/workbook.xml" not in packed.namelist():
                 raise _refused("这是压缩包或别的文档，不是 Excel 工作簿")
             with packed.open("xl/workbook.xml") as book:

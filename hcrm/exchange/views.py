@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError, InvalidInput
@@ -16,6 +17,8 @@ from hcrm.exchange import imports as acts
 from hcrm.exchange import queries
 from hcrm.exchange.imports import Importers
 from hcrm.exchange.models import AT_WORK, ImportRow, ImportRun, ImportState, RowState
+from hcrm.exchange.table_file import check_size
+from hcrm.web.errors import answer_error
 from hcrm.web.paging import Page
 from hcrm.web.shell import console_work, flash, form_errors, require
 
@@ -112,6 +115,18 @@ def upload() -> ResponseReturnValue:
     except HcrmError as error:
         return _new_page({"kind": kind}, form_errors(error), error.status)
     return redirect(url_for("exchange.edit_columns", run_id=run_id), 303)
+
+
+@bp.errorhandler(RequestEntityTooLarge)
+def refuse_large(error: RequestEntityTooLarge) -> ResponseReturnValue:
+    """A file whose request was not even read: the form again, with its size at the field."""
+    if request.endpoint != "exchange.upload" or g.actor is None or not g.actor.may("data.import"):
+        return answer_error(error)
+    try:
+        check_size(request.content_length or 0)
+    except HcrmError as refusal:
+        return _new_page({}, form_errors(refusal), 413)
+    return answer_error(error)
 
 
 @bp.get("/kinds/<kind>.xlsx")

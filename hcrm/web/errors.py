@@ -17,6 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
+from hcrm.core.text import size_over
 from hcrm.core.work import open_work
 from hcrm.web.shell import SAFE_METHODS, current_shell, kept_fields
 
@@ -97,11 +98,17 @@ def _names_what_is_missing(error: SQLAlchemyError) -> bool:
 def _http_page(error: HTTPException) -> Response:
     if error.response is not None or error.code is None or error.code < 400:
         return make_response(error.get_response())
-    response = _page(error.code, "")
+    response = _page(error.code, told_too_large() if error.code == 413 else "")
     if error.code == 405:
         response.headers.extend(error.get_headers())
         response.headers["Content-Type"] = "text/html; charset=utf-8"
     return response
+
+
+def told_too_large() -> str:
+    """How much this request sent and how much it may; nothing where another bound than that of its size was met."""
+    size, most = request.content_length, request.max_content_length
+    return f"提交的内容有 {size_over(size, most)}。" if size and most and size > most else ""
 
 
 def _draw(template: str, status: int, **words: Any) -> str:

@@ -163,14 +163,15 @@ def guard_request() -> ResponseReturnValue | None:
         return None  # no such page; a static file; a machine, whose shell has a guard of its own
     if rule.max_bytes is not None:
         request.max_content_length = rule.max_bytes  # before anything reads the form
+    person = current_shell().load_person() if rule.caller is Caller.PERSON else None
+    if person is not None:  # known before the form is read: what is too large is answered in their page
+        g.person, g.actor = person, person.actor
     _keep_out_nul()
     if rule.caller is Caller.ANYONE:
         csrf.protect()
         return None
-    person = current_shell().load_person()
     if person is None:
         return _ask_to_sign_in()
-    g.person, g.actor = person, person.actor
     csrf.protect()
     if person.must_visit and request.endpoint not in (person.must_visit, LOGOUT):
         return redirect(url_for(person.must_visit), 303)

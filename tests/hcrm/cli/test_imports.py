@@ -69,3 +69,14 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(
 
     assert (done.exit_code, sentence in done.output) == (1, True)
     assert hcrm("status").stdout == ""
+
+
+def test_a_file_over_the_limit_is_told_its_size_and_is_not_read(intake: Intake, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    with file.open("wb") as opened:
+        opened.truncate(60 * 1024 * 1024)
+
+    done = hcrm("check", str(file), "--kind", "patients")
+
+    assert (done.exit_code, hcrm("status").stdout) == (1, "")
+    assert "hcrm: 文件有 60.0 MB，最大 10 MB，请拆成几个文件" in done.output

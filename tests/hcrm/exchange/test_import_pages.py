@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from hcrm.archive.models import PatientIdentifier
 from hcrm.archive.queries import OWN_AUTHORITY
@@ -84,6 +85,14 @@ def test_a_refused_file_says_why_and_keeps_nothing(
     assert intake.work(lambda work: work.all(ImportRun)) == []
 
 
+def post_large(browser: Browser, size: int) -> TestResponse:
+    """A request that says it is of that size; nobody reads it."""
+    return browser.client.post(
+        "/import/new", data=b"--x--", content_type="multipart/form-data; boundary=x",
+        environ_overrides={"CONTENT_LENGTH": str(size)},
+    )  # fmt: skip
+
+
 def test_a_file_larger_than_any_other_request_is_taken_and_a_huge_one_is_not(
     app: Flask, browser_of: Open, make_person: MakePerson
 ) -> None:
@@ -94,11 +103,34 @@ def test_a_file_larger_than_any_other_request_is_taken_and_a_huge_one_is_not(
     lines = [("病案号", "姓名"), *((str(at), "甲" * 90) for at in range(100))]
 
     assert browser.post("/import/new", sent(csv_file(*lines))).status_code == 303
-    huge = browser.client.post(
-        "/import/new", data=b"--x--", content_type="multipart/form-data; boundary=x",
-        environ_overrides={"CONTENT_LENGTH": str(limits.MAX_UPLOAD_BYTES + 100_000)},
-    )  # fmt: skip
+    huge = post_large(browser, limits.MAX_UPLOAD_BYTES + 100_000)
     assert huge.status_code == 413
+
+
+def test_a_file_over_the_limit_is_told_its_size_and_the_limit_at_the_field(
+    browser_of: Open, make_person: MakePerson
+) -> None:
+    make_person()
+    browser = browser_of("wang")
+    assert "最大 10 MB" in browser.get("/import/new").text
+
+    answer = post_large(browser, 60 * 1024 * 1024)
+
+    assert (answer.status_code, 'id="error-file"' in answer.text) == (413, True)
+    assert "文件有 60.0 MB，最大 10 MB，请拆成几个文件" in answer.text
+
+
+def test_a_request_over_the_limit_tells_nobody_else_about_the_form(
+    browser_of: Open, make_person: MakePerson
+) -> None:
+    make_person("li", roles=("physician",))
+    browser = browser_of("li")
+    browser.get("/patients")
+
+    answer = post_large(browser, 11 * 1024 * 1024)
+
+    assert (answer.status_code, "导入什么" in answer.text) == (413, False)
+    assert "提交的内容有 11.0 MB，最大 10 MB。" in answer.text
 
 
 def test_who_may_not_import_is_refused(browser_of: Open, make_person: MakePerson) -> None:

@@ -95,10 +95,12 @@ def test_a_document_and_a_bomb_in_a_workbooks_clothes_are_refused(monkeypatch: p
     monkeypatch.setattr(limits, "MAX_UPLOAD_UNPACKED", 10_000)
     assert (
         refusal(packed("xl/workbook.xml", bytes(20_000)), "a.xlsx")
-        == "文件解压后超过 0 MB；请另存为 CSV，或拆成几个文件"
+        == "文件解压后有 0.1 MB，最大 0 MB；请另存为 CSV，或拆成几个文件"
     )
+    large = bytes(limits.MAX_UPLOAD_BYTES + 1)
+    assert refusal(large, "a.xlsx") == "文件有 10.1 MB，最大 10 MB，请拆成几个文件"
     monkeypatch.setattr(limits, "MAX_UPLOAD_BYTES", 10)
-    assert "文件超过" in refusal(sheet_file(HEAD, (1, 2)), "a.xlsx")
+    assert "文件有" in refusal(sheet_file(HEAD, (1, 2)), "a.xlsx")
 
 
 def test_a_cell_at_the_end_of_the_world_is_refused() -> None:
