@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
+from unicodedata import category
 
 from hcrm.core import clock
 from hcrm.core.text import half_width
@@ -25,6 +26,9 @@ _AFTERNOON: Final = frozenset({"下午", "晚上", "晚"})
 _SERIAL: Final = re.compile(r"\d{5}(?:\.\d+)?")  # four digits may be a year
 _LOST_DIGITS: Final = re.compile(r"\d(?:\.\d+)?[eE]\+?\d+")
 _FIRST_SERIAL, _LAST_SERIAL = 1_462, 73_050  # 1904-01-01 to 2099-12-31 by the calendar that begins in 1900
+_BREAKS: Final = re.compile(r"[\t\n\v\f\r]")
+_SEEN_AS: Final = {"Zs": " ", "Zl": " ", "Zp": " ", "Cf": ""}
+"""By Unicode category what is not printed but is no content either: blanks, and marks of format."""
 _FORMULA: Final = "=+-@\t\r\n＝＋－＠"
 
 
@@ -33,7 +37,10 @@ class CellError(ValueError):
 
 
 def cell_text(value: Any) -> str:
-    """A cell as people see it: 12.0 is 12, a date is 2026-11-22; blanks around it and invisible signs go."""
+    """A cell as people see it: 12.0 is 12, a date is 2026-11-22; blanks around it and invisible signs go.
+
+    Whatever else it holds stays, for `control_in` to refuse it: also characters newer than our tables (rare names).
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -42,8 +49,14 @@ def cell_text(value: Any) -> str:
         return str(int(value))
     text = str(value)
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " if c in "\t\r\n\u00a0\u3000" else "" for c in text)
+        text = "".join(c if c.isprintable() else _SEEN_AS.get(category(c), c) for c in _BREAKS.sub(" ", text))
     return text.strip(" \u3000")
+
+
+def control_in(text: str) -> str:
+    """The first control character of a cell as U+0000; nothing where there is none."""
+    found = next((c for c in text if category(c) in ("Cc", "Cs")), "") if not text.isprintable() else ""
+    return f"U+{ord(found):04X}" if found else ""
 
 
 def is_formula_like(text: str) -> bool:

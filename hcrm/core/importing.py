@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from hcrm.core import limits
-from hcrm.core.cells import CellError, clock_in, day_in, moment_in, whole_text, word_in
+from hcrm.core.cells import CellError, clock_in, control_in, day_in, moment_in, whole_text, word_in
 from hcrm.core.db import Base, table_of
 from hcrm.core.labels import LabelledEnum
 from hcrm.core.work import Row, Work
@@ -202,6 +202,7 @@ class Importer:
         return next((column for column in self.columns if column.code == code), None)
 
 
+_CONTROL = "含有看不见的控制字符，请删去整格后重新填写"
 _NO_RESULT = "是公式，文件里没有存它的结果；请用表格软件打开并保存一次再上传，或改成文字"
 
 
@@ -218,6 +219,9 @@ def read_row(
         if not text:
             if column.required:
                 problems.append(Problem(column.code, "此项必填"))
+            continue
+        if control := control_in(text):
+            problems.append(Problem(column.code, f"{_CONTROL}（{control}）"))
             continue
         if text == OPEN_FORMULA:
             problems.append(Problem(column.code, _NO_RESULT))
@@ -238,6 +242,11 @@ def read_row(
             Problem("", f"“{name}”一列的内容超过 {limits.MAX_UPLOAD_CELL} 个字")
             for name, cell in rest
             if len(cell) > limits.MAX_UPLOAD_CELL
+        ]
+        problems += [
+            Problem("", f"“{name}”一列{_CONTROL}（{control}）")
+            for name, cell in rest
+            if (control := control_in(cell))
         ]
         problems += [Problem("", f"“{name}”一列{_NO_RESULT}") for name, cell in rest if cell == OPEN_FORMULA]
     return Given(number, values, rest), problems

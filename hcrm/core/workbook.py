@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from hcrm.core.cells import is_formula_like
@@ -10,6 +11,8 @@ XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CSV_TYPE = "text/csv; charset=utf-8"
 
 
+_ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+"""What a reader takes for an escaped character (ECMA-376 part 1, 22.9.2.19) is text: its first sign is escaped."""
 _FAULT_COLOUR = "FFF3C7C3"
 
 
@@ -37,7 +40,7 @@ def write_xlsx(
     ground = PatternFill("solid", fgColor=_FAULT_COLOUR)
 
     def text(value: str) -> WriteOnlyCell:
-        cell = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value))
+        cell = WriteOnlyCell(sheet, value=_ESCAPE.sub("_x005F_", ILLEGAL_CHARACTERS_RE.sub("", value)))
         cell.data_type = "s"  # what a sender wrote is never a formula
         if is_formula_like(value):
             cell.quotePrefix = True  # and does not become one when somebody edits the cell

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final
 
 from hcrm.core import limits
-from hcrm.core.cells import cell_text, is_formula_like
+from hcrm.core.cells import cell_text, control_in, is_formula_like
 from hcrm.core.charset import decode_strictly, utf8_in_disguise
 from hcrm.core.errors import HcrmError
 from hcrm.core.importing import OPEN_FORMULA
@@ -177,6 +177,7 @@ def read_lines(content: bytes, form: FileForm) -> Iterator[Line]:
 
 
 def _text_lines(content: bytes, form: FileForm) -> Iterator[Line]:
+    content = content.removesuffix(b"\x1a")  # how DOS ends a text
     text = io.TextIOWrapper(io.BytesIO(content), encoding=form.charset, newline="")
     reader = csv.reader(text, delimiter=form.delimiter, strict=True)  # else an open quote swallows the rest
     number = 1
@@ -246,6 +247,11 @@ def find_heading(
     heading = first[best]
     if heading.is_merged:
         raise _refused(f"第 {heading.number} 行（列名）有合并的单元格，请取消合并后再上传")
+    for at, name in enumerate(heading.cells, start=1):
+        if control := control_in(name):
+            raise _refused(
+                f"第 {heading.number} 行（列名）第 {at} 列含有看不见的控制字符（{control}），请重新填写列名"
+            )
     return Heading(heading.number, heading.cells, first[best + 1 : best + 9])
 
 

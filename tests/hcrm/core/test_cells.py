@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcrm.core.cells import CellError, cell_text, day_in, moment_in, whole_text, word_in
+from hcrm.core.cells import CellError, cell_text, control_in, day_in, moment_in, whole_text, word_in
 from hcrm.core.clock import HOSPITAL_ZONE
 
 DAYS = st.dates(date(1932, 1, 1), date(2099, 12, 31))
@@ -55,3 +55,16 @@ def test_a_word_is_one_of_those_that_are_known() -> None:
     assert word_in("Ｍ", {"男": 1, "m": 1}) == 1
     with pytest.raises(CellError, match="只能填：男、女"):
         word_in("x", {"男": 1, "m": 1, "女": 2})
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "control"),
+    [
+        ("张\x00三", "张\x00三", "U+0000"), ("a\x85b", "a\x85b", "U+0085"), ("a\ufeff\u200bb", "ab", ""),
+        ("a\u2003b\vc", "a b c", ""), ("\U00031350\ue000", "\U00031350\ue000", ""),
+    ],
+)  # fmt: skip
+def test_a_cell_keeps_what_it_holds_but_blanks_and_invisible_marks(
+    cell: str, text: str, control: str
+) -> None:
+    assert (cell_text(cell), control_in(cell_text(cell))) == (text, control)

@@ -57,6 +57,50 @@ def test_days_are_read_by_the_calendar_of_their_workbook(intake: Intake, epoch: 
     assert {row.birth_date for row in intake.work(lambda work: work.all(Patient))} == {date(1965, 9, 15)}
 
 
+def xstring_sheet() -> bytes:
+    return sheet_file(
+        ("病案号", "姓名"),
+        ("1", "张_x0000_三"),
+        ("2", "李_x000D_四"),
+        ("3", "_x005F_x0000_"),
+        ("4", "王\U00031350\ue000"),
+    )
+
+
+def control_csv() -> bytes:
+    lines = (
+        ("病案号", "姓名"),
+        ("1", "张\x01三"),
+        ("2", "李\r四"),
+        ("3", "_x0000_"),
+        ("4", "王\U00031350\ue000"),
+    )
+    return csv_file(*lines) + b"\x1a"
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "control"),
+    [(xstring_sheet(), "a.xlsx", "U+0000"), (control_csv(), "a.csv", "U+0001")],
+    ids=["escaped in a sheet", "in a text"],
+)
+def test_a_control_character_is_refused_by_row_and_column_and_rare_ones_are_kept(
+    intake: Intake, content: bytes, name: str, control: str
+) -> None:
+    run = intake.check("patients", content, name)
+
+    assert intake.reasons(run.id) == {
+        2: [["name", f"含有看不见的控制字符，请删去整格后重新填写（{control}）"]]
+    }
+    intake.go(run.id)
+    names = {row.name for row in intake.work(lambda work: work.all(Patient))}
+    assert names == {"李四", "_x0000_", "王\U00031350\ue000"}
+
+
+def test_a_control_character_in_a_heading_is_told_with_its_place(intake: Intake) -> None:
+    with pytest.raises(HcrmError, match=re.escape("第 1 行（列名）第 2 列含有看不见的控制字符（U+0007）")):
+        intake.upload("patients", sheet_file(("病案号", "姓_x0007_名"), ("1", "甲")), "a.xlsx")
+
+
 @pytest.mark.parametrize(
     ("content", "name", "sentence"),
     [

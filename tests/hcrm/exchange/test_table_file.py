@@ -9,6 +9,7 @@ from hcrm.archive.imports.importers import patient_importer
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.importing import OPEN_FORMULA
+from hcrm.core.workbook import write_xlsx
 from hcrm.exchange.imports import guess_places, known_headings
 from hcrm.exchange.table_file import FileForm, find_heading, read_lines, recognise
 from tests.support.importing import csv_file, sheet_file
@@ -138,3 +139,9 @@ def test_headings_are_known_whatever_people_write_around_them() -> None:
     assert guess_places(importer, ["*姓 名（必填）", "住院号", "联系电话", "姓名"]) == {
         "name": 0, "record_no": 1, "phone": 2
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["_x0041_", "_x005F_", "__x0000_x", "_x4e2d_甲"])
+def test_what_looks_like_an_escape_comes_back_as_it_was_written(text: str) -> None:
+    content = write_xlsx("表", [HEAD, (text, "x")])
+    assert [line.cells for line in read_lines(content, recognise(content, "a.xlsx"))][1] == [text, "x"]
