@@ -252,6 +252,8 @@ def read_row(
     return Given(number, values, rest), problems
 
 
+SET_BY_THE_WAY = frozenset({"updated_at", "version"})
+"""Columns that tell nothing themselves: they move with others, and stay moved where those come back."""
 Journal = Mapping[int, dict[str, list[Any]]]
 """By row: under `new` table, key, patient, names of the columns and mark of each row it made; under `changed` table,
 key, and of each column what it held and what it holds."""
@@ -291,8 +293,9 @@ class Writes:
             numbered = self._new[model, names]
             rows = [row for _, row in numbered]
             self.work.insert(model, rows)
-            table, columns = table_of(model).name, " ".join(names)
-            for (number, row), mark in zip(numbered, marks_of(rows, names), strict=True):
+            table, kept = table_of(model).name, [name for name in names if name not in SET_BY_THE_WAY]
+            columns = " ".join(kept)
+            for (number, row), mark in zip(numbered, marks_of(rows, kept), strict=True):
                 entry = [table, row["id"], row.get("patient_id"), columns, mark]
                 self._journal[number]["new"].append(entry)
         for model, changed in self._changed.items():

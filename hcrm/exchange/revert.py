@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hcrm.core.db import Base, UtcDateTime, table_of
-from hcrm.core.importing import Importer, marks_of, plain
+from hcrm.core.importing import SET_BY_THE_WAY, Importer, marks_of, plain
 from hcrm.core.work import Row, Work
 from hcrm.exchange.models import ImportRow, RowState
 
@@ -42,8 +42,8 @@ _DECIDED = {"identity_pair": "decided_at"}
 CHANGED_SINCE = "导入之后有人改过，保留现在的内容"
 USED_SINCE = "导入之后又有其他记录，不能删除"
 GONE = "记录已不存在"
-_SOFT = frozenset({"updated_at"})
-"""Columns others set by the way: put back where nobody did, no reason to refuse where somebody has."""
+MERGED = "已与另一份档案合并；请先撤销合并，再撤销这次导入"
+PARTED = "曾与另一份档案合并又撤销，留有合并记录，不能删除，改为作废"
 
 Outcome = tuple[RowState, str | None]
 
@@ -72,12 +72,12 @@ def revert_rows(
 ) -> dict[int, Outcome]:
     """Take these rows back, the last first; what became of each. The rows of the import are updated too."""
     standing = _Standing(work, journals.values())
-    hung = _hung_on(work, journals.values())
+    hung, merges = _hung_on(work, journals.values()), _merges_of(work, journals.values())
     outcomes: dict[int, Outcome] = {}
     ended: list[str] = []
     gone: set[tuple[str, str]] = set()
     for row in rows:
-        outcome = _take_back(importer, journals[row.number], standing, hung, gone)
+        outcome = _take_back(importer, journals[row.number], standing, hung, merges, gone)
         outcomes[row.number] = outcome
         if outcome[0] is RowState.ENDED and row.patient_id:
             ended.append(row.patient_id)
@@ -105,24 +105,29 @@ def revert_rows(
 
 def _take_back(
     importer: Importer, journal: Mapping[str, Any], standing: "_Standing", hung: set[tuple[str, str]],
-    gone: set[tuple[str, str]],
+    merges: Mapping[str, bool], gone: set[tuple[str, str]],
 ) -> Outcome:  # fmt: skip
     made = {(table, key) for table, key, *_ in journal["new"]}
-    for table, key, _, names, mark in journal["new"]:
-        if standing.row(table, key) is None:
+    if any(merges.get(key) for table, key in made if table == "patient"):
+        return RowState.KEPT, MERGED
+    for table, key, patient_id, names, mark in journal["new"]:
+        row = standing.row(table, key)
+        if row is None:
             return RowState.KEPT, GONE
+        if row.get("patient_id", patient_id) != patient_id:
+            return RowState.KEPT, MERGED  # it has moved with the archive it hangs on
         if standing.mark(table, key, names) != mark:
             return RowState.KEPT, CHANGED_SINCE
     for table, key, pairs in journal["changed"]:
         row = standing.row(table, key)
         if row is None:
             return RowState.KEPT, GONE
-        if any(plain(row[name]) != after for name, (_, after) in pairs.items() if name not in _SOFT):
-            return RowState.KEPT, CHANGED_SINCE
+        if any(plain(row[name]) != after for name, (_, after) in pairs.items() if name not in SET_BY_THE_WAY):
+            return RowState.KEPT, MERGED if row.get("merged_into_id") else CHANGED_SINCE
     if made & hung:
         if importer.end is None or not any(table == "patient" for table, _ in made):
             return RowState.KEPT, USED_SINCE
-        return RowState.ENDED, USED_SINCE
+        return RowState.ENDED, PARTED if any(key in merges for _, key in made) else USED_SINCE
     for table, key, pairs in journal["changed"]:
         standing.put_back(table, key, pairs)
     gone |= made
@@ -221,6 +226,19 @@ def _hung_on(work: Work, journals: Iterable[Mapping[str, Any]]) -> set[tuple[str
                 statement = statement.where(child.c[_DECIDED[child.name]].is_not(None))
             hung |= {(parent, row.owner) for row in work.execute(statement) if row.id not in own}
     return hung
+
+
+def _merges_of(work: Work, journals: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """Of the archives that were made those that have ever been merged with another; whether a merge stands."""
+    made = {key for journal in journals for table, key, *_ in journal["new"] if table == "patient"}
+    merges = Base.metadata.tables["patient_merge"]
+    found: dict[str, bool] = {}
+    for column in (merges.c.survivor_id, merges.c.merged_id):
+        for row in work.execute(
+            sa.select(column.label("id"), merges.c.undone_at).where(work.among(column, made))
+        ):
+            found[row.id] = found.get(row.id, False) or row.undone_at is None
+    return found
 
 
 def _references(parent: str) -> list[tuple[sa.Table, sa.Column[Any]]]:

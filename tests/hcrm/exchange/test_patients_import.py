@@ -6,6 +6,8 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.identity.service import part_merged
+from hcrm.archive.merge.service import merge_patients
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier, RelatedPerson, Sex
 from hcrm.archive.terms import BY_PEOPLE
 from hcrm.contact_log.models import Channel, ContactResult
@@ -246,6 +248,56 @@ def test_an_archive_others_have_written_on_is_ended_and_not_removed(intake: Inta
 
     assert (reverted.counts["ended"], reverted.counts["reverted"]) == (1, 0)
     assert intake.work(lambda work: work.one(Patient)).is_nullified
+
+
+@pytest.mark.parametrize("survivor", ["甲", "乙"], ids=["the merged one", "the survivor"])
+def test_a_merged_archive_is_kept_until_it_is_parted_and_then_ended_with_its_merge_on_record(
+    intake: Intake, survivor: str
+) -> None:
+    intake.work(lambda work: known_patient(work, name="甲"))
+    run = intake.take_in("patients", csv_file(HEAD[:6], ("7", "乙", "男", "", "", "13800138000")))
+
+    def merge(work: Work) -> str:
+        keys = {row.name: row.id for row in work.all(Patient)}
+        other = keys["乙" if survivor == "甲" else "甲"]
+        return merge_patients(work, survivor_id=keys[survivor], merged_id=other, source=BY_PEOPLE, seq=None)
+
+    merge_id = intake.work(merge)
+    intake.clock.move(minutes=5)
+    assert intake.revert(run.id).counts["kept"] == 1
+    assert intake.rows(run.id)[2].reason == "已与另一份档案合并；请先撤销合并，再撤销这次导入"
+
+    intake.work(lambda work: part_merged(work, merge_id=merge_id, reason="合错了", chosen={}))
+    reverted = intake.revert(run.id)
+
+    row = intake.rows(run.id)[2]
+    assert (reverted.counts["ended"], row.state) == (1, RowState.ENDED)
+    assert row.reason == "曾与另一份档案合并又撤销，留有合并记录，不能删除，改为作废"
+    ended = {one.name: one.is_nullified for one in intake.work(lambda work: work.all(Patient))}
+    assert ended == {"甲": False, "乙": True}
+
+
+@pytest.mark.parametrize("survivor", ["甲", "乙"])
+def test_what_a_file_added_to_an_archive_is_taken_back_once_its_merge_is_undone(
+    intake: Intake, survivor: str
+) -> None:
+    intake.work(lambda work: known_patient(work, name="甲"))
+    other = intake.work(lambda work: known_patient(work, number="2", name="乙").id)
+    run = intake.take_in("patients", csv_file(HEAD[:6], ("1001", "甲", "", "", "", "13800138000")))
+    own = intake.work(lambda work: work.one(Patient, Patient.name == "甲").id)
+    into, merged = (own, other) if survivor == "甲" else (other, own)
+    merge_id = intake.work(
+        lambda work: merge_patients(work, survivor_id=into, merged_id=merged, source=BY_PEOPLE, seq=None)
+    )
+    if survivor == "乙":
+        intake.revert(run.id)
+        assert intake.rows(run.id)[2].reason == "已与另一份档案合并；请先撤销合并，再撤销这次导入"
+
+    intake.work(lambda work: part_merged(work, merge_id=merge_id, reason="合错了", chosen={}))
+
+    assert intake.revert(run.id).counts["kept"] == 0
+    assert intake.rows(run.id)[2].state is RowState.REVERTED
+    assert intake.work(lambda work: work.all(ContactPoint)) == []
 
 
 def test_a_process_that_dies_is_gone_on_from_where_it_was(
