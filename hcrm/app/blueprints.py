@@ -118,6 +118,7 @@ OFF_MENU: dict[str, str] = {
     "entries.show_entry": "from the lists of the directory",
     "test_patients.edit_rules": "from the list of test patients",
     "identity.list_pairs_page": "from the list of patients, and from a patient who may have another archive",
+    "identity.watch_scan": "asked by the list of pairs while all archives are compared",
     "identity.show_pair": "from the list of pairs, and from a patient of one",
     "identity.ask_compare": "from the identity of a patient",
     "identity.show_merge": "from the identity of a patient with a merge",

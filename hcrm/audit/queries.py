@@ -155,6 +155,7 @@ ACTIONS: dict[str, str] = {
     "patient.edit_base": "更正基本信息",
     "identity.list": "查看疑似重复列表",
     "identity.links": "查看关联的档案",
+    "identity.scan": "开始全部档案的比对",
     "identity.read": "比对两份档案",
     "identity.propose": "提出比对两份档案",
     "identity.keep_apart": "判定不是同一人",
@@ -212,6 +213,7 @@ ACTIONS: dict[str, str] = {
 SUBJECTS: dict[str, str] = {
     "account": "账号",
     "address": "地址",
+    "identity_scan": "全部档案的比对",
     "peer": "对端",
     "alert": "预警",
     "allergy": "过敏",

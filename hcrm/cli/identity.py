@@ -2,7 +2,7 @@
 
 import click
 
-from hcrm.archive.identity.scan import scan_all
+from hcrm.archive.identity.full_scan import scan_all
 from hcrm.cli.options import Bilingual, db_option, settings_for
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import SystemClock

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from jinja2_fragments.flask import render_block
 from pydantic import Field
 
 from hcrm.archive.identity import pairs
+from hcrm.archive.identity.full_scan import start_full_scan
 from hcrm.archive.identity.matching_rule import published_rule
-from hcrm.archive.identity.models import UNDECIDED, PairState
+from hcrm.archive.identity.models import UNDECIDED, IdentityScan, PairState
 from hcrm.archive.identity.queries import (
     PairAsShown,
     count_pairs,
@@ -29,6 +31,7 @@ from hcrm.audit.service import record_audit
 from hcrm.core import limits
 from hcrm.core.errors import HcrmError
 from hcrm.core.inputs import Input, OptionalText, read_input
+from hcrm.core.work import Work
 from hcrm.desk.identity_pair import MARKS, MOVING, compare_lines, count_moving, load_sides, usual_survivor
 from hcrm.web.shell import console_work, flash, form_errors, form_values, require
 
@@ -78,13 +81,48 @@ def list_pairs_page() -> ResponseReturnValue:
         page = list_pairs(work, state=asked.state, at_least=least, key=asked.key)
         counts = {state: count_pairs(work, state=state) for state in PairState}
         likely = count_pairs(work, state=asked.state, at_least=rule.likely)
-        scans = last_scans(work)
-        running = FULL in scans and scans[FULL].finished_at is None
-        total = count_archives(work) if running else 0
+        scans, total = _scans(work)
     return render_template(
         "identity/list.html", page=page, counts=counts, likely=likely, scans=scans, asked=asked, rule=rule,
         states=PairState, tones=TONES, block=limits.PAIR_BLOCK, total=total,
     )  # fmt: skip
+
+
+def _scans(work: Work) -> tuple[dict[str, IdentityScan], int]:
+    """How far the searches are; how many archives there are, while all are gone through."""
+    scans = last_scans(work)
+    is_running = FULL in scans and scans[FULL].finished_at is None
+    return scans, count_archives(work) if is_running else 0
+
+
+@bp.post("/scan")
+@require("identity.decide", audit="identity.scan")
+def start_scan() -> ResponseReturnValue:
+    """Let all archives be compared; the page may be left."""
+    try:
+        with console_work() as work:
+            start_full_scan(work)
+    except HcrmError as error:
+        if error.status != 409:
+            raise
+        flash(error.message, "warning")
+    else:
+        flash("已开始比对全部档案，一分钟内开始，可离开本页", "success")
+    return redirect(url_for("identity.list_pairs_page"), 303)
+
+
+@bp.get("/scan")
+@require("identity.decide", audit="none:counts of a job")
+def watch_scan() -> ResponseReturnValue:
+    """How far it is, asked again and again; when it ends the page is loaded anew."""
+    with console_work(write=False) as work:
+        rule = published_rule(work)
+        scans, total = _scans(work)
+    if not total:
+        return "", 200, {"HX-Refresh": "true"}
+    return render_block(
+        "identity/list.html", "scans", scans=scans, total=total, rule=rule, block=limits.PAIR_BLOCK
+    )
 
 
 @bp.get("/compare/<patient_id>")

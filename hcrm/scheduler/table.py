@@ -7,6 +7,7 @@ from functools import partial
 from adapters.his.census import read_census_file
 from adapters.his.map_row import map_row
 from hcrm.archive.death_list.models import RunState
+from hcrm.archive.identity.full_scan import continue_full_scan
 from hcrm.archive.identity.scan import scan_changed
 from hcrm.archive.imports.death_list import death_importer
 from hcrm.archive.test_patients.service import follow_test_rules
@@ -128,6 +129,7 @@ JOBS = (
     Job("inbox.reconcile", "与 HIS 名单对账", "*/5 * * * *", None, reconcile_by_sources),
     Job("inbox.watch", "接口异常检查", "*/5 * * * *", watch_interface),
     Job("inbox.replay_batches", "批量重新处理", "* * * * *", continue_replays),
+    Job("identity.scan_all", "全部档案比对疑似重复", "* * * * *", None, continue_full_scan),
     Job("identity.scan", "查找疑似重复的档案", "3/5 * * * *", None, scan_changed),
     Job("inbox.prune", "清除到期的消息原文", "20 * * * *", None, prune_by_settings),
 )

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from hcrm.archive.identity.full_scan import scan_all
 from hcrm.archive.identity.models import IdentityPair
-from hcrm.archive.identity.scan import scan_all, scan_changed
+from hcrm.archive.identity.scan import scan_changed
 from hcrm.archive.models import ContactPoint, IdentifierKind, Patient, PatientIdentifier
 from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.core import limits

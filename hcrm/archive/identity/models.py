@@ -68,7 +68,7 @@ class PairDecision(Base):
 
 
 class IdentityScan(Base):
-    """How far a search for pairs has come: `changed` (every few minutes) and `full` (`hcrm identity scan`)."""
+    """How far a search for pairs has come: `changed` (every few minutes) and `full` (asked for by people)."""
 
     __tablename__ = "identity_scan"
     kind: Mapped[str] = mapped_column(primary_key=True)
@@ -80,6 +80,9 @@ class IdentityScan(Base):
     rule_version: Mapped[int]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    started_by_name: Mapped[str] = mapped_column(default="")
+    lease: Mapped[str | None]  # of `full`: which process works on it
+    leased_until: Mapped[datetime | None]
 
 
 class OwnNumber(Base):

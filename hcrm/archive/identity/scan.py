@@ -1,4 +1,4 @@
-"""Finding pairs of archives that may be one person: what has changed every few minutes, everything by a command.
+"""Finding pairs of archives that may be one person: what has changed every few minutes; all of them in `full_scan`.
 
 Each batch compares in a reading work and stores what it found in a short writing one, so that pages never wait for it.
 A run may be killed at any moment: it goes on behind the last batch that was stored, and finding a pair twice changes
@@ -6,7 +6,7 @@ nothing.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,8 +25,6 @@ from hcrm.core.work import Row, Work, open_work
 
 CHANGED, FULL = "changed", "full"
 Pair = tuple[str, str]
-Progress = Callable[[int, int, int], None]
-"""Told after each batch how many archives are done, of how many, and how many pairs were found."""
 _CHUNK = 400
 
 
@@ -55,44 +53,12 @@ def scan_changed(database: Database, actor: Actor, clock: Clock) -> int:
             if not rows:
                 break
             rule = published_rule(work)
-            found = _search(work, rule, [row.id for row in rows])
+            found = search_batch(work, rule, [row.id for row in rows])
         with open_work(database, actor=actor, clock=clock) as work:
-            new = _store(work, rule, found)
-            _note(work, CHANGED, rule, (rows[-1].updated_at, rows[-1].id), len(rows), new, found.shared)
+            new = store_batch(work, rule, found)
+            _note(work, rule, (rows[-1].updated_at, rows[-1].id), len(rows), new, found.shared)
         handled += len(rows)
     return handled
-
-
-def scan_all(
-    database: Database, actor: Actor, clock: Clock, *, progress: Progress, afresh: bool = False
-) -> int:
-    """Look for pairs among all archives, in batches by key; how many pairs are asked about now that were not before.
-
-    A run that was broken off goes on where it was, unless `afresh`.
-    """
-    with open_work(database, actor=actor, clock=clock) as work:
-        rule = published_rule(work)
-        scan = work.session.get(IdentityScan, FULL)
-        if scan is not None and (afresh or scan.finished_at or scan.rule_version != rule.version):
-            work.session.delete(scan)
-            scan = None
-        after = scan.cursor_id if scan else ""
-        total = count_archives(work)
-        done, pairs = (scan.handled, scan.found) if scan else (0, 0)
-    while True:
-        with open_work(database, actor=actor, clock=clock, write=False) as work:
-            ids = work.scalars(
-                sa.select(Patient.id).where(Patient.id > after).order_by(Patient.id).limit(limits.PAIR_BATCH)
-            )
-            found = _search(work, rule, ids, only_lower=True) if ids else None
-        with open_work(database, actor=actor, clock=clock) as work:
-            if found is None:
-                _finish(work, rule)
-                return pairs
-            new = _store(work, rule, found)
-            _note(work, FULL, rule, (None, ids[-1]), len(ids), new, found.shared)
-        after, done, pairs = ids[-1], done + len(ids), pairs + new
-        progress(done, max(done, total), pairs)  # some may have come meanwhile
 
 
 def count_archives(work: Work) -> int:
@@ -122,7 +88,8 @@ def _changed_after(work: Work, scan: IdentityScan | None, until: datetime) -> Se
     ).all()
 
 
-def _search(work: Work, rule: MatchingRule, ids: Collection[str], *, only_lower: bool = False) -> Found:
+def search_batch(work: Work, rule: MatchingRule, ids: Collection[str], *, only_lower: bool = False) -> Found:
+    """Compare some archives with their neighbours, of lower keys alone where all are gone through."""
     near = find_neighbours(work, ids, only_lower=only_lower)
     known = _known_pairs(work, ids)
     looked_at = near.pairs | known
@@ -168,7 +135,7 @@ def _apart(work: Work, pairs: Collection[Pair]) -> frozenset[Pair]:
     return frozenset(found & set(pairs))
 
 
-def _store(work: Work, rule: MatchingRule, found: Found) -> int:
+def store_batch(work: Work, rule: MatchingRule, found: Found) -> int:
     """Write what is new, what has changed and what no longer holds; how many pairs are asked about anew."""
     standing = _standing(work, found.evidence.keys() | found.looked_at)
     new = [
@@ -226,43 +193,17 @@ def _new_row(work: Work, pair: Pair, evidence: Evidence, rule: MatchingRule, *, 
 
 
 def _note(
-    work: Work, kind: str, rule: MatchingRule, cursor: tuple[datetime | None, str], handled: int, found: int,
-    shared: int,
-) -> None:  # fmt: skip
-    scan = work.session.get(IdentityScan, kind)
+    work: Work, rule: MatchingRule, cursor: tuple[datetime, str], handled: int, found: int, shared: int
+) -> None:
+    scan = work.session.get(IdentityScan, CHANGED)
     now = work.clock.now()
     if scan is None:
         scan = IdentityScan(
-            kind=kind, cursor_at=None, cursor_id="", handled=0, found=0, shared=0, rule_version=rule.version,
+            kind=CHANGED, cursor_at=None, cursor_id="", handled=0, found=0, shared=0, rule_version=rule.version,
             started_at=now, finished_at=None,
         )  # fmt: skip
         work.session.add(scan)
     scan.cursor_at, scan.cursor_id = cursor
     scan.handled, scan.found, scan.shared = scan.handled + handled, scan.found + found, scan.shared + shared
-    scan.rule_version = rule.version
-    if kind == CHANGED:
-        scan.finished_at = now
-    work.session.flush()
-
-
-def _finish(work: Work, rule: MatchingRule) -> None:
-    """The whole archive was gone through: what changed before it began needs no second look."""
-    scan = work.session.get(IdentityScan, FULL)
-    if scan is None:
-        return
-    scan.finished_at, scan.rule_version = work.clock.now(), rule.version
-    if work.session.get(IdentityScan, CHANGED) is None:
-        work.session.add(
-            IdentityScan(
-                kind=CHANGED,
-                cursor_at=scan.started_at - timedelta(seconds=limits.PAIR_SETTLE_SECONDS),
-                cursor_id="",
-                handled=0,
-                found=0,
-                shared=0,
-                rule_version=rule.version,
-                started_at=scan.started_at,
-                finished_at=scan.finished_at,
-            )
-        )
+    scan.rule_version, scan.finished_at = rule.version, now
     work.session.flush()

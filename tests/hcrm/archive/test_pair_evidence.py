@@ -5,9 +5,9 @@ from datetime import date
 import pytest
 
 from hcrm.archive.identity import pairs
+from hcrm.archive.identity.full_scan import scan_all
 from hcrm.archive.identity.matching_rule import MatchField, Outcome, read_evidence
 from hcrm.archive.identity.models import PairState
-from hcrm.archive.identity.scan import scan_all
 from hcrm.archive.models import IdentifierKind
 from hcrm.core import limits
 from tests.support.pair_house import ACTOR, house

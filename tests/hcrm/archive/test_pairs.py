@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.identity import pairs
+from hcrm.archive.identity.full_scan import scan_all
 from hcrm.archive.identity.models import IdentityPair, IdentityScan, PairDecision, PairState
 from hcrm.archive.identity.queries import count_pairs, list_pairs
-from hcrm.archive.identity.scan import scan_all, scan_changed
+from hcrm.archive.identity.scan import scan_changed
 from hcrm.archive.links import tell_link
 from hcrm.archive.models import (
     IdentifierKind,

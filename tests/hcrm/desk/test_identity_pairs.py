@@ -5,8 +5,9 @@ from datetime import date
 
 import pytest
 
+from hcrm.archive.identity.full_scan import continue_full_scan, scan_all
 from hcrm.archive.identity.models import IdentityPair, PairState
-from hcrm.archive.identity.scan import count_archives, scan_all, scan_changed
+from hcrm.archive.identity.scan import count_archives, scan_changed
 from hcrm.archive.models import Patient, PatientMerge
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
@@ -186,6 +187,32 @@ def test_no_page_tells_a_clerk_to_run_a_command(pair, browser_of, write, databas
     scan_all(database, actor, clock, afresh=True, progress=lambda *each: told.append(each))
     assert told[-1][:2] == (total, total)
     assert "比对过" in wang.get("/identity").text
+
+
+def test_all_archives_are_compared_at_the_press_of_a_button_once_and_the_page_says_how_far(
+    pair, browser_of, write, database, clock
+):
+    wang = browser_of("wang")
+    assert "比对全部档案" in wang.get("/identity").text
+
+    assert wang.post("/identity/scan", {}).location == "/identity"
+    page = wang.get("/identity").text
+    assert ('hx-get="/identity/scan"' in page, 'action="/identity/scan"' in page) == (True, False)
+    assert "正在比对全部档案</span> 由 王" in page
+    wang.post("/identity/scan", {})
+    assert "全部档案的比对正在进行，不必再开始" in wang.get("/identity").text
+    assert '已比对 <span class="num">0</span> 份' in wang.get("/identity/scan").text
+
+    continue_full_scan(database, system_actor("test"), clock)
+    assert wang.get("/identity/scan").headers["HX-Refresh"] == "true"
+    assert 'action="/identity/scan"' in wang.get("/identity").text
+
+
+def test_nobody_without_the_right_has_all_archives_compared(pair, browser_of):
+    li = browser_of("li")
+
+    assert li.post("/identity/scan", {}).status_code == 403
+    assert li.get("/identity/scan").status_code == 403
 
 
 def stop(*_: int) -> None:
