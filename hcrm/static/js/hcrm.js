@@ -90,6 +90,10 @@
   }, { ignore: idle });
   tinykeys.tinykeys(window, { "$mod+Enter": save }, { ignore: (event) => event.repeat || composing(event) });
 
+  /* The part of a record one is in stands in sight where the row of parts slides. */
+  const part = one(".record-tabs .active");
+  if (part) part.parentElement.scrollLeft = part.offsetLeft - part.parentElement.offsetLeft - 48;
+
   /* Forms. data-guard asks before text is lost; "always" also when nothing was typed on this page. */
   const unsaved = new Set();
   const isGuarded = (form) => form && form.matches("form[data-guard]");

@@ -1,6 +1,7 @@
 """From a sender's socket to the page a person opens: one message of each type, seen in the console."""
 
 import base64
+import re
 
 import pytest
 
@@ -51,6 +52,7 @@ def test_results_and_a_critical_value(hospital, centre, kind):
         "第 2 号消息",
     ):
         assert words in page
+    assert re.search(r'单号 <span[^>]*>[^<]*</span> · <span class="hint">\S+ <span class="num">', page)
     line = shown(centre, hospital)
     assert "检验 · 血常规（危急值）" in line
     assert "?tab=results" in line

@@ -145,6 +145,7 @@ def test_the_sheet_is_masked_and_noted(patient, browser, write):
 
     shown = browser.get(f"/patients/{patient}/sheet").text
 
+    assert '<p class="sheet-who">' in shown  # on every page of paper
     assert re.search(r"华法林 <span[^>]*>患者自述，2026-11-20 询问", shown)
 
     assert "138****8000" in shown
