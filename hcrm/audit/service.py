@@ -39,3 +39,8 @@ def record_audit(
     )
     for patient_id in dict.fromkeys(patients):
         work.defer(AuditSubject, {"audit_id": key, "subject_patient_id": patient_id})
+
+
+def forget_empty(work: Work, action: str) -> None:
+    """Note nothing of a list that showed nobody: suggestions while somebody types. What showed anybody stays noted."""
+    work.undefer(AuditEvent, lambda row: row["action"] == action and (row["detail"] or {}).get("count") == 0)

@@ -131,6 +131,12 @@ class Work:
         """A row to be written when the work closes, whatever kind of work it is: audit of reads."""
         self._deferred.setdefault(model, []).append(row)
 
+    def undefer(self, model: type[Base], is_moot: Callable[[Row], bool]) -> None:
+        """Let go of rows that wait and need not be written after all."""
+        kept = [row for row in self._deferred.pop(model, []) if not is_moot(row)]
+        if kept:
+            self._deferred[model] = kept
+
     def flush(self) -> None:
         """Write what waits: events first, then deferred rows."""
         self.session.flush()

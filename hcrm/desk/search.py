@@ -13,6 +13,7 @@ from hcrm.archive.search.filters import PatientFilters, StayMark
 from hcrm.archive.search.lines import PatientLine
 from hcrm.archive.search.patients import search_patients as search_archive
 from hcrm.archive.visit_models import EncounterStatus
+from hcrm.audit.service import forget_empty
 from hcrm.centre.classification_rules import Axis
 from hcrm.centre.models import Classification
 from hcrm.centre.published import published_rules
@@ -102,8 +103,13 @@ class FoundPatients:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_patients(work: Work, asked: PatientSearch, *, size: int = limits.PAGE_SIZE) -> FoundPatients:
-    """The patients in scope that were asked for; scope and audit are the archive's."""
+def find_patients(
+    work: Work, asked: PatientSearch, *, size: int = limits.PAGE_SIZE, is_typing: bool = False
+) -> FoundPatients:
+    """The patients in scope that were asked for; scope and audit are the archive's.
+
+    `is_typing`: words somebody has not finished, asked at every key; those that show nobody are not noted.
+    """
     emptiness = _why_empty(work.actor, asked)
     try:
         page = search_archive(work, asked.q, filters=patient_filters(work, asked), key=asked.key, size=size)
@@ -111,6 +117,8 @@ def find_patients(work: Work, asked: PatientSearch, *, size: int = limits.PAGE_S
         if error.field not in ("q", "until"):
             raise
         return FoundPatients(Page([]), None, emptiness, {error.field: error.message})
+    if is_typing and not page.items:
+        forget_empty(work, "patient.search")
     is_single = len(page.items) == 1 and page.next_key is None and page.previous_key is None
     only = page.items[0] if is_single and is_full_number(asked.q) else None
     return FoundPatients(page, only, emptiness)

@@ -85,7 +85,7 @@ def ask_patients() -> ResponseReturnValue:
     asked = asked.cleared() if asked.without else asked
     with console_work(write=False) as work:
         opening = _opening(work)
-        found = find_patients(work, asked) if is_fragment() or asked.q else None
+        found = find_patients(work, asked, is_typing=is_fragment()) if is_fragment() or asked.q else None
         choices = load_choices(work)
     if found and found.only and not is_fragment():
         return redirect(url_for("desk.show_patient", patient_id=found.only.id), 303)
@@ -108,7 +108,7 @@ def find_quickly() -> ResponseReturnValue:
     if not asked.q:
         return ""
     with console_work(write=False) as work:
-        found = find_patients(work, asked, size=QUICK_ROWS)
+        found = find_patients(work, asked, size=QUICK_ROWS, is_typing=True)
     return render_template("desk/_quick.html", page=found.page, refused=found.refused)
 
 

@@ -205,6 +205,23 @@ def test_a_search_notes_whom_it_showed_and_not_what_was_typed(ward, browser_of, 
     assert "建国" not in str(detail)
 
 
+def test_words_somebody_is_typing_are_noted_only_where_they_show_a_patient(ward, browser_of, write):
+    centre = browser_of("wang")
+
+    def noted(path, words, **options):
+        def count(work):
+            return len(work.all(AuditEvent, AuditEvent.action == "patient.search"))
+
+        before = write(count)
+        centre.post(path, {"q": words}, **options)
+        return write(count) - before
+
+    for path in ("/patients/quick", "/patients"):
+        assert noted(path, "查无此人", headers=FRAGMENT) == 0
+        assert noted(path, "建国", headers=FRAGMENT) == 1
+    assert noted("/patients", "查无此人") == 1
+
+
 def test_every_filter_stands_in_the_address_and_is_cleared_by_its_chip(ward, browser_of):
     centre = browser_of("wang")
     asked = {"status": "finished", "discharged": "7d", "region": "same_county", "since": "2026-11-01"}
