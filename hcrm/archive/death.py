@@ -48,6 +48,8 @@ def report_death(
         return None
     if died_on is not None and died_on > local_date(work.clock.now()):
         raise HcrmError("death.date", "死亡日期不能晚于今天", field="died_on")
+    told = patient.provenance.get("deceased")
+    disputed = (told or []) if patient.deceased is DeceasedState.DISPUTED else None
     _put(work, patient, DeceasedState.DECEASED)
     now, actor = work.clock.now(), work.actor
     report = DeathReport(
@@ -55,6 +57,7 @@ def report_death(
         note=note.strip(), created_at=now, actor_id=actor.id, actor_name=actor.name,
         confirmed_at=now if confirmation else None, confirmed_by=actor.name if confirmation else None,
         confirmation=confirmation or None, revoked_at=None, revoked_reason=None,
+        disputed=disputed,
     )  # fmt: skip
     work.add(report)
     work.emit(PatientDied(patient_id=patient_id))
@@ -116,7 +119,7 @@ def undo_report(work: Work, *, patient_id: str, report_id: str, reason: str) -> 
         raise ConflictError(
             "death.told_since", "另有来源告知或核实了死亡，请核对；确属误登，可在此填写原因撤销"
         )
-    return revoke_death(work, patient_id=patient.id, reason=reason)
+    return _revoke(work, patient, reason, report=report)
 
 
 def _require_other_source(confirmation: str, told_by: Sequence[str]) -> None:
@@ -226,7 +229,8 @@ def _confirm(work: Work, report: DeathReport, *, by: str, words: str) -> None:
 def revoke_death(work: Work, *, patient_id: str, reason: str) -> Patient:
     """Say that the patient lives after all, with the reason: a slip is taken back, a dispute (B26, B37) decided.
 
-    A death that a message told stands until the sender takes it back. Of one who lives nothing changes.
+    A death that people noted on top of a dispute gives way to that dispute, which nobody has decided. One that a
+    message told stands until the sender takes it back. Of one who lives nothing changes.
     """
     reason = reason.strip()
     if not reason:
@@ -234,16 +238,24 @@ def revoke_death(work: Work, *, patient_id: str, reason: str) -> Patient:
     patient = lock_patient(work, patient_in_scope(work, patient_id, "patient.revoke_death").id)
     if patient.deceased is DeceasedState.ALIVE:
         return patient
+    return _revoke(work, patient, reason)
+
+
+def _revoke(work: Work, patient: Patient, reason: str, *, report: DeathReport | None = None) -> Patient:
+    """Take back what people noted. `report`: that one alone was a slip; else it is for a dispute to be decided too."""
     if not is_revocable(patient):
         raise ConflictError("patient.death_told", "死亡由 HIS 消息通知，请先在 HIS 更正，不能在此撤销")
     noted_at = (patient.provenance.get("deceased") or [work.clock.now().isoformat()])[0]
-    _put(work, patient, DeceasedState.ALIVE)
-    for report in standing_reports(work, [patient.id]):
-        report.revoked_at, report.revoked_reason = work.clock.now(), reason
+    is_disputed = _dispute_again(work, patient, report)
+    if not is_disputed:
+        _put(work, patient, DeceasedState.ALIVE)
+    for row in standing_reports(work, [patient.id]):
+        row.revoked_at, row.revoked_reason = work.clock.now(), reason
     work.session.flush()
     add_entry(
         work, patient_id=patient.id, happened_at=work.clock.now(), kind="death",
-        title=f"死亡登记已撤销：{reason}", subject_type="patient", subject_id=patient.id,
+        title=f"死亡登记已撤销{'，恢复为存疑' if is_disputed else ''}：{reason}", subject_type="patient",
+        subject_id=patient.id,
     )  # fmt: skip
     work.emit(DeathRevoked(patient_id=patient.id, noted_at=noted_at))
     record_audit(
@@ -254,6 +266,23 @@ def revoke_death(work: Work, *, patient_id: str, reason: str) -> Patient:
         subject_id=patient.id,
     )
     return patient
+
+
+def _dispute_again(work: Work, patient: Patient, slip: DeathReport | None) -> bool:
+    """Let the dispute stand again that was there before the death was noted; False where there was none."""
+    stamp = patient.provenance.get("deceased") or [""]
+    reports = [slip] if slip is not None else standing_reports(work, [patient.id])
+    for row in reports:
+        if row.disputed is None:
+            continue
+        if patient.deceased is DeceasedState.DECEASED and row.created_at.isoformat() == stamp[0]:
+            rest = {name: told for name, told in patient.provenance.items() if name != "deceased"}
+            patient.provenance = {**rest, "deceased": row.disputed} if row.disputed else rest
+            patient.deceased, patient.updated_at = DeceasedState.DISPUTED, work.clock.now()
+            return True
+        if slip is not None and patient.deceased is DeceasedState.DISPUTED:
+            return True  # somebody told since that they live: the doubt from before is only older
+    return False
 
 
 def is_revocable(patient: Patient) -> bool:

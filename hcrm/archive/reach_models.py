@@ -4,6 +4,7 @@ Rows are never changed: what no longer stands has `ended_at`, so each table is i
 """
 
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -164,3 +165,4 @@ class DeathReport(Base):
     confirmation: Mapped[str | None]
     revoked_at: Mapped[datetime | None]
     revoked_reason: Mapped[str | None]
+    disputed: Mapped[list[Any] | None]  # stamp of the dispute it was noted on top of, empty where it had none

@@ -231,10 +231,12 @@ def undo_death(patient_id: str, report_id: str) -> ResponseReturnValue:
     """That report was a slip."""
     try:
         with console_work() as work:
-            survivor = death.undo_report(work, patient_id=patient_id, report_id=report_id, reason=_UNDONE).id
+            patient = death.undo_report(work, patient_id=patient_id, report_id=report_id, reason=_UNDONE)
+            survivor, is_disputed = patient.id, patient.deceased is DeceasedState.DISPUTED
     except HcrmError as error:
         return _again(error, _death_page, patient_id)
-    flash("已撤销死亡登记，因此撤回的随访指令随即恢复", "success")
+    doubt = "；是否在世仍存疑，请核实" if is_disputed else ""
+    flash(f"已撤销死亡登记，因此撤回的随访指令随即恢复{doubt}", "success")
     return _to_patient(survivor)
 
 

@@ -12,6 +12,7 @@ from hcrm.archive.death import (
     report_death,
     revoke_death,
     standing_reports,
+    undo_report,
 )
 from hcrm.archive.events import DeathRevoked, PatientDied
 from hcrm.archive.models import DeceasedState, Patient
@@ -106,6 +107,56 @@ def test_what_is_disputed_people_decide(work: Work, reported):
     revoke_death(work, patient_id=reported.id, reason="家属来院说明")
 
     assert reported.deceased is DeceasedState.ALIVE
+
+
+@pytest.fixture
+def disputed(work: Work) -> Patient:
+    """Somebody of whom the HIS told that they died, and then that they live."""
+    absorb(work, change("A01", c=1, m="08:00"), seq=1)
+    absorb(work, change("A08", c=2, m="08:10", PID_30="Y", PID_29="20261122080000"), seq=2)
+    absorb(work, change("A08", c=3, m="08:20", PID_30="N"), seq=3)
+    work.events.clear()
+    work.session.expire_all()
+    patient = work.one(Patient)
+    assert patient.deceased is DeceasedState.DISPUTED
+    return patient
+
+
+@pytest.mark.parametrize("way", ["undone", "revoked"])
+def test_a_death_noted_on_top_of_a_dispute_gives_way_to_that_dispute(work: Work, disputed, way):
+    before = (disputed.deceased, disputed.deceased_at, disputed.provenance)
+    _, report_id = record_death(work, patient_id=disputed.id, told_by="女儿来电")
+    assert disputed.deceased is DeceasedState.DECEASED
+
+    if way == "undone":
+        undo_report(work, patient_id=disputed.id, report_id=report_id, reason="误登")
+    else:
+        revoke_death(work, patient_id=disputed.id, reason="误登")
+
+    assert (disputed.deceased, disputed.deceased_at, disputed.provenance) == before
+    assert standing_reports(work, [disputed.id]) == []
+    assert [type(fact) for fact in work.events] == [PatientDied, DeathRevoked]
+    work.flush()
+    assert "死亡登记已撤销，恢复为存疑：误登" in [
+        line.title for line in list_timeline(work, patient_id=disputed.id).items
+    ]
+
+    revoke_death(work, patient_id=disputed.id, reason="家属来院说明")
+    assert disputed.deceased is DeceasedState.ALIVE
+
+
+def test_what_was_told_between_a_death_on_a_dispute_and_its_undoing_stays_told(work: Work, disputed):
+    _, report_id = record_death(work, patient_id=disputed.id, told_by="女儿来电")
+    work.flush()
+    later = (work.clock.now() + timedelta(hours=1)).isoformat()
+    disputed.deceased = DeceasedState.DISPUTED
+    disputed.provenance = {**disputed.provenance, "deceased": [later, "his", 9]}
+    work.session.flush()
+
+    undo_report(work, patient_id=disputed.id, report_id=report_id, reason="误登")
+
+    assert disputed.deceased is DeceasedState.DISPUTED
+    assert disputed.provenance["deceased"] == [later, "his", 9]
 
 
 def test_outside_the_scope_nobody_is_brought_back(work: Work, reported):
