@@ -191,6 +191,14 @@ def is_away(error: sa.exc.DBAPIError) -> bool:
     return isinstance(error, sa.exc.OperationalError) and "parameters must be" not in str(error.orig)
 
 
+_CROSSED = ("40P01", "40001")
+
+
+def is_crossed(error: sa.exc.DBAPIError) -> bool:
+    """Whether two transactions stood in each other's way and this one was given up: once more, it may go through."""
+    return getattr(error.orig, "sqlstate", None) in _CROSSED
+
+
 def parse_url(url: str | URL) -> URL:
     """A database address; PostgreSQL always by psycopg 3."""
     if not url:

@@ -12,14 +12,15 @@ from typing import Any
 import structlog
 from flask import Response, current_app, g, has_request_context, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from hcrm.core.db import is_crossed
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.text import size_over
 from hcrm.core.work import open_work
-from hcrm.web.shell import SAFE_METHODS, current_shell, kept_fields
+from hcrm.web.shell import SAFE_METHODS, current_shell, kept_fields, may_repeat
 
 log = structlog.get_logger("hcrm.web")
 
@@ -32,11 +33,14 @@ _NOTICE = '{{ ui.notice(text, "danger") }}'
 _SCHEMA = "数据库结构与程序版本不符，请系统管理员备份后运行 hcrm init，并用 hcrm doctor 核对。"
 _NO_TEXT = re.compile(r"[\w.:/+-]*|\{.*\}", re.ASCII | re.DOTALL)
 """Keys, versions, dates, numbers, the values of choices, and what a page carries for itself: nobody's sentences."""
+CROSSED = ConflictError("record.crossed", "恰好有别人（或系统）同时在改同一处，这一步没有完成，请再试一次")
 CSRF = HcrmError("csrf.refused", "页面打开得太久，或登录状态已改变，本次提交没有保存", status=403)
 
 
 def answer_error(error: Exception) -> Response:
     """The page for whatever went wrong. A refused attempt is noted first; where that fails it becomes a 503 (W4)."""
+    if may_repeat():
+        return _repeat()
     refusal = as_refusal(error)
     if isinstance(refusal, DeniedError) and g.get("actor") is not None:
         try:
@@ -51,12 +55,24 @@ def answer_error(error: Exception) -> Response:
     return _fault_page(error, 503 if isinstance(error, SQLAlchemyError) else 500)
 
 
+def _repeat() -> Response:
+    """What the view says when it is asked once more, as a fact is delivered once more; twice it is not repeated."""
+    g.is_repeated = True
+    log.info("request.repeated", endpoint=request.endpoint)
+    try:
+        return current_app.make_response(current_app.dispatch_request())
+    except Exception as error:  # noqa: BLE001  whatever it is gets its page
+        return answer_error(error)
+
+
 def as_refusal(error: Exception) -> HcrmError | None:
     """What a person can act on, or None for a fault."""
     if isinstance(error, CSRFError):
         return CSRF
     if isinstance(error, StaleDataError):
         return STALE
+    if isinstance(error, DBAPIError) and is_crossed(error):
+        return CROSSED
     return error if isinstance(error, HcrmError) else None
 
 

@@ -14,7 +14,7 @@ from flask import Flask, current_app, g, make_response, redirect, render_templat
 from flask import flash as put_flash
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import BadRequest, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
@@ -23,6 +23,7 @@ from hcrm.core import limits
 from hcrm.core.access import AccessRule, Caller, rule_of, set_rule
 from hcrm.core.actor import Actor
 from hcrm.core.clock import local_date
+from hcrm.core.db import is_crossed
 from hcrm.core.errors import DeniedError, HcrmError, InvalidInput
 from hcrm.core.runtime import Runtime
 from hcrm.core.work import Work, open_work
@@ -104,8 +105,22 @@ def console_work(write: bool | None = None) -> Iterator[Work]:
     if write is None:
         write = request.method not in SAFE_METHODS
     runtime = current_shell().runtime
-    with open_work(runtime.database, actor=g.actor, clock=runtime.clock, write=write) as work:
-        yield work
+    try:
+        with open_work(runtime.database, actor=g.actor, clock=runtime.clock, write=write) as work:
+            yield work
+    except DBAPIError as error:
+        g.is_crossed = is_crossed(error) and not g.get("is_done")
+        raise
+    g.is_done = g.get("is_done", False) or write
+
+
+def may_repeat() -> bool:
+    """Whether the view may be asked once more from the beginning: all it has done was rolled back with its work.
+
+    Its work met another's (a deadlock), none was committed before, nothing was said, and no file has been read.
+    """
+    was_crossed = g.pop("is_crossed", False) and not g.get("is_repeated", False)
+    return bool(was_crossed and not g.get("has_spoken", False) and not request.files)
 
 
 def flash(text: str, category: str = "info", *, undo: str | None = None) -> None:
@@ -113,6 +128,7 @@ def flash(text: str, category: str = "info", *, undo: str | None = None) -> None
     message: Any = (
         {"text": text, "undo": undo} if undo else text
     )  # ui.flashes takes both; Flask only stores it
+    g.has_spoken = True
     put_flash(message, category)
 
 
