@@ -9,7 +9,13 @@ from pydantic import Field
 
 from hcrm.archive.models import PatientMark
 from hcrm.archive.queries import record_list_read
-from hcrm.archive.test_patients.rule_edit import TestRuleInput, publish_test_rules, rule_texts
+from hcrm.archive.test_patients.rule_edit import (
+    TEMPLATES,
+    TestRuleInput,
+    publish_test_rules,
+    rule_texts,
+    with_template,
+)
 from hcrm.archive.test_patients.rules import published_test_rules
 from hcrm.archive.test_patients.service import (
     count_test_patients,
@@ -86,6 +92,15 @@ def preview_rules() -> ResponseReturnValue:
     )  # fmt: skip
 
 
+@bp.post("/test-patients/rules/template")
+@require("test_patient.manage", audit="none:lines put into a form, nothing is kept")
+def insert_template() -> ResponseReturnValue:
+    """The form again with a ready rule in it, to be edited."""
+    values = form_values()
+    code = str(values.pop("template", ""))
+    return _form(with_template(values, code), {}, inserted=TEMPLATES[code][0])
+
+
 @bp.post("/test-patients/rules/apply")
 @require("test_patient.manage", audit="test_patients.apply")
 def apply_rules() -> ResponseReturnValue:
@@ -133,8 +148,18 @@ def _sees_patients() -> bool:
     return may
 
 
-def _form(values: Mapping[str, Any], errors: Mapping[str, str], status: int = 200) -> ResponseReturnValue:
-    return render_template("desk/test_rules.html", values=values, errors=errors, labels=LABELS), status
+def _form(
+    values: Mapping[str, Any], errors: Mapping[str, str], status: int = 200, *, inserted: str = ""
+) -> ResponseReturnValue:
+    page = render_template(
+        "desk/test_rules.html",
+        values=values,
+        errors=errors,
+        labels=LABELS,
+        templates=TEMPLATES,
+        inserted=inserted,
+    )
+    return page, status
 
 
 def _rule_errors(error: HcrmError) -> dict[str, str]:

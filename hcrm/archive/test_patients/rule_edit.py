@@ -1,5 +1,6 @@
 """Editing the rules for test patients in the console: what a form says becomes the next version of the definition."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import yaml
@@ -14,7 +15,7 @@ from hcrm.archive.test_patients.rules import (
 )
 from hcrm.archive.test_patients.service import RulePreview, apply_test_rules
 from hcrm.core.definitions import lock_definition, publish_definition
-from hcrm.core.errors import ConflictError, HcrmError
+from hcrm.core.errors import ConflictError, HcrmError, NotFoundError
 from hcrm.core.inputs import Input
 from hcrm.core.work import Work
 
@@ -65,6 +66,25 @@ def rule_texts(rules: TestPatientRules | None) -> dict[str, Any]:
         for rule in (rules.record_numbers if rules else ())
     )
     return texts
+
+
+TEMPLATES: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
+    "names": ("常见测试姓名", {"contains": ("测试", "模拟患者", "演示患者"), "word": ("TEST", "CESHI")}),
+    "marks": ("姓名上的标记", {"contains": ("（试）", "【试】"), "starts": ("ZZ", "XX")}),
+    "numbers": ("病案号区间", {"record_numbers": ("99990000-99999999", "TEST*")}),
+}
+"""Ready rules by code: what they are called, and lines by field of the form; to be edited before they mean anything."""
+
+
+def with_template(texts: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """What a form holds, with the lines of a ready rule below it; none twice. NotFoundError where there is no such."""
+    if code not in TEMPLATES:
+        raise NotFoundError
+    lines = TEMPLATES[code][1]
+    return dict(texts) | {
+        field: "\n".join(dict.fromkeys([*_lines(str(texts.get(field) or "")), *ready]))
+        for field, ready in lines.items()
+    }
 
 
 def publish_test_rules(work: Work, entered: TestRuleInput) -> RulePreview:

@@ -6,6 +6,7 @@ from hcrm.accounts.permissions import roles
 from hcrm.archive.models import Patient
 from hcrm.archive.reach.contact_stop import end_contact
 from hcrm.archive.terms import StopKind
+from hcrm.archive.test_patients.rule_edit import TEMPLATES, TestRuleInput, with_template
 from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.contact_log.service import record_contact
 from hcrm.core.actor import system_actor
@@ -176,3 +177,29 @@ def test_no_page_without_a_name_in_its_address_names_a_test_patient(
     assert naming == {"/test-patients"}
     for query in (f"/search?q={name}", "/search?q=jybcs", f"/patients?q={name}"):
         assert name not in browser.get(query).text.replace(f'value="{name}"', "")
+
+
+def test_a_ready_rule_is_put_into_the_form_below_what_stands_there_to_be_edited(
+    people, browser_of, database, clock
+):
+    browser = browser_of("liu")
+    page = browser.get(RULES).text
+    assert page.count('name="template"') == 3
+    typed = {"base": "1", "contains": "测试\n演练", "record_numbers": "88880000-88889999"}
+
+    numbers = browser.post(f"{RULES}/template", {**typed, "template": "numbers"})
+    names_ = browser.post(f"{RULES}/template", {**typed, "template": "names"})
+
+    assert "88880000-88889999\n99990000-99999999\nTEST*</textarea>" in numbers.text
+    assert "已填入“病案号区间”" in numbers.text
+    assert "测试\n演练\n模拟患者\n演示患者</textarea>" in names_.text
+    assert stored(database, clock) == {"张三测试"}  # nothing is in force
+    assert browser.post(f"{RULES}/template", {"template": "x"}).status_code == 404
+    assert browser_of("doc").post(f"{RULES}/template", {"template": "names"}).status_code == 403
+
+
+@pytest.mark.parametrize("code", TEMPLATES)
+def test_every_ready_rule_is_a_rule(code):
+    filled = with_template({"base": "0"}, code)
+
+    assert TestRuleInput.model_validate(filled).rules().says
