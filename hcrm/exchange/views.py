@@ -23,6 +23,7 @@ from hcrm.web.paging import Page
 from hcrm.web.shell import console_work, flash, form_errors, require
 
 bp = Blueprint("exchange", __name__, url_prefix="/import")
+_BESIDE_FILE = 1024  # bytes of a form with one file that are not the file's, about
 _SHOWN = 3  # columns of a row beside what it does
 TONES = {
     ImportState.UPLOADED: "open", ImportState.CHECKED: "near", ImportState.DONE: "done", ImportState.FAILED: "late",
@@ -123,7 +124,7 @@ def refuse_large(error: RequestEntityTooLarge) -> ResponseReturnValue:
     if request.endpoint != "exchange.upload" or g.actor is None or not g.actor.may("data.import"):
         return answer_error(error)
     try:
-        check_size(request.content_length or 0)
+        check_size((request.content_length or 0) - _BESIDE_FILE)
     except HcrmError as refusal:
         return _new_page({}, form_errors(refusal), 413)
     return answer_error(error)

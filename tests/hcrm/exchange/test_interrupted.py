@@ -26,7 +26,7 @@ from hcrm.core.work import Work
 from hcrm.exchange import imports as acts
 from hcrm.exchange.models import ImportState, RowState
 from hcrm.exchange.progress import advance_imports
-from hcrm.exchange.revert import CHANGED_SINCE
+from hcrm.exchange.revert import CHANGED_SINCE, MERGED
 from tests.support.adt import adt
 from tests.support.hospital import Hospital
 from tests.support.importing import Intake, csv_file
@@ -153,6 +153,6 @@ def test_patients_who_have_visits_or_were_merged_since_are_kept_or_ended_and_tol
     rows = intake.rows(run.id)
     told = {number: (row.state, row.reason) for number, row in rows.items()}
     assert told == {
-        2: (RowState.KEPT, CHANGED_SINCE), 3: (RowState.KEPT, CHANGED_SINCE), 4: (RowState.KEPT, CHANGED_SINCE)
+        2: (RowState.KEPT, CHANGED_SINCE), 3: (RowState.KEPT, MERGED), 4: (RowState.KEPT, MERGED)
     }  # fmt: skip
     assert len(intake.work(lambda work: work.all(Encounter, Encounter.patient_id == rows[2].patient_id))) == 1
