@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from bench import ours
 from bench.places import DATABASE, Place, sqlite_place
 from bench.reading_archive import reading_archive
-from bench.reading_asks import Form, actors, look_around, pages, searches, segments
+from bench.reading_asks import Form, actors, as_seen_by, look_around, pages, searches, segments
 from bench.reading_copy import copy_archive
 from bench.report import Aim, Section, figure, table
 from bench.setting import Setting
@@ -96,7 +96,7 @@ def _time_all(settings: Settings, database: Database) -> Times:
     use_fields(SEGMENT_FIELDS)
     house, times = look_around(database), Times()
     for who, actor in actors(house).items():
-        for name, forms in searches(house).items():
+        for name, forms in searches(as_seen_by(actor, house)).items():
             times.query[f"{name}, {who}"] = _time_queries(database, actor, forms)
     for name, raw in segments(house).items():
         times.query[f"count: {name}"] = _time_reads(database, _counting(raw))

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,6 +88,13 @@ def actors(house: House) -> dict[str, Actor]:
         "everybody's": actor(None),
         "a physician's": actor(frozenset(house.departments[:1]), house.physicians[0]),
     }
+
+
+def as_seen_by(actor: Actor, house: House) -> House:
+    """The house as this one's forms offer it: with departments of theirs only."""
+    if actor.department_ids is None:
+        return house
+    return replace(house, departments=sorted(actor.department_ids))
 
 
 def searches(house: House) -> dict[str, list[Form]]:

@@ -113,9 +113,14 @@ def stay_condition(actor: Actor, stay: Any = Encounter) -> sa.ColumnElement[bool
     return sa.or_(sa.false(), *reasons)
 
 
-def own_stays(actor: Actor) -> sa.CompoundSelect[Any] | None:
-    """The keys of the stays of a physician who sees no whole department, from indexes; None: for everybody else."""
-    if actor.department_ids is None or actor.department_ids or not actor.practitioner_id:
+def own_stays(actor: Actor, department_id: str | None = None) -> sa.CompoundSelect[Any] | None:
+    """The keys of the stays a physician sees as their own only, from indexes; None: where others are seen too.
+
+    With a department asked for, that is so of each that is none of theirs; else of who has no department.
+    """
+    if actor.department_ids is None or not actor.practitioner_id:
+        return None
+    if department_id in actor.department_ids or (actor.department_ids and department_id is None):
         return None
     assigned = sa.select(_INSTRUCTION.c.encounter_id).where(
         _INSTRUCTION.c.assignee_id == actor.practitioner_id

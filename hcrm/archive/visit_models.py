@@ -35,6 +35,7 @@ class Encounter(Base):
         Index("ix_encounter_department", "department_id", "id", *_ASKED, "patient_id"),
         Index("ix_encounter_department_status", "department_id", *_ASKED, "id", "patient_id"),
         Index("ix_encounter_status", *_ASKED, "id", "department_id", "patient_id"),
+        Index("ix_encounter_attending", "attending_id", "id", "patient_id"),
         Index("ix_encounter_discharged", "discharged_at", "department_id"),
         Index("ix_encounter_account", "account_no", sqlite_where=_HAS_ACCOUNT, postgresql_where=_HAS_ACCOUNT),
         Index("ix_encounter_merged_into", "merged_into_id", sqlite_where=_MERGED, postgresql_where=_MERGED),
@@ -57,7 +58,7 @@ class Encounter(Base):
     discharge_way: Mapped[DischargeWay]
     discharge_way_text: Mapped[str | None]
     department_id: Mapped[str | None] = mapped_column(ForeignKey("department.id"))
-    attending_id: Mapped[str | None] = mapped_column(ForeignKey("practitioner.id"), index=True)
+    attending_id: Mapped[str | None] = mapped_column(ForeignKey("practitioner.id"))
     location: Mapped[str | None]  # point of care, room, bed: W1-101-1
     payment_type: Mapped[str | None]  # 医疗付费方式 as sent: archive.terms.PAYMENT_TYPES
     provenance: Mapped[dict[str, Any]]

@@ -18,6 +18,7 @@ from hcrm.core import limits
 from hcrm.core.work import Row, Work
 from hcrm.segments.reactions import follow_facts
 
+_Said = tuple[str | None, str, str, int]  # where the stay is, axis, class, rank
 _OPEN = (EncounterStatus.IN_PROGRESS, EncounterStatus.ON_LEAVE)
 SWEPT = timedelta(days=2)
 """Visits changed longer ago were swept then; a re-run sorts all of them."""
@@ -64,6 +65,7 @@ def follow_touched(work: Work, facts: Sequence[PatientsTouched], *, home_region:
         going_on = work.execute(_going_on(theirs)).all()
         for first in range(0, len(going_on), limits.CLASSIFY_BATCH):
             _sort(work, going_on[first : first + limits.CLASSIFY_BATCH], home_region, only_others=True)
+        _place_again(work, [row.id for row in going_on])
     return follow_facts(work, facts)
 
 
@@ -123,6 +125,26 @@ def _sort(
     return [stay.patient_id for stay in stays]
 
 
+def _place_again(work: Work, encounter_ids: Sequence[str]) -> None:
+    """Let the classes of a discharge that was taken back go with their stay: they stand until the next one."""
+    if not encounter_ids:
+        return
+    place = (
+        sa.select(Encounter.department_id)
+        .where(Encounter.id == Classification.encounter_id)
+        .scalar_subquery()
+    )
+    work.execute(
+        sa.update(Classification)
+        .where(
+            work.among(Classification.encounter_id, encounter_ids), ~Classification.is_provisional,
+            Classification.department_id.is_distinct_from(place),
+        )
+        .values(department_id=place)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+
+
 def put_classes(
     work: Work, stays: Sequence[Stay], rules: Sequence[AxisRules], *, replace: Collection[str],
     is_provisional: bool = False, at: Mapping[str, datetime] | None = None,
@@ -130,8 +152,9 @@ def put_classes(
     """Write the classes of these stays; `replace` are the stays that have some, `at` since when each is so (now)."""
     now = work.clock.now()
     rows: list[Row] = [
-        {"id": work.new_id(), "encounter_id": stay.encounter_id, "axis": hit.axis.value, "code": hit.code,
-         "label": hit.label, "rank": rank, "rule_code": hit.rule_code, "rule_version": hit.rule_version,
+        {"id": work.new_id(), "encounter_id": stay.encounter_id, "department_id": stay.unit_id,
+         "axis": hit.axis.value, "code": hit.code, "label": hit.label, "rank": rank,
+         "rule_code": hit.rule_code, "rule_version": hit.rule_version,
          "is_sensitive": hit.is_sensitive, "is_provisional": is_provisional,
          "classified_at": at[stay.encounter_id] if at else now}
         for stay in stays
@@ -168,20 +191,19 @@ def _standing(work: Work, encounter_ids: Collection[str]) -> Mapping[str, bool]:
     return {row.encounter_id: row.is_provisional for row in rows}
 
 
-def _class_codes(work: Work, encounter_ids: Collection[str]) -> Mapping[str, set[tuple[str, str, int]]]:
-    """Axis, class and rank of each stay's classes, as they stand."""
+def _class_codes(work: Work, encounter_ids: Collection[str]) -> Mapping[str, set[_Said]]:
+    """What the classes of each stay say, as they stand."""
     columns: Any = (
-        Classification.encounter_id,
-        Classification.axis,
-        Classification.code,
+        Classification.encounter_id, Classification.department_id, Classification.axis, Classification.code,
         Classification.rank,
-    )
-    found: dict[str, set[tuple[str, str, int]]] = {}
+    )  # fmt: skip
+    found: dict[str, set[_Said]] = {}
     for row in work.execute(sa.select(*columns).where(Classification.encounter_id.in_(encounter_ids))):
-        found.setdefault(row.encounter_id, set()).add((row.axis, row.code, row.rank))
+        found.setdefault(row.encounter_id, set()).add((row.department_id, row.axis, row.code, row.rank))
     return found
 
 
-def _codes_of(stay: Stay, rules: Sequence[AxisRules]) -> set[tuple[str, str, int]]:
+def _codes_of(stay: Stay, rules: Sequence[AxisRules]) -> set[_Said]:
     """The same, as the rules say it."""
-    return {(hit.axis.value, hit.code, rank) for rank, hit in ranked(classify(stay.facts, rules))}
+    hits = ranked(classify(stay.facts, rules))
+    return {(stay.unit_id, hit.axis.value, hit.code, rank) for rank, hit in hits}

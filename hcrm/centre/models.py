@@ -15,9 +15,13 @@ class Classification(Base):
     __table_args__ = (
         UniqueConstraint("encounter_id", "axis", "code"),
         Index("ix_classification_code", "axis", "code", "encounter_id", "is_sensitive"),
+        Index(
+            "ix_classification_department", "axis", "code", "department_id", "encounter_id", "is_sensitive"
+        ),
     )
     id: Mapped[Id]
     encounter_id: Mapped[str] = mapped_column(ForeignKey("encounter.id"))
+    department_id: Mapped[str | None]  # the stay's: a class within a department is one range of an index
     axis: Mapped[str]  # specialty, disease_group, region
     code: Mapped[str]
     label: Mapped[str]

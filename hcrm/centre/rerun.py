@@ -270,7 +270,10 @@ def _undo(work: Work, run: ClassificationRun) -> Sequence[str]:
         if _is_as_applied(standing.get(stay.encounter_id, []), before[stay.encounter_id].applied_at)
     ]
     clear_classes(work, [stay.encounter_id for stay in stays])
-    rows = [_row_of(kept) for stay in stays for kept in before[stay.encounter_id].rows]
+    rows = [
+        _row_of(kept) | {"department_id": stay.unit_id}  # where it is now, wherever it was then
+        for stay in stays for kept in before[stay.encounter_id].rows
+    ]  # fmt: skip
     work.insert(Classification, rows)
     run.undone += len(stays)
     run.kept += len(ids) - len(stays)

@@ -59,6 +59,9 @@ class Stay:
     contact_ended: bool
     facts: StayFacts
     is_test: bool = False
+    unit_id: str | None = (
+        None  # where the stay was: a ward, where `department_id` is the department it belongs to
+    )
 
     def with_facts(self, facts: StayFacts) -> "Stay":
         """The same stay, seen otherwise."""
@@ -158,7 +161,7 @@ def _load_rows(
             sa.func.coalesce(_PARENT.code, Department.code), sa.func.coalesce(_PARENT.name, Department.name),
             sa.func.coalesce(Department.specialty_code, _PARENT.specialty_code),
             sa.func.coalesce(_PARENT.head_id, Department.head_id),
-            is_stopped(Encounter.patient_id).label("contact_ended"),
+            is_stopped(Encounter.patient_id).label("contact_ended"), Encounter.department_id.label("unit_id"),
         )
         .join(Patient, Patient.id == Encounter.patient_id)
         .outerjoin(Department, Department.id == Encounter.department_id)
@@ -177,7 +180,8 @@ def _load_rows(
 
 def _stay(row: Any, now: datetime, **facts: Any) -> Stay:
     (encounter_id, patient_id, trigger_id, discharged_at, way, encounter_class, source, department_id, attending_id,
-     deceased, sex, birth_date, is_test, code, name, specialty_code, head_id, contact_ended) = row  # fmt: skip
+     deceased, sex, birth_date, is_test, code, name, specialty_code, head_id, contact_ended,
+     unit_id) = row  # fmt: skip
     discharged_at = discharged_at or now
     return Stay(
         encounter_id, patient_id, trigger_id or "", discharged_at, way, deceased, source, department_id, attending_id,
@@ -188,7 +192,7 @@ def _stay(row: Any, now: datetime, **facts: Any) -> Stay:
             department_code=code, department_name=name, department_specialty=specialty_code,
             age_years=_age(birth_date, local_date(discharged_at)), sex=sex.value, **facts,
         ),
-        is_test,
+        is_test, unit_id,
     )  # fmt: skip
 
 

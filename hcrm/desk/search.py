@@ -192,12 +192,13 @@ def fix_list_filters(work: Work, asked: Mapping[str, str]) -> dict[str, str]:
 def _marks(asked: PatientSearch) -> Iterator[StayMark]:
     for axis, code in ((Axis.DISEASE_GROUP, asked.disease), (Axis.REGION, asked.region)):
         if code:
-            yield _of_class(axis.value, code)
+            yield _of_class(axis.value, code, asked.department)
 
 
-def _of_class(axis: str, code: str) -> StayMark:
-    """The stays of a class; of one that is restricted none, as if there were no such class."""
-    where = (Classification.axis == axis, Classification.code == code, ~Classification.is_sensitive)
+def _of_class(axis: str, code: str, department_id: str | None) -> StayMark:
+    """The stays of a class, of one department if asked; of a class that is restricted none, as if there were none."""
+    where = [Classification.axis == axis, Classification.code == code, ~Classification.is_sensitive]
+    where += [Classification.department_id == department_id] if department_id else []
 
     def holds(encounter_id: Any) -> sa.ColumnElement[bool]:
         # Between, not equal: so the index of the class is asked, which holds all of it, not that of the stay.

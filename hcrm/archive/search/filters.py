@@ -29,7 +29,7 @@ Condition = sa.ColumnElement[bool]
 class StayMark:
     """Something a part above the archive knows of stays: which they are, and whether the one of a column is."""
 
-    stays: sa.Select[Any]  # keys of encounters, from an index
+    stays: sa.Select[Any]  # keys of encounters, from an index; of the department that is asked for, no others
     holds: Callable[[Any], Condition]  # of a column or key
 
 
@@ -84,6 +84,7 @@ class Way:
     entries: sa.Select[Any] | sa.CompoundSelect[Any]  # keys of stays
     stays: Callable[[int], sa.Select[Any]]  # columns as `_STAYS`
     walked: Condition | sa.Select[Any] | None = None  # what leads to them in the order of their keys
+    is_exact: bool = True  # whether that leads to no others
 
 
 def patient_conditions(work: Work, filters: PatientFilters, patient_id: Any = Patient.id) -> list[Condition]:
@@ -177,25 +178,27 @@ _STAYS: Any = sa.select(
 
 def ways_to_stays(work: Work, filters: PatientFilters) -> list[Way]:
     """The indexes that lead to the stays of these filters."""
-    ways = []
+    ways = [_way_among(mark.stays, walked=mark.stays) for mark in filters.marks]
     department, state = _by_department(filters, Encounter), _by_state(filters, Encounter)
-    if department or state:
-        ways.append(_way_of(*department, *state, walked=department[0] if department else None))
-    ways += [_way_among(mark.stays, walked=mark.stays) for mark in filters.marks]
-    own = own_stays(work.actor)
+    if state or (department and not ways):  # marks know the department, and are fewer than all of it
+        ways.append(
+            _way_of(*department, *state, walked=department[0] if department else None, is_exact=not state)
+        )
+    own = own_stays(work.actor, filters.department_id)
     if own is not None:
         ways.append(_way_among(own))
     ways += [
         _way_among(sa.select(Encounter.id).where(Encounter.patient_id.in_(people)))
         for people in _people(filters)
+        if count_few(work, people, limits.SEARCH_LARGE)
+        is not None  # their stays are more, and cost more to count
     ]
     return ways
 
 
-def _way_of(*leading: Condition, walked: Condition | None) -> Way:
-    return Way(
-        sa.select(Encounter.id).where(*leading), lambda most: _STAYS.where(*leading).limit(most), walked
-    )
+def _way_of(*leading: Condition, walked: Condition | None, is_exact: bool) -> Way:
+    entries = sa.select(Encounter.id).where(*leading)
+    return Way(entries, lambda most: _STAYS.where(*leading).limit(most), walked, is_exact)
 
 
 def _way_among(keys: sa.Select[Any] | sa.CompoundSelect[Any], walked: sa.Select[Any] | None = None) -> Way:
@@ -283,4 +286,6 @@ def _by_person(filters: PatientFilters, patient_id: Any) -> list[Condition]:
 def is_dead(patient_id: Any) -> Condition:
     """Whether the patient of that column has died."""
     dead: Any = aliased(Patient)
-    return sa.select(sa.literal(1)).where(dead.id == patient_id, dead.deceased == DECEASED_WORD).exists()
+    # Between, not equal: so the index of the few dead is asked, not the patient's row.
+    is_patient = dead.id.between(patient_id, patient_id)
+    return sa.select(sa.literal(1)).where(is_patient, dead.deceased == DECEASED_WORD).exists()

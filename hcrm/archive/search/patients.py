@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, load_only
 
 from hcrm.archive.models import Patient
 from hcrm.archive.names.models import PART, SPELLING, NameToken
@@ -34,6 +34,7 @@ from hcrm.core import limits
 from hcrm.core.work import Work
 from hcrm.web.paging import Page, keyset_page
 
+_SHOWN = (Patient.id, Patient.name, Patient.sex, Patient.birth_date, Patient.deceased)  # what a line tells
 _AFTER_Z = "{"  # the character behind z: spellings hold letters and digits only
 
 
@@ -69,8 +70,10 @@ class _Asked:
 
     def listed(self) -> sa.Select[Any]:
         """Everybody there is in lists: not merged, not deleted by the sender, no test patient."""
-        return sa.select(Patient).where(
-            Patient.merged_into_id.is_(None), ~Patient.is_nullified, ~Patient.is_test
+        return (
+            sa.select(Patient)
+            .options(load_only(*_SHOWN, raiseload=True))
+            .where(Patient.merged_into_id.is_(None), ~Patient.is_nullified, ~Patient.is_test)
         )
 
     def page(self, statement: sa.Select[Any], *order: Any, is_sealed: bool = False) -> Page[Patient]:

@@ -25,8 +25,13 @@ def newest_stays(work: Work, filters: PatientFilters) -> tuple[sa.Select[Any], A
     """Key of the patient, by the newest stay of theirs that fits; and the key of that stay, which orders them."""
     ways = ways_to_stays(work, filters)
     shortest = shortest_way(work, ways)
-    if shortest and (shortest[1] <= limits.SEARCH_SMALL or _is_more_asked(work, ways)):
-        return _read_whole(work, filters, shortest[0])
+    if shortest is None:
+        return _walk(work, filters, ways)
+    way, count = shortest
+    if way.walked is not None and way.is_exact:
+        return _walk(work, filters, [way])  # no more is read than all of it, and mostly less
+    if count <= limits.SEARCH_SMALL or _is_more_asked(work, ways):
+        return _read_whole(work, filters, way)
     return _walk(work, filters, ways)
 
 
@@ -48,7 +53,6 @@ def _read_whole(work: Work, filters: PatientFilters, way: Way) -> tuple[sa.Selec
 
 def _walk(work: Work, filters: PatientFilters, ways: list[Way]) -> tuple[sa.Select[Any], Any]:
     """Along the order of the list, until a page is full."""
-    # The department comes first, and knows most of what is asked.
     walked = next((way.walked for way in ways if way.walked is not None), None)
     stays = sa.select(Encounter.patient_id).where(*stay_conditions(work, filters, Values()))
     key: Any = Encounter.id

@@ -130,7 +130,7 @@ def test_every_way_of_reading_gives_what_a_plain_look_gives(work, house, monkeyp
     asked = list(
         product(
             actors,
-            (None, departments[0].id),
+            (None, departments[0].id, departments[1].id),
             days,
             (None, "1"),
             (None, EncounterStatus.IN_PROGRESS),

@@ -74,6 +74,35 @@ def test_a_revision_replaces_what_was_said_and_is_told_as_such(work: Work):
     assert work.events == [EncounterReclassified(encounter_id=stay.id, trigger_id=stay.discharge_id)]
 
 
+def places(work: Work) -> set[str | None]:
+    work.session.expire_all()
+    return {row.department_id for row in work.all(Classification)}
+
+
+def test_classes_go_with_their_stay_to_another_department(work: Work):
+    ward, other = make_department(work, name="一病区"), make_department(work, name="二病区")
+    stay = make_encounter(work, department=ward)
+    classify_encounters(work, [discharged(stay)])
+    assert places(work) == {ward.id}
+
+    stay.department_id = other.id
+    classify_encounters(work, [EncounterRevised(encounter_id=stay.id, trigger_id=stay.discharge_id)])
+
+    assert places(work) == {other.id}
+
+
+def test_classes_of_a_stay_that_goes_on_again_follow_it_too(work: Work):
+    ward, other = make_department(work, name="一病区"), make_department(work, name="二病区")
+    stay = make_encounter(work, department=ward)
+    classify_encounters(work, [discharged(stay)])
+    cancel_discharge(work, stay)
+    stay.department_id = other.id
+
+    follow_touched(work, [PatientsTouched(patient_ids=[stay.patient_id])])
+
+    assert places(work) == {other.id}
+
+
 def test_a_revision_that_overtakes_the_discharge_counts_as_the_first_word(work: Work):
     stay = make_encounter(work)
 

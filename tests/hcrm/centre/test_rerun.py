@@ -23,6 +23,7 @@ from tests.support.builders import (
     classified,
     discharge,
     discharged,
+    make_department,
     make_encounter,
     publish_form,
     publish_protocol,
@@ -38,7 +39,11 @@ def stays(work: Work) -> list[Encounter]:
     publish_protocol(work, code="test.discharge")
     applies = [{"fact": "disease_group", "is": "diabetes"}]
     publish_protocol(work, code="test.diabetes", title="糖尿病随访", applies_when=applies)
-    found = [make_encounter(work, diagnoses=["E11.9"] if number < 3 else ["E14.9"]) for number in range(10)]
+    ward = make_department(work, name="一病区")
+    found = [
+        make_encounter(work, department=ward, diagnoses=["E11.9"] if number < 3 else ["E14.9"])
+        for number in range(10)
+    ]
     classify_encounters(work, [discharged(stay) for stay in found])
     issue_instructions(work, [classified(stay) for stay in found])
     work.flush()
@@ -143,6 +148,23 @@ def test_it_is_stopped_goes_on_and_is_undone_to_what_stood_before(
     assert rows_of(work) == was
     assert {key: n for key, n in standing(work).items() if key[1] == "issued"} == issued
     assert work.all(ClassificationBefore) == []
+
+
+def test_a_stay_that_moved_meanwhile_gets_its_former_classes_back_where_it_is(
+    work: Work, stays: list[Encounter]
+):
+    new_rules(work)
+    run = start_preview(work)
+    run_out(work)
+    apply_run(work, run_id=run.id)
+    run_out(work)
+    other = make_department(work, name="二病区")
+    stays[0].department_id = other.id
+    undo_run(work, run_id=run.id)
+    run_out(work)
+
+    classes = work.all(Classification, Classification.encounter_id == stays[0].id)
+    assert {row.department_id for row in classes} == {other.id}
 
 
 def test_rules_published_while_a_run_changes_stays_stop_it_and_it_can_only_be_undone(

@@ -250,8 +250,9 @@ def test_stays_are_found_by_discharge_department_and_class_together(ward, browse
             )
             work.add(
                 Classification(
-                    id=work.new_id(), encounter_id=stay.id, axis="disease_group", code=group, label=group, rank=0,
-                    rule_code="t", rule_version=1, is_sensitive=group == "mental", classified_at=work.clock.now(),
+                    id=work.new_id(), encounter_id=stay.id, department_id=department.id, axis="disease_group",
+                    code=group, label=group, rank=0, rule_code="t", rule_version=1,
+                    is_sensitive=group == "mental", classified_at=work.clock.now(),
                 )
             )  # fmt: skip
         return department.id
