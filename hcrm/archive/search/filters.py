@@ -121,14 +121,16 @@ def count_few(
 
 
 class Values:
-    """A stay's columns as values, of a stay or patient who is there already."""
+    """A stay's columns as values, of a stay or patient who is there already.
 
-    def __init__(self, stay: Any = Encounter) -> None:
-        self._stay = stay
+    `key`: the column that has led to it. What is asked of the key alone is then asked before the stay is looked at.
+    """
+
+    def __init__(self, stay: Any = Encounter, key: Any = None) -> None:
+        self._stay, self.id = stay, stay.id if key is None else key
 
     def __getattr__(self, name: str) -> Any:
-        column = getattr(self._stay, name)
-        return column if name == "id" else as_value(column)
+        return as_value(getattr(self._stay, name))
 
 
 # ── stays ───────────────────────────────────────────────────────────────────

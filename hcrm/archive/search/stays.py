@@ -3,7 +3,7 @@
 Read from the covering indexes of `encounter` alone: who the patients are is looked up for the page only.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -54,14 +54,14 @@ def _read_whole(work: Work, filters: PatientFilters, way: Way) -> tuple[sa.Selec
 def _walk(work: Work, filters: PatientFilters, ways: list[Way]) -> tuple[sa.Select[Any], Any]:
     """Along the order of the list, until a page is full."""
     walked = next((way.walked for way in ways if way.walked is not None), None)
-    stays = sa.select(Encounter.patient_id).where(*stay_conditions(work, filters, Values()))
-    key: Any = Encounter.id
+    stays, key = sa.select(Encounter.patient_id), cast("Any", Encounter.id)
     if isinstance(walked, sa.Select):
         marked = walked.subquery()
         key = marked.c[0]
         stays = stays.join(marked, key == Encounter.id)
     elif walked is not None:
         stays = stays.where(walked)
+    stays = stays.where(*stay_conditions(work, filters, Values(key=key)))
     later = aliased(Encounter)
     newer = sa.select(sa.literal(1)).where(
         later.patient_id == Encounter.patient_id, sa.func.coalesce(later.id, None) > Encounter.id,
