@@ -1,14 +1,14 @@
 """Classes know the department of their stay; a physician's own stays are read from an index alone.
 
-Revision ID: 20261123_1290
-Revises: 20261123_1280
+Revision ID: 20261123_1310
+Revises: 20261123_1301
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261123_1290"
-down_revision = "20261123_1280"
+revision = "20261123_1310"
+down_revision = "20261123_1301"
 branch_labels = None
 depends_on = None
 
