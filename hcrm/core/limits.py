@@ -292,6 +292,8 @@ PAIR_SETTLE_SECONDS = 120
 """A change is this old before pairs of its archive are looked for: every earlier transaction has ended by then."""
 PAIR_SCAN_SECONDS = 60.0
 """One run of that search; the next goes on."""
+PAIR_TURN_SECONDS = 30.0
+"""So long a search through all archives may keep the scheduler's other jobs waiting, once a minute."""
 PAIR_LEASE_SECONDS = 120
 """A process that searches all archives and says nothing for so long is taken to be dead; another goes on."""
 MERGES_BY_HAND_PER_HOUR = 20

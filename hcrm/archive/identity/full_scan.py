@@ -66,7 +66,7 @@ def scan_all(
 
 def continue_full_scan(database: Database, actor: Actor, clock: Clock) -> int:
     """Go on with a run that nobody works on, for one turn of the scheduler; how many batches were compared."""
-    ends = time.monotonic() + limits.PAIR_SCAN_SECONDS
+    ends = time.monotonic() + limits.PAIR_TURN_SECONDS
     waiting = sa.select(IdentityScan).where(IdentityScan.kind == FULL, IdentityScan.finished_at.is_(None))
     with open_work(database, actor=actor, clock=clock, write=False) as work:
         if work.scalar(waiting) is None:

@@ -72,6 +72,16 @@ def test_while_one_process_works_on_it_another_does_not_until_that_one_is_dead(a
     assert continue_full_scan(asked.database, ACTOR, asked.clock) == 3
 
 
+def test_a_long_run_leaves_the_scheduler_to_others_between_its_turns(asked, monkeypatch):
+    turns = iter(range(0, 1_000, int(limits.PAIR_TURN_SECONDS / 2)))  # each batch takes half a turn
+    monkeypatch.setattr("hcrm.archive.identity.full_scan.time.monotonic", lambda: next(turns))
+
+    assert continue_full_scan(asked.database, ACTOR, asked.clock) == 1
+    assert (scan_of(asked).handled, scan_of(asked).lease) == (2, None)
+    assert continue_full_scan(asked.database, ACTOR, asked.clock) == 1
+    assert scan_of(asked).handled == 4
+
+
 def test_who_lost_the_run_to_another_writes_nothing_more_of_it(asked):
     told: list[int] = []
 
