@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import openpyxl
 import pytest
 
 from hcrm.archive.imports.importers import patient_importer
@@ -145,3 +146,19 @@ def test_headings_are_known_whatever_people_write_around_them() -> None:
 def test_what_looks_like_an_escape_comes_back_as_it_was_written(text: str) -> None:
     content = write_xlsx("表", [HEAD, (text, "x")])
     assert [line.cells for line in read_lines(content, recognise(content, "a.xlsx"))][1] == [text, "x"]
+
+
+def test_a_list_for_people_keeps_its_headings_in_sight_and_shows_whole_values():
+    lines = [
+        ["用途：核对号码"],
+        ["病案号", "住址"],
+        ["00000001", "浙江省杭州市西湖区文三路"],
+        ["1", "长" * 90],
+    ]
+    sheet = openpyxl.load_workbook(io.BytesIO(write_xlsx("名单", iter(lines)))).active
+
+    assert sheet.freeze_panes == "A3"
+    assert [cell.font.bold for cell in sheet["A"]] == [False, True, False, False]
+    assert sheet.column_dimensions["A"].width == len("00000001") + 2
+    assert sheet.column_dimensions["B"].width == 44
+    assert [[cell.value for cell in line if cell.value] for line in sheet.iter_rows()] == lines

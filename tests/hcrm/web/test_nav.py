@@ -105,3 +105,4 @@ def test_a_menu_has_at_most_seven_entries_and_no_page_twice(role):
 
 def test_the_map_knows_the_pages_below_its_entries():
     assert {"desk.search_patients", "desk.show_patient", "followup.show_form"} <= menu_endpoints()
+    assert {"exchange.new_import", "exchange.edit_columns", "exports.new_export"} <= menu_endpoints()
