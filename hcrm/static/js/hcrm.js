@@ -91,7 +91,7 @@
   tinykeys.tinykeys(window, { "$mod+Enter": save }, { ignore: (event) => event.repeat || composing(event) });
 
   /* The part of a record one is in stands in sight where the row of parts slides. */
-  const part = one(".record-tabs .active");
+  const part = one("main .nav-underline .active");
   if (part) part.parentElement.scrollLeft = part.offsetLeft - part.parentElement.offsetLeft - 48;
 
   /* Forms. data-guard asks before text is lost; "always" also when nothing was typed on this page. */
