@@ -16,7 +16,7 @@ from hcrm.archive.events import PatientsTouched
 from hcrm.archive.models import Patient, PatientIdentifier, Sex
 from hcrm.archive.queries import patient_in_scope
 from hcrm.archive.records import NULL, Change, PatientRecord
-from hcrm.archive.terms import BY_PEOPLE, Evidence
+from hcrm.archive.terms import BY_PEOPLE, NO_BIRTH_DATE, Evidence, is_birth_date
 from hcrm.archive.timeline import add_entry
 from hcrm.audit.service import record_audit
 from hcrm.core.clock import local_date
@@ -76,8 +76,8 @@ def edit_base(
     name = clean_name(wanted.name)
     if not name:
         raise InvalidInput({"name": "此项必填"})
-    if wanted.birth_date and not date(1900, 1, 1) <= wanted.birth_date <= local_date(work.clock.now()):
-        raise InvalidInput({"birth_date": "出生日期应在 1900 年至今天之间"})
+    if wanted.birth_date and not is_birth_date(wanted.birth_date, local_date(work.clock.now())):
+        raise InvalidInput({"birth_date": NO_BIRTH_DATE})
     if not changed:
         return patient.id
     side, row = _bulk(work, patient)

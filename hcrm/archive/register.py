@@ -22,7 +22,7 @@ from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.archive.queries import OWN_AUTHORITY, masked_phones, record_list_read
 from hcrm.archive.records import AddressRecord, Change, ContactRecord, IdentifierRecord, PatientRecord
 from hcrm.archive.scope import patient_condition
-from hcrm.archive.terms import BY_PEOPLE
+from hcrm.archive.terms import BY_PEOPLE, NO_BIRTH_DATE, is_birth_date
 from hcrm.archive.timeline import add_entry
 from hcrm.audit.service import record_audit
 from hcrm.core import limits
@@ -31,7 +31,6 @@ from hcrm.core.errors import HcrmError, InvalidInput
 from hcrm.core.text import clean_id_number, clean_name, clean_phone, is_id_number
 from hcrm.core.work import Work
 
-_OLDEST = date(1900, 1, 1)
 _OTHER_NUMBER = re.compile(r"[A-Z0-9]{5,32}")
 _E164 = re.compile(r"\+\d{8,15}")
 
@@ -171,8 +170,8 @@ def checked_entry(work: Work, entry: Entry) -> Entry:
             if sex in (Sex.MALE, Sex.FEMALE) and sex is not told_sex:
                 errors["sex"] = f"与身份证号中的“{told_sex.label}”不一致"
             born, sex = born or told, told_sex if sex in (None, Sex.UNKNOWN) else sex
-    if born and not _OLDEST <= born <= local_date(work.clock.now()):
-        errors.setdefault("birth_date", "出生日期应在 1900 年至今天之间")
+    if born and not is_birth_date(born, local_date(work.clock.now())):
+        errors.setdefault("birth_date", NO_BIRTH_DATE)
     if entry.phone.strip() and not _E164.fullmatch(phone):
         errors["phone"] = "不是有效的电话号码；固定电话请加区号"
     if not errors and not (born or number or phone):

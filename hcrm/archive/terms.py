@@ -1,6 +1,17 @@
 """The archive's closed lists: pure, so that records and adapters may use them without the tables."""
 
+from datetime import date
+
 from hcrm.core.labels import LabelledEnum
+
+_OLDEST_BIRTH = date(1900, 1, 1)
+NO_BIRTH_DATE = "出生日期应在 1900 年至今天之间"
+"""What is said of a birth date that `is_birth_date` does not take."""
+
+
+def is_birth_date(born: date, today: date) -> bool:
+    """Whether a person who writes it may mean it: on the form and in a file alike. A message's word is kept."""
+    return _OLDEST_BIRTH <= born <= today
 
 
 class Sex(LabelledEnum):

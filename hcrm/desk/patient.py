@@ -6,7 +6,8 @@ scope and notes the read. How to reach the patient is in `reach.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,6 +34,7 @@ from hcrm.archive.terms import Evidence
 from hcrm.centre.care import Gap, gap_of
 from hcrm.centre.models import IS_OPEN, Instruction
 from hcrm.centre.scope import instruction_opens
+from hcrm.core.clock import local_date
 from hcrm.core.work import Work
 from hcrm.desk.masked import FIELD_LABELS, MaskedValue, Origin, field_words, live_rows, origin_of
 from hcrm.desk.record_tabs import instructions_to_show
@@ -67,6 +69,14 @@ class PatientCard:
     tags: Sequence[PatientTag]
     notes: Sequence[PatientNote]  # the newest
     fields: Sequence[KnownField] = field(default=())
+
+    @property
+    def ahead(self) -> list[tuple[sa.Row[Any] | None, Appointment | None]]:
+        """What is next, an instruction or a booking, the nearest day first."""
+        dated: list[tuple[date, sa.Row[Any] | None, Appointment | None]] = []
+        dated += [(row.Instruction.due_on, row, None) for row in self.next_steps]
+        dated += [(local_date(one.starts_at), None, one) for one in self.bookings if one.starts_at]
+        return [(row, one) for _, row, one in sorted(dated, key=itemgetter(0))]
 
 
 def load_card(work: Work, patient: Patient) -> PatientCard:

@@ -72,6 +72,7 @@ class RecentStay:
     groups: Sequence[str]  # disease groups by the main diagnosis first; a sensitive one is not named
     is_classified: bool
     issued: int
+    withdrawn: int
     first_due: date | None
     owner: str | None
     without_owner: int
@@ -169,23 +170,29 @@ def _stay(row: Any, issued: Any, classes: Sequence[Classification]) -> RecentSta
         birth_date=row.birth_date, department=row.department, discharged_at=row.discharged_at,
         way=row.discharge_way, groups=[one.label for one in classes if not one.is_sensitive],
         is_classified=bool(classes), issued=issued.number if issued else 0,
+        withdrawn=issued.withdrawn if issued else 0,
         first_due=issued.first_due if issued else None, owner=issued.owner if issued else None,
         without_owner=issued.without_owner if issued else 0,
     )  # fmt: skip
 
 
 def _issued(work: Work, encounter_ids: Sequence[str]) -> dict[str, Any]:
-    """What stands instructed for each stay: how many, the first due date, one owner's name, how many have none."""
+    """What stands instructed for each stay: how many, the first due date, one owner's name, how many have none.
+
+    Beside them the number that was withdrawn: a stay whose instructions all were has had a protocol.
+    """
+    stands = Instruction.state != InstructionState.WITHDRAWN
     rows = work.execute(
         sa.select(
             Instruction.encounter_id,
-            sa.func.count().label("number"),
-            sa.func.min(Instruction.due_on).label("first_due"),
-            sa.func.max(Practitioner.name).label("owner"),
-            _sum(Instruction.assignee_id.is_(None)).label("without_owner"),
+            _sum(stands).label("number"),
+            _sum(~stands).label("withdrawn"),
+            sa.func.min(sa.case((stands, Instruction.due_on))).label("first_due"),
+            sa.func.max(sa.case((stands, Practitioner.name))).label("owner"),
+            _sum(sa.and_(stands, Instruction.assignee_id.is_(None))).label("without_owner"),
         )
         .outerjoin(Practitioner, Practitioner.id == Instruction.assignee_id)
-        .where(Instruction.encounter_id.in_(encounter_ids), Instruction.state != InstructionState.WITHDRAWN)
+        .where(Instruction.encounter_id.in_(encounter_ids))
         .group_by(Instruction.encounter_id)
     )
     return {row.encounter_id: row for row in rows}
@@ -205,7 +212,10 @@ def _classes(work: Work, encounter_ids: Sequence[str]) -> dict[str, list[Classif
 def _mark(stays: Sequence[RecentStay]) -> str:
     """Keys and counts only, hashed: it stands in an address."""
     told = repr(
-        [(one.encounter_id, one.discharged_at, one.issued, one.owner, one.is_classified) for one in stays]
+        [
+            (one.encounter_id, one.discharged_at, one.issued, one.withdrawn, one.owner, one.is_classified)
+            for one in stays
+        ]
     )
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 

@@ -231,13 +231,15 @@ def choose_columns(run_id: str) -> ResponseReturnValue:
 @bp.get("/<run_id>")
 @require("data.import", audit="import.read")
 def show_import(run_id: str) -> ResponseReturnValue:
-    """How far it is, what it would do or did, and the rows."""
+    """How far it is, what it would do or did, and the rows. Asked again by itself, it is loaded anew at the end."""
     asked = read_input(_RowsAddress, request.args.to_dict())
     with console_work() as work:
         run = work.get(ImportRun, run_id)
         if run.state is ImportState.UPLOADED:
             return redirect(url_for("exchange.edit_columns", run_id=run_id), 303)
         importer = acts.importer_of(work, importers(), run.kind)
+        if run.state not in AT_WORK and request.headers.get("HX-Request") == "true":
+            return "", 200, {"HX-Refresh": "true"}
         has_rows = run.state not in AT_WORK and run.purged_at is None and run.state is not ImportState.FAILED
         page: Page[ImportRow] | None = None
         lines: list[queries.RowLine] = []

@@ -6,9 +6,11 @@ import pytest
 
 from adapters.his.mapping import map_message
 from hcrm.archive.arrivals import Arrival
-from hcrm.archive.models import PatientIdentifier
+from hcrm.archive.models import Patient, PatientIdentifier
 from hcrm.archive.service import absorb_records
+from hcrm.archive.visit_models import DischargeWay
 from tests.support.adt import adt, stamp
+from tests.support.builders import make_department, make_encounter, make_practitioner
 from tests.support.changes import EVENING, SOURCES
 from tests.support.clinical import clinical, obr, obx, staff
 
@@ -79,6 +81,32 @@ def test_pages_fit_their_screen_and_axe_finds_no_fault(page_of, record, size):
         faults += [(path, "too wide", wide)] if wide else []
 
     assert faults == []
+
+
+def test_no_list_of_a_record_covers_the_cards_beside_it(page_of, record, write):
+    def end(work):
+        patient = work.one(Patient, Patient.id == record)
+        stay = make_encounter(
+            work, patient=patient, department=make_department(work, name="呼吸内科（肺病科）"),
+            attending=make_practitioner(work, name="梁晨"),
+            diagnoses=["支气管哮喘", "特发性（原发性）高血压", "慢性胃炎"],
+            discharged_at=work.clock.now(),
+        )  # fmt: skip
+        stay.discharge_way, stay.visit_no = DischargeWay.COMMUNITY, "I26111800001"
+
+    write(end)
+    page = page_of("wu")
+    page.set_viewport_size(DESK)
+    covered = """() => {
+        const side = document.querySelector('.record > :last-child').getBoundingClientRect();
+        return [...document.querySelectorAll('.record > :first-child .table-wrap')].some(list => {
+            const box = list.getBoundingClientRect();
+            return list.contains(document.elementFromPoint(side.left + 4, box.top + box.height / 2));
+        });
+    }"""
+    for tab in ("visits", "diagnoses", *TABS):
+        page.goto(f"/patients/{record}?tab={tab}")
+        assert not page.evaluate(covered), tab
 
 
 def test_a_herbal_prescription_opens_its_herbs(page_of, record):

@@ -33,6 +33,7 @@ from hcrm.archive.terms import BY_PEOPLE
 from hcrm.archive.test_patients.rules import published_test_rules
 from hcrm.archive.test_patients.service import review_test_patients
 from hcrm.core import limits
+from hcrm.core.clock import local_date
 from hcrm.core.db import table_of
 from hcrm.core.importing import (
     CellKind,
@@ -89,7 +90,8 @@ class _PatientBatch:
         self.givens = givens
         self.as_of: datetime = setting.file_as_of
         self.authority, _, self.kind = setting.options.get("number_kind", "|MR").partition("|")
-        self.told = [read_told(given, work.keys) for given in givens]
+        today = local_date(work.clock.now())
+        self.told = [read_told(given, work.keys, today) for given in givens]
         self.people = PeopleFound(work, givens, self.authority, self.kind)
         ids = set(self.people.index.patients.by_id)
         self.lists = {model: self._load(model, ids) for model in (ContactPoint, Address, RelatedPerson)}

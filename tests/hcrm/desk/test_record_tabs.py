@@ -1,9 +1,12 @@
 """What each tab of a patient's record tells, and to whom."""
 
 import re
+from datetime import timedelta
 
 import sqlalchemy as sa
 
+from hcrm.archive.clinical.models import Appointment
+from hcrm.archive.clinical.terms import AppointmentStatus
 from hcrm.archive.models import (
     Patient,
 )
@@ -12,9 +15,10 @@ from hcrm.archive.visit_models import DischargeWay, Encounter
 from hcrm.centre.models import Classification
 from hcrm.contact_log.models import Channel, ContactResult
 from hcrm.contact_log.service import record_contact
+from hcrm.core.clock import local_date
 from hcrm.directory.models import Department, Practitioner
 from hcrm.inbox.models import ApplicationState, InboxApplication, InboxMessage
-from tests.support.builders import make_encounter, make_patient
+from tests.support.builders import make_encounter, make_instruction, make_patient
 from tests.support.record import TABS, page
 
 
@@ -23,6 +27,27 @@ def test_the_next_step_is_the_open_instruction_that_is_due_first(patient, ward, 
 
     assert "超期 2 天" in shown
     assert f"/instructions/{ward.first}" in shown
+
+
+def test_bookings_and_instructions_stand_in_one_line_by_their_day(patient, browser_of, write):
+    def add(work):
+        now = work.clock.now()
+        stay = work.one(Encounter, Encounter.patient_id == patient)
+        for days in (6, 29):
+            due_on = local_date(now) + timedelta(days=days)
+            make_instruction(work, encounter=stay, title=f"{days} 天随访", due_on=due_on)
+        work.add(Appointment(
+            id=work.new_id(), patient_id=patient, encounter_id=None, number="1", status=AppointmentStatus.BOOKED,
+            starts_at=now + timedelta(days=14), ends_at=None, service="两周复诊", department="", location="",
+            practitioner="", practitioner_name="", reason="", source="test", as_of=now, seq=1, confirmed_at=now,
+            provenance={}, ended_at=None,
+        ))  # fmt: skip
+
+    write(add)
+    for address in (f"/patients/{patient}", f"/patients/{patient}/sheet"):
+        shown = browser_of("li").get(address).text
+        shown = shown[shown.index("<h2>下一步") :]
+        assert shown.index("6 天随访") < shown.index("两周复诊") < shown.index("29 天随访")
 
 
 def test_stays_of_other_departments_are_not_told(patient, browser_of, write):

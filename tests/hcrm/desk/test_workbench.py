@@ -180,6 +180,25 @@ def test_a_line_tells_what_was_instructed_and_for_whom(write, read):
     assert list(stay.groups) == ["糖尿病"]  # the sensitive one is not named
 
 
+def test_instructions_that_were_withdrawn_are_told_and_not_that_no_protocol_fits(ward, browser_of, write):
+    def add(work):
+        stay = make_encounter(work, discharged_at=NOW)
+        make_instruction(work, encounter=stay, state=InstructionState.WITHDRAWN)
+        work.add(Classification(
+            id=work.new_id(), encounter_id=stay.id, axis="disease_group", code="c", label="糖尿病", rank=0,
+            rule_code="r", rule_version=1, is_sensitive=False, classified_at=NOW,
+        ))  # fmt: skip
+        return stay.id
+
+    stay_id = write(add)
+    centre = browser_of("wang")
+    page = centre.get("/workbench").text
+
+    assert "1 条已撤回" in page
+    assert "无适用方案" not in page
+    assert "已撤回" in centre.get(f"/instructions?encounter={stay_id}").text  # the link shows them
+
+
 def test_the_list_comes_again_only_when_something_in_it_changed(ward, browser_of, write):
     centre = browser_of("wang")
     write(lambda work: make_encounter(work, patient=make_patient(work, name="刚出院甲"), discharged_at=NOW))

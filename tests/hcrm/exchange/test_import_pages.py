@@ -71,6 +71,25 @@ def test_a_file_goes_from_the_upload_to_the_revert(
     assert "同一个文件已由" in browser.get(second.location).text
 
 
+def test_a_page_that_watches_a_file_is_loaded_anew_when_the_work_is_done(
+    browser_of: Open, make_person: MakePerson, intake: Intake
+) -> None:
+    """The rows, and the file of rows that were refused, stand outside the part that is asked again."""
+    make_person()
+    browser = browser_of("wang")
+    answer = browser.post("/import/new", sent(csv_file(("病案号", "姓名"), ("1", "甲"))))
+    run_id = answer.location.split("/")[2]
+    fields = {"option-number_kind": "|MR", "column-record_no": "0", "column-name": "1"}
+    browser.post(f"/import/{run_id}/columns", fields)
+    asked = {"HX-Request": "true", "X-Refresh": "1"}
+
+    assert "HX-Refresh" not in browser.get(f"/import/{run_id}", headers=asked).headers  # at work
+    while intake.advance():
+        pass
+    assert browser.get(f"/import/{run_id}", headers=asked).headers["HX-Refresh"] == "true"
+    assert "HX-Refresh" not in browser.get(f"/import/{run_id}").headers
+
+
 def test_a_refused_file_says_why_and_keeps_nothing(
     browser_of: Open, make_person: MakePerson, intake: Intake
 ) -> None:

@@ -72,6 +72,15 @@ def test_a_new_archive_has_everything_the_file_says(intake: Intake) -> None:
     assert intake.work(lambda work: work.one(RelatedPerson)).name == "王五"
 
 
+@pytest.mark.parametrize("born", ["2030-01-01", "1850-01-01"])
+def test_nobody_is_born_tomorrow_or_before_1900(intake: Intake, born: str) -> None:
+    """As on the form."""
+    head, good = ("病案号", "姓名", "出生日期"), ("2", "李四", "1950-01-01")
+    run = intake.take_in("patients", csv_file(head, ("1", "张三", born), good))
+
+    assert (run.counts["wrong"], run.counts["new"]) == (1, 1)
+
+
 def test_a_number_whose_zeros_a_spreadsheet_dropped_makes_no_second_archive(intake: Intake) -> None:
     intake.work(lambda work: known_patient(work, number="00000036", name="罗素娥"))
 
