@@ -65,7 +65,7 @@ def follow_touched(work: Work, facts: Sequence[PatientsTouched], *, home_region:
         going_on = work.execute(_going_on(theirs)).all()
         for first in range(0, len(going_on), limits.CLASSIFY_BATCH):
             _sort(work, going_on[first : first + limits.CLASSIFY_BATCH], home_region, only_others=True)
-        _place_again(work, [row.id for row in going_on])
+        _place_again(work, theirs)
     return follow_facts(work, facts)
 
 
@@ -125,10 +125,12 @@ def _sort(
     return [stay.patient_id for stay in stays]
 
 
-def _place_again(work: Work, encounter_ids: Sequence[str]) -> None:
-    """Let the classes of a discharge that was taken back go with their stay: they stand until the next one."""
-    if not encounter_ids:
-        return
+def _place_again(work: Work, where: sa.ColumnElement[bool]) -> None:
+    """Let the classes of these visits stand where the visits are, whatever else keeps them as they were.
+
+    Those of a discharge that was taken back stand until the next one; an archive that is deleted is not sorted again,
+    and what was told of its visits meanwhile is first seen here once it is restored.
+    """
     place = (
         sa.select(Encounter.department_id)
         .where(Encounter.id == Classification.encounter_id)
@@ -137,7 +139,7 @@ def _place_again(work: Work, encounter_ids: Sequence[str]) -> None:
     work.execute(
         sa.update(Classification)
         .where(
-            work.among(Classification.encounter_id, encounter_ids), ~Classification.is_provisional,
+            Classification.encounter_id.in_(sa.select(Encounter.id).where(where)),
             Classification.department_id.is_distinct_from(place),
         )
         .values(department_id=place)

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from hcrm.archive.events import EncounterRevised, PatientsTouched
-from hcrm.archive.models import Address
+from hcrm.archive.models import Address, Patient
 from hcrm.archive.reach.people import put_address
 from hcrm.archive.terms import Informant
 from hcrm.archive.visit_models import Diagnosis
@@ -97,6 +97,21 @@ def test_classes_of_a_stay_that_goes_on_again_follow_it_too(work: Work):
     classify_encounters(work, [discharged(stay)])
     cancel_discharge(work, stay)
     stay.department_id = other.id
+
+    follow_touched(work, [PatientsTouched(patient_ids=[stay.patient_id])])
+
+    assert places(work) == {other.id}
+
+
+def test_classes_of_an_archive_the_sender_deleted_for_a_while_stand_where_the_stay_is(work: Work):
+    ward, other = make_department(work, name="一病区"), make_department(work, name="二病区")
+    stay = make_encounter(work, department=ward)
+    classify_encounters(work, [discharged(stay)])
+    patient = work.get(Patient, stay.patient_id)
+    patient.is_nullified, stay.department_id = True, other.id
+    work.flush()
+    classify_encounters(work, [EncounterRevised(encounter_id=stay.id, trigger_id=stay.discharge_id)])
+    patient.is_nullified = False
 
     follow_touched(work, [PatientsTouched(patient_ids=[stay.patient_id])])
 
