@@ -1,7 +1,7 @@
 """A death we learn of from people, not from a message, its confirmation by a second source, and its taking back."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,8 +50,8 @@ def report_death(
         raise HcrmError("death.date", "死亡日期不能晚于今天", field="died_on")
     told = patient.provenance.get("deceased")
     disputed = (told or []) if patient.deceased is DeceasedState.DISPUTED else None
-    _put(work, patient, DeceasedState.DECEASED)
-    now, actor = work.clock.now(), work.actor
+    now = _put(work, patient, DeceasedState.DECEASED)  # one moment for both: it tells whose word stands
+    actor = work.actor
     report = DeathReport(
         id=work.new_id(), patient_id=patient_id, source=source, told_by=told_by.strip(), died_on=died_on,
         note=note.strip(), created_at=now, actor_id=actor.id, actor_name=actor.name,
@@ -305,7 +305,8 @@ def lock_patient(work: Work, patient_id: str) -> Patient:
     return patient if patient.merged_into_id is None else lock_patient(work, patient.merged_into_id)
 
 
-def _put(work: Work, patient: Patient, state: DeceasedState) -> None:
+def _put(work: Work, patient: Patient, state: DeceasedState) -> datetime:
+    """Say it as people do; since when it is said."""
     now = work.clock.now()
     patient.deceased = state
     if state is DeceasedState.ALIVE:
@@ -313,3 +314,4 @@ def _put(work: Work, patient: Patient, state: DeceasedState) -> None:
     patient.provenance = {**patient.provenance, "deceased": [now.isoformat(), TOLD_BY_PEOPLE, 0]}
     patient.updated_at = now
     work.session.flush()
+    return now

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -20,7 +20,7 @@ from hcrm.archive.records import Change
 from hcrm.archive.service import absorb_records
 from hcrm.archive.timeline import list_timeline
 from hcrm.audit.models import AuditEvent
-from hcrm.core.clock import local_date
+from hcrm.core.clock import FixedClock, local_date
 from hcrm.core.errors import ConflictError, DeniedError, HcrmError
 from hcrm.core.work import Work
 from tests.support.builders import actor_of, make_department, make_patient, make_practitioner
@@ -109,6 +109,14 @@ def test_what_is_disputed_people_decide(work: Work, reported):
     assert reported.deceased is DeceasedState.ALIVE
 
 
+class Running(FixedClock):
+    """A clock that never tells the same moment twice."""
+
+    def now(self) -> datetime:
+        self.move(microseconds=1)
+        return super().now()
+
+
 @pytest.fixture
 def disputed(work: Work) -> Patient:
     """Somebody of whom the HIS told that they died, and then that they live."""
@@ -125,6 +133,7 @@ def disputed(work: Work) -> Patient:
 @pytest.mark.parametrize("way", ["undone", "revoked"])
 def test_a_death_noted_on_top_of_a_dispute_gives_way_to_that_dispute(work: Work, disputed, way):
     before = (disputed.deceased, disputed.deceased_at, disputed.provenance)
+    work.clock = Running(work.clock.now())
     _, report_id = record_death(work, patient_id=disputed.id, told_by="女儿来电")
     assert disputed.deceased is DeceasedState.DECEASED
 
