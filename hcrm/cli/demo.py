@@ -115,7 +115,7 @@ def seed(settings: Settings, folder: Path, patients: int) -> Simulator:
         install(settings)
     database = open_database(settings)
     try:
-        _enter_staff(database, hospital)
+        enter_staff(database, hospital)
         messages = Year(settings, database, simulator).play(_progress)
         messages += receive_troubles(settings, database)
     finally:
@@ -131,7 +131,7 @@ def _progress(done: int, total: int) -> None:
         click.echo(f"\r造数 seeding：第 {done} / {total} 天{end}", nl=False, err=True)
 
 
-def _enter_staff(database: Database, hospital: Hospital) -> None:
+def enter_staff(database: Database, hospital: Hospital) -> None:
     """Directory and accounts: every physician has one, since instructions go to physicians with an account."""
     digest = hash_password(PASSWORD)
     with open_work(database, actor=system_actor("demo")) as work:
@@ -162,6 +162,9 @@ def _enter_staff(database: Database, hospital: Hospital) -> None:
             role_names=["interface"],
             display_name="信息科 周工",
         )
+        add_account(
+            work, username="director", password_hash=digest, role_names=["director"], display_name="孙副院长"
+        )
         for each in hospital.physicians:
             add_account(
                 work, username=each.code, password_hash=digest, display_name=each.name,
@@ -178,6 +181,7 @@ def logins(hospital: Hospital) -> list[Login]:
         Login(physician.code, f"医师（{name} {physician.name}）"),
         Login(head.code, f"科主任（{name} {head.name}）"),
         Login("service", "服务中心"),
+        Login("director", "院领导"),
         Login("interface", "接口工程师"),
         Login("sysadmin", "系统管理员"),
     ]

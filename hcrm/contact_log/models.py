@@ -24,6 +24,11 @@ class Channel(LabelledEnum):
     LETTER = "letter", "信函"
     OTHER = "other", "其他"
 
+    @property
+    def incoming(self) -> str:
+        """How a contact on this way is called that the other side began."""
+        return {"phone": "来电", "visit": "来访"}.get(self.value, "对方发来")
+
 
 class ContactResult(LabelledEnum):
     """What came of an attempt."""
@@ -75,6 +80,12 @@ class ContactEntry(Base):
     duration_seconds: Mapped[int | None]
     department_id: Mapped[str | None]  # of the stay, else of who wrote it
     corrects_id: Mapped[str | None]  # the entry that this one puts right
+
+    @property
+    def other_side(self) -> str | None:
+        """With whom, where it is known: as somebody wrote, else what the result itself says."""
+        said = {ContactResult.REACHED: "本人", ContactResult.RELATIVE: "家属"}.get(self.result)
+        return self.whose or said
 
     @property
     def logged_late_at(self) -> datetime | None:

@@ -95,7 +95,7 @@ def who_was_called(
 
 
 def _title(channel: Channel, result: ContactResult, *, is_outgoing: bool, is_correction: bool) -> str:
-    words = f"{channel.label}{'联系' if is_outgoing else '来访'}：{result.label}"
+    words = f"{channel.label}{'联系' if is_outgoing else f'（{channel.incoming}）'}：{result.label}"
     return f"更正联系记录，{words}" if is_correction else words
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from hcrm.archive.base_data import (
     FIELDS,
@@ -24,6 +24,7 @@ from hcrm.archive.models import Patient, Sex
 from hcrm.archive.queries import get_patient
 from hcrm.archive.register import Entry, Similar, checked_entry, find_similar, register_patient
 from hcrm.archive.terms import Evidence
+from hcrm.core.cells import CellError, day_in
 from hcrm.core.errors import HcrmError, InvalidInput
 from hcrm.core.inputs import Blank, Input, OptionalText, read_input
 from hcrm.core.work import Work
@@ -42,12 +43,25 @@ ID_TYPES = (("citizen", "身份证、永久居留身份证、居住证"), ("othe
 SEXES = tuple((sex.value, sex.label) for sex in (Sex.MALE, Sex.FEMALE, Sex.UNKNOWN))
 
 
+def _as_written(value: Any) -> Any:
+    """A day as people write it, as in a file: 1966/3/7, 19660307, 1966年3月7日. Anything else is left to be refused."""
+    if not isinstance(value, str) or (value.isdigit() and len(value) != len("19660307")):
+        return value
+    try:
+        return day_in(value)
+    except CellError:
+        return value
+
+
+_WrittenDay = Annotated[date | None, Blank, BeforeValidator(_as_written)]
+
+
 class EntryInput(Input):
     """The form of a new archive."""
 
     name: Short = ""
     sex: Annotated[Sex | None, Blank] = None
-    birth_date: Annotated[date | None, Blank] = None
+    birth_date: _WrittenDay = None
     id_type: Literal["citizen", "other"] = "citizen"
     id_number: Short = ""
     phone: Short = ""
@@ -62,7 +76,7 @@ class BaseInput(Input):
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     sex: Sex
-    birth_date: Annotated[date | None, Blank] = None
+    birth_date: _WrittenDay = None
     was_name: Short = ""
     was_sex: Sex
     was_birth_date: Annotated[date | None, Blank] = None

@@ -73,4 +73,4 @@ def _death_marks(work: Work, patient: Patient) -> list[Mark]:
     if patient.deceased is not DeceasedState.DECEASED:
         return [Mark(f"在世情况{patient.deceased.label}", "near")]
     is_doubted = any(report.confirmed_at is None for report in standing_reports(work, [patient.id]))
-    return [Mark("已故", "late"), *([Mark("已故待核实", "near")] if is_doubted else [])]
+    return [Mark("已故待核实" if is_doubted else "已故", "late")]

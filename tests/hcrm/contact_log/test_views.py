@@ -77,6 +77,16 @@ def test_a_contact_is_logged_by_hand_and_stands_in_both_lists(service, patient_i
     assert "没有符合条件" in service.get("/contacts?channel=visit").text
 
 
+def test_a_list_says_who_was_spoken_to_and_who_began(service, patient_id):
+    log(service, patient_id, direction="in", note="来电询问")
+
+    for page in (f"/patients/{patient_id}?tab=contacts", "/contacts"):
+        assert "电话（来电）" in service.get(page).text
+    row = service.get("/contacts").text.split("电话（来电）")[1]
+    assert re.search(r'text-wrap">本人<', row.split("</tr>")[0])  # the result says so, nobody had to write it
+    assert "电话（来电）：接通，本人" in service.get(f"/patients/{patient_id}").text
+
+
 def test_a_number_found_empty_is_one_press_and_unverified_from_then_on(service, patient_id, write):
     form = service.get(f"/patients/{patient_id}/contacts/new").text
     number = re.search(r'value="(contact:[0-9a-f]{32})"', form)[1]

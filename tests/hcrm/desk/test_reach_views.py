@@ -124,7 +124,9 @@ def test_a_death_is_noted_listed_confirmed_and_taken_back(service, patient_id, d
     answer = service.post(f"/patients/{patient_id}/death", {"told_by": "女儿来电", "died_on": "2026-11-20"})
 
     assert answer.status_code == 303
-    assert "已故待核实" in service.get(f"/patients/{patient_id}").text
+    page = service.get(f"/patients/{patient_id}").text
+    assert "已故待核实" in page
+    assert '">已故 ' not in page  # said once
     assert "女儿来电" in service.get("/deaths").text
     service.post(f"/patients/{patient_id}/death/confirm", {"confirmation": "死亡证明"})
     assert "没有待核实" in service.get("/deaths").text

@@ -68,9 +68,21 @@ def test_an_archive_is_made_with_a_number_of_our_own_and_found_at_once(wang, wri
     (number,) = write(lambda work: work.all(PatientIdentifier, PatientIdentifier.patient_id == made.id))
     assert (number.authority, number.value, number.source) == ("HCRM", "H00000001", "console")
     assert number.value in answer.text
+    line = answer.text.split("新建档案，病案号")[0][-600:]
+    assert "建档与合并" in line  # nothing was merged
     with open_work(database, actor=centre_actor(), clock=clock) as work:
         for words in ("欧阳", "oyx", "H00000001", "5678"):
             assert [line.id for line in search_patients(work, words).items] == [made.id]
+
+
+@pytest.mark.parametrize(
+    "written", ["1988/2/29", "19880229", "1988年2月29日", "1988.02.29", "１９８８-02-29"]
+)
+def test_a_birth_date_is_read_as_people_write_it(wang, write, written):
+    wang.post("/patients/new", {**NEW, "birth_date": written})
+
+    (made,) = patients(write, NEW["name"])
+    assert made.birth_date.isoformat() == NEW["birth_date"]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +94,7 @@ def test_an_archive_is_made_with_a_number_of_our_own_and_found_at_once(wang, wri
         ({"id_number": clean_id_number("110101590307151")}, "birth_date"),  # another one
         ({"birth_date": "2026-13-01"}, "birth_date"),
         ({"birth_date": "2126-01-01"}, "birth_date"),
+        ({"birth_date": "32202"}, "birth_date"),  # a sheet's own count of days is no date somebody types
         ({"birth_date": "", "phone": ""}, "birth_date"),  # nothing to know her by
         ({"phone": "123"}, "phone"),
         ({"region": "乌有省"}, "region"),
