@@ -28,6 +28,7 @@ from hcrm.core.work import Work, open_work
 Progress = Callable[[int, int, int], None]
 """Told after each batch how many archives are done, of how many, and how many pairs were found."""
 _UNDER_WAY = "全部档案的比对正在进行，不必再开始；完成后会显示在“疑似重复”页"
+_TAKEN_OVER = "这里停顿过久，全部档案的比对已由另一个进程接着做，结果见“疑似重复”页"
 
 
 def start_full_scan(work: Work) -> None:
@@ -44,7 +45,8 @@ def scan_all(
 ) -> int:
     """Go through all archives, in batches by key; how many pairs are asked about now that were not before.
 
-    A run that was broken off goes on where it was, unless `afresh`. ConflictError where another process is at it.
+    A run that was broken off goes on where it was, unless `afresh`. ConflictError where another process is at it, or
+    has taken it over because this one stood still for too long.
     """
     with open_work(database, actor=actor, clock=clock) as work:
         scan, rule = _locked(work), published_rule(work)
@@ -54,14 +56,13 @@ def scan_all(
             scan = _begin(work, scan, rule)
         total = count_archives(work)
         owner = _lease(work, scan)
-    found = 0
     with _released(database, actor, clock, owner):
         while (batch := _next_batch(database, actor, clock, owner)) is not None:
             done, found, is_finished = batch
             if is_finished:
-                break
+                return found
             progress(done, max(done, total), found)  # some may have come meanwhile
-    return found
+    raise ConflictError("pair.scanning", _TAKEN_OVER)
 
 
 def continue_full_scan(database: Database, actor: Actor, clock: Clock) -> int:

@@ -90,7 +90,8 @@ def test_who_lost_the_run_to_another_writes_nothing_more_of_it(asked):
         asked.clock.move(seconds=limits.PAIR_LEASE_SECONDS + 1)
         continue_full_scan(asked.database, ACTOR, asked.clock)
 
-    scan_all(asked.database, ACTOR, asked.clock, progress=taken_over)
+    with pytest.raises(ConflictError, match="另一个进程"):  # not that all were compared
+        scan_all(asked.database, ACTOR, asked.clock, progress=taken_over)
 
     assert told == [2]
     assert (scan_of(asked).handled, scan_of(asked).found) == (5, 10)
