@@ -84,8 +84,12 @@ class ContactEntry(Base):
     @property
     def other_side(self) -> str | None:
         """With whom, where it is known: as somebody wrote, else what the result itself says."""
-        said = {ContactResult.REACHED: "本人", ContactResult.RELATIVE: "家属"}.get(self.result)
-        return self.whose or said
+        if self.whose or self.subject_type in (
+            PAST_FOLLOW_UP,
+            PAST_COMPLAINT,
+        ):  # a file of the past often names nobody
+            return self.whose
+        return {ContactResult.REACHED: "本人", ContactResult.RELATIVE: "家属"}.get(self.result)
 
     @property
     def logged_late_at(self) -> datetime | None:

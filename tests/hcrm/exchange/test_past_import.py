@@ -67,6 +67,7 @@ def test_nothing_follows_from_what_happened_elsewhere(intake: Intake) -> None:
     } == set()  # fmt: skip
     entries = intake.work(lambda work: work.all(ContactEntry))
     assert {entry.result for entry in entries} >= {ContactResult.DECEASED, ContactResult.REFUSED}
+    assert {entry.other_side for entry in entries} == {None}  # nobody said with whom
     with intake.database.main.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(Event)) == before
     titles = {row.title for row in intake.work(lambda work: work.all(TimelineEntry))}
