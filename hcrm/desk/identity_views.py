@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hcrm.archive.identity import pairs
 from hcrm.archive.identity.full_scan import start_full_scan
-from hcrm.archive.identity.matching_rule import published_rule
+from hcrm.archive.identity.matching_rule import MatchField, Outcome, published_rule
 from hcrm.archive.identity.models import UNDECIDED, IdentityScan, PairState
 from hcrm.archive.identity.queries import (
     PairAsShown,
@@ -280,6 +280,10 @@ def _warnings(shown: PairAsShown) -> list[str]:
     found = []
     if low.deceased is not high.deceased:
         found.append("一份记为已故或存疑，另一份不是：合并后为“存疑”，停止发送，直到有人核实。")
+    if any(
+        line.field is MatchField.ID_NUMBER and line.outcome is Outcome.DIFFERENT for line in shown.evidence
+    ):
+        found.append("证件号不同。")
     if low.birth_date and high.birth_date and low.birth_date != high.birth_date:
         found.append("出生日期不同。")
     if "unknown" not in (low.sex, high.sex) and low.sex is not high.sex:

@@ -12,6 +12,9 @@ from hcrm.archive.models import Patient, PatientMerge
 from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from tests.support.builders import make_encounter, make_patient, publish_matching
+from tests.support.pair_house import house
+
+__all__ = ["house"]
 
 
 @pytest.fixture
@@ -50,6 +53,14 @@ def test_a_pair_is_found_in_the_list_and_shown_side_by_side(pair, browser_of):
     assert "默认：就诊" in page or "默认：较早" in page
     assert "138****8000" in page
     assert "13800138000" not in page
+
+
+def test_a_merge_of_two_id_numbers_says_so_first(house, ward, browser_of):
+    one, other = (house.person(id_number=number) for number in ("110101196603070011", "110101196603070038"))
+    wang = browser_of("wang")
+    pair = wang.post(f"/identity/compare/{one}", {"other": other}).location
+
+    assert "证件号不同。" in wang.get(f"{pair}/merge?keep=low").text
 
 
 def test_a_merge_shows_what_moves_and_needs_a_reason(pair, browser_of, write):
