@@ -150,3 +150,12 @@ def test_an_empty_list_says_which_of_three_it_is(console: Flask, kind):
     page = console.test_client().get("/patients/1").get_data(as_text=True)
 
     assert f"empty-{kind}" in page
+
+
+@each_page
+def test_what_a_page_asks_again_and_again_by_itself_keeps_nobody_signed_in(page: Path):
+    text = page.read_text(encoding="utf-8")
+
+    assert len(re.findall(r'hx-trigger="[^"]*\bevery ', text)) == text.count(
+        """hx-headers='{"X-Refresh": "1"}'"""
+    )
