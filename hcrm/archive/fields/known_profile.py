@@ -4,7 +4,7 @@ Nothing here asks who may see the patient: the view came through `archive.querie
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import sqlalchemy as sa
@@ -47,6 +47,7 @@ class FieldLine:
     values: Sequence[KnownValue]
     stale: str  # 3 个月前询问，请重新询问
     may_edit: bool
+    instead: str = ""  # what is known of it elsewhere, where nobody filled it in
 
     @property
     def is_contradictory(self) -> bool:
@@ -67,7 +68,10 @@ def load_profile(work: Work, patient: Patient, allergies: Sequence[Allergy]) -> 
     fields = published_fields(work)
     standing = standing_values(work, patient.id)
     today = local_date(work.clock.now())
-    lines = [_line(work, field, standing, today) for field in fields.by_code.values()]
+    lines = [
+        replace(line, instead=_known_allergies(allergies)) if line.field.code == STATE_FIELD else line
+        for line in (_line(work, field, standing, today) for field in fields.by_code.values())
+    ]
     shown = [
         line
         for line in lines
@@ -128,11 +132,18 @@ def _marks(line: FieldLine) -> list[Mark]:
     return marks
 
 
+def _names(allergies: Sequence[Allergy]) -> list[str]:
+    return list(dict.fromkeys(one.text or one.code or "" for one in allergies))
+
+
+def _known_allergies(allergies: Sequence[Allergy]) -> str:
+    return f"有：{'、'.join(_names(allergies))}，见“过敏”" if allergies else ""
+
+
 def _allergy_marks(fields: Fields, standing: Standing, allergies: Sequence[Allergy]) -> list[Mark]:
     """The list where there is one; else what was answered, or that nobody asked."""
     if allergies:
-        names = dict.fromkeys(one.text or one.code for one in allergies)
-        return [Mark(f"{name}过敏", "late") for name in names]
+        return [Mark(f"{name}过敏", "late") for name in _names(allergies)]
     field = fields.by_code.get(STATE_FIELD)
     if field is None:
         return []

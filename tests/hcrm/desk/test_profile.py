@@ -158,6 +158,8 @@ def test_who_had_no_allergy_has_one_once_it_is_entered(patient, browser_of, writ
     browser.post(f"/patients/{patient}/allergies/new", {"text": "海鲜"})
 
     assert live(write, PatientFieldValue, patient) == []
+    shown = browser.get(f"/patients/{patient}?tab=profile").text
+    assert "海鲜，见“过敏”" in shown  # not 未填 beside an allergy that is known
 
 
 def test_only_what_was_entered_here_can_be_ended_and_it_can_stand_again(patient, browser_of, write):
