@@ -139,6 +139,8 @@ class Values:
 def stay_conditions(work: Work, filters: PatientFilters, stay: Any) -> list[Condition]:
     """What one stay must be, of a table or of a set with its columns."""
     conditions = [*_by_department(filters, stay), *_by_state(filters, stay)]
+    if not filters.status:  # called off, or united with another one that stands for it
+        conditions.append(stay.status != EncounterStatus.CANCELLED)
     if filters.status or filters.is_about_days:
         conditions.append(
             stay.encounter_class.not_in(WITHOUT_BED)

@@ -55,6 +55,7 @@ def house(work):
             discharged_at=START + timedelta(days=chance.randrange(20)) if is_over else None,
         )  # fmt: skip
         stay.payment_type = chance.choice(["1", "2"])
+        stay.status = EncounterStatus.CANCELLED if chance.random() < 0.1 else stay.status
         stays.append(stay)
     for at, (which, ended_at) in enumerate(((3, None), (4, None), (4, None), (5, START))):
         work.add(
@@ -94,7 +95,7 @@ def fits(stay, actor, filters, payment_type):
     return (
         (filters.department_id in (None, stay.department_id))
         and (payment_type in (None, stay.payment_type))
-        and (not filters.status or stay.status == filters.status)
+        and (stay.status == filters.status if filters.status else stay.status != EncounterStatus.CANCELLED)
         and (not is_about_beds or stay.encounter_class not in WITHOUT_BED)
         and (not (first or last) or stay.status == EncounterStatus.FINISHED)
         and (not first or local_date(stay.discharged_at) >= first)
