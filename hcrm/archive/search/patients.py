@@ -101,9 +101,16 @@ def _find(asked: _Asked) -> _Found:
             page = asked.page(statement, Patient.id.desc())
             if page.items or not words.parts:
                 return _Found(page, list(owners), _found_by(asked.work, owners, page.items))
-    if words.parts:
+    if words.parts and not _is_spelled(asked):
         return _Found(_find_parts(asked), [*owners, Way.NAME])
     return _Found(_find_spelling(asked), [*owners, Way.SPELLING])
+
+
+def _is_spelled(asked: _Asked) -> bool:
+    """Whether words with signs above their letters are pinyin with its tones: nobody's name has such a piece."""
+    if not asked.words.spelling:
+        return False
+    return not asked.work.scalar(sa.select(_with_part(asked.words.parts[0]).exists()))
 
 
 def _found_by(

@@ -1,6 +1,7 @@
 """What was typed into the search box, read: as a number, as part of a name, as the beginning of its spelling."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ _ID_NUMBER = re.compile(r"\d{17}[\dX]", re.ASCII)
 _LAST_OF_ID = re.compile(r"\d{3}[\dX]", re.ASCII)
 _LAST_OF_PHONE = re.compile(r"\d{4}", re.ASCII)
 _LETTERS = re.compile(r"[a-z0-9]+", re.ASCII)
+_TONES = re.compile(
+    "[\N{COMBINING MACRON}\N{COMBINING ACUTE ACCENT}\N{COMBINING CARON}\N{COMBINING GRAVE ACCENT}]"
+)
 _NUMBER_LIKE = re.compile(r"[\x21-\x7e]+")
 _SHORTEST_PHONE = 7
 
@@ -53,8 +57,10 @@ class Words:
 
     @property
     def spelling(self) -> str:
-        """The beginning of a spelling; empty where there is no letter in them, or something else than letters."""
-        letters = self.folded.replace("ü", "v")
+        """The beginning of a spelling, its tones left out; empty where no letter or something else is in them."""
+        letters = _TONES.sub(
+            "", unicodedata.normalize("NFD", self.folded).replace("u\N{COMBINING DIAERESIS}", "v")
+        )
         return letters if _LETTERS.fullmatch(letters) and not letters.isdigit() else ""
 
 

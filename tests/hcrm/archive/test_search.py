@@ -87,6 +87,20 @@ def test_a_patient_is_not_found_by(work, jianguo, words):
     assert found(work, words) == []
 
 
+@pytest.mark.parametrize("words", ["lǚshān", "Lǚ shān", "lüshan", "lvshan", "lǚ"])
+def test_pinyin_may_bear_its_tones(work, person, words):
+    person("吕珊")
+    person("李珊")
+
+    assert found(work, words) == ["吕珊"]
+
+
+def test_a_name_with_signs_above_its_letters_is_found_by_them(work, person):
+    person("José")
+
+    assert found(work, "José") == found(work, "sé") == ["José"]
+
+
 def test_wildcards_mean_themselves(work, person):
     person("张%国")
     person("张建国")
