@@ -97,7 +97,7 @@ def _failing(work: Work, now: datetime, standing: Mapping[Key, Incident]) -> dic
     begin = work.scalar(
         sa.select(InboxMessage.seq)
         .where(InboxMessage.received_at >= now - _HOUR)
-        .order_by(InboxMessage.received_at)
+        .order_by(InboxMessage.received_at, InboxMessage.seq)
         .limit(1)
     )
     parked = {

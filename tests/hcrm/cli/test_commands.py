@@ -96,7 +96,7 @@ def test_only_its_own_account_may_read_what_the_demo_makes(tmp_path, monkeypatch
             return 0
 
     monkeypatch.setattr(demo_module, "Year", Done)
-    monkeypatch.setattr(demo_module, "_enter_staff", lambda *_: None)
+    monkeypatch.setattr(demo_module, "enter_staff", lambda *_: None)
     demo_module.seed(load_settings(db={"url": f"sqlite:///{tmp_path}/hcrm.db"}), tmp_path, 10)
 
     made = {

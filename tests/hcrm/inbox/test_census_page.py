@@ -200,7 +200,7 @@ def test_one_key_applies_all_after_what_will_change_was_shown(wang, admin, hospi
     assert [re.search(">(V.)<", row)[1] for row in rows] == ["V1", "V1", "V2", "V2"]  # and nothing of V3
     assert "没有此次就诊 → <b>2026-11-21 07:00:00</b>" in page
     assert "2026-11-21 15:00:00 → <b>2026-11-21 15:30:00</b>" in rows[2]
-    assert hospital.all(AuditEvent)[-1].action == "census.list"
+    assert max(hospital.all(AuditEvent), key=lambda row: row.id).action == "census.list"
     assert ">V1<" not in admin.get(f"/interface/census/{run.id}/apply").text
 
     answer = wang.post(f"/interface/census/{run.id}/apply")
