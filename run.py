@@ -273,7 +273,10 @@ def pytest_command(arguments: list[str]) -> list[str]:
     chosen = [word for word in words if not word.startswith("--all=")]
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = ["-n", str(min(processors, 4))] if processors > 1 and not chosen else []
-    return tool("python", "-m", "pytest", *share, *words)
+    patient = (
+        ["-o", "faulthandler_exit_on_timeout=false"] if chosen != words else []
+    )  # a long proof is no hang
+    return tool("python", "-m", "pytest", *share, *patient, *words)
 
 
 def check(arguments: list[str]) -> int:

@@ -35,6 +35,7 @@ from tests.support.database import (
 ENGINES = ("sqlite", "postgresql")
 PROOFS = ("kill", "fuzz", "year", "soak", "failover")
 GIVEN = (ADDRESS, "HCRM_CORPUS")  # what a run may be given; a developer's own settings must not reach a test
+PATIENCE = 60  # seconds a page is waited for: a machine may stand still for a while
 MEMORY = Path("/dev/shm")  # Linux: a file system in memory, where waiting for the disk costs nothing
 MEMORY_NEEDED = 4 * 1024**3
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)  # a Sunday, 10:00 in Shanghai
@@ -211,7 +212,9 @@ def browser() -> Iterator[Any]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         missing("Chromium (Debian: chromium)")
-    from playwright.sync_api import sync_playwright  # heavy, and only here
+    from playwright.sync_api import expect, sync_playwright  # heavy, and only here
+
+    expect.set_options(timeout=PATIENCE * 1000)
 
     arguments = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:

@@ -38,7 +38,7 @@ def page_of(browser: Any, console_url: str) -> Iterator[Callable[[str], Any]]:
         context = browser.new_context(viewport=DESK, base_url=console_url, locale="zh-CN")
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda fault: complaints.append(str(fault)))
         page.goto("/login")

@@ -34,7 +34,7 @@ DECLARE
     item regclass;
     is_filled boolean;
 BEGIN
-    SET LOCAL lock_timeout = '10s';
+    SET LOCAL lock_timeout = '60s';
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
     SET LOCAL session_replication_role = replica;  -- foreign keys, and triggers that guard append-only tables

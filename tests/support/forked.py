@@ -3,6 +3,7 @@
 Each is forked from a program that has everything imported, because importing takes longer than serving.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -53,8 +54,10 @@ class Forked:
         self.close()
 
     def start(self, url: str, key_file: Path, fault: str = "") -> tuple[int, int]:
-        """Process id and port."""
+        """Process id and port. One still there (its test failed, and hypothesis tries again) is ended first."""
         assert self._program.stdin is not None
+        if self.process:
+            self._end()
         self._program.stdin.write(f"{url}\t{key_file}\t{fault}\n")
         self._program.stdin.flush()
         self.process, port = self._line()
@@ -68,14 +71,18 @@ class Forked:
 
     def kill(self) -> None:
         """At once, in the middle of whatever it does."""
-        os.kill(self.process, signal.SIGKILL)
-        assert self.ended() == -signal.SIGKILL
+        assert self._end() == -signal.SIGKILL
 
     def close(self) -> None:
         if self.process:
-            self.kill()
+            self._end()
         with self._program as program:
             program.terminate()
+
+    def _end(self) -> int:
+        with contextlib.suppress(ProcessLookupError):  # it may just have killed itself
+            os.kill(self.process, signal.SIGKILL)
+        return self.ended()
 
     def _line(self) -> tuple[int, int]:
         assert self._program.stdout is not None

@@ -17,7 +17,7 @@ from hcrm.inbox.queries import is_idle
 from tests.support.forked import Forked
 from tests.support.hospital import ACTOR, shipped_definitions
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 def write_keys(folder: Path) -> Path:
@@ -41,7 +41,7 @@ def is_at_rest(database: Database) -> bool:
 
 
 def wait_until_idle(database: Database) -> None:
-    """However much waits: only a worker that does nothing for a minute has come to a stop."""
+    """However much waits: only a worker that does nothing for so long has come to a stop."""
     done, deadline = -1, time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with open_work(database, actor=ACTOR, write=False) as work:

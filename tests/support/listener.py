@@ -24,7 +24,7 @@ from hcrm.inbox.models import InboxMessage, RefusedMessage
 from tests.support.changes import EVENING
 from tests.support.forked import serve_each_line
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def default_sources(*sources: Source, known_senders_only: bool = False) -> Sources:

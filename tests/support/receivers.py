@@ -20,7 +20,7 @@ from tests.support.database import missing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODE_PEER = Path(__file__).resolve().parent / "node_peer"
-PATIENCE = 15.0
+PATIENCE = 60.0
 Answering = Callable[["Caller", bytes], object]
 """Does with one received message what it likes: answers, answers wrongly, hangs up."""
 

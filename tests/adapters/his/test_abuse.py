@@ -24,7 +24,7 @@ from tests.support.adt import adt
 from tests.support.changes import EVENING, SOURCES
 from tests.support.hospital import Hospital
 
-PATIENCE = 10.0  # seconds; `make bench` prints what it takes
+CPU_SECONDS = 10.0  # of listener and worker, both in this process; `make bench` prints what it takes
 
 
 @pytest.fixture
@@ -107,13 +107,13 @@ def test_c14_a_mutated_message_is_parked_or_applied_and_never_breaks_the_worker(
     ids=["repeats", "obx", "dg1", "nk1", "address", "name", "visit-number", "segments"],
 )
 def test_c15_a_huge_message_is_applied_or_parked_and_its_lane_goes_on(hospital, large):
-    began = time.monotonic()
+    began = time.process_time()
     hospital.receive(large)
-    took = time.monotonic() - began
+    took = time.process_time() - began
 
     outcome = hospital.application()
     assert outcome.state is ApplicationState.APPLIED or outcome.reason == "budget"
-    assert took < PATIENCE
+    assert took < CPU_SECONDS
     hospital.receive(adt("A08", c=2, phone="13800000009", m="10:05"))
     assert hospital.phones(100) == ["+8613800000009"]
 

@@ -309,4 +309,4 @@ def test_a_cancel_that_comes_while_instructions_are_issued_withdraws_them(
             withdrawn = pool.submit(cancel)
             issued.set()
             sleep(0.3)  # long enough for the cancel to reach the stay, were it not locked
-        assert withdrawn.result(timeout=10) == 1
+        assert withdrawn.result(timeout=60) == 1

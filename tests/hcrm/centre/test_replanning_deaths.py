@@ -340,6 +340,6 @@ def test_whoever_ends_contact_while_instructions_are_written_waits_and_withdraws
             issue_instructions(work, [classified(work.get(Encounter, discharge.id))])
             ending = pool.submit(lambda: write(lambda other: stop(other, discharge.patient_id)))
             assert wait([ending], timeout=0.3).not_done
-        assert ending.result(timeout=20) == 1
+        assert ending.result(timeout=60) == 1
 
     assert open_ones(write) == []

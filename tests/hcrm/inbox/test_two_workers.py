@@ -60,7 +60,7 @@ class Pause:
         if point != "before_apply_commit" or threading.get_ident() != self._worker:
             return
         self.begun.set()
-        patience = time.monotonic() + 30
+        patience = time.monotonic() + 60
         while not self._is_over.wait(0.02) and not self._is_waited_for():
             assert time.monotonic() < patience, "the other neither waits nor comes to an end"
 

@@ -18,7 +18,7 @@ def page(browser: Any, console_url: str) -> Iterator[Any]:
     """A page at a desk; what the browser complains of (the policy above all) fails the test."""
     context = browser.new_context(viewport=DESK, base_url=console_url, locale="zh-CN")
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda fault: complaints.append(str(fault)))
