@@ -168,6 +168,9 @@ def _roles(work: Work, names: Sequence[str]) -> list[Role]:
         raise HcrmError("role.none", "请至少选择一个角色", field="role")
     for name in names:
         role_named(name)
+    found = list(work.all(Role, Role.name.in_(names)))
+    if len(found) == len(set(names)):
+        return found
     sync_roles(work)
     return list(work.all(Role, Role.name.in_(names)))
 

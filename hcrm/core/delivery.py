@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hcrm.core import limits
 from hcrm.core.actor import Actor
 from hcrm.core.clock import Clock
-from hcrm.core.db import Database
+from hcrm.core.db import Database, is_crossed
 from hcrm.core.errors import HcrmError, NotFoundError
 from hcrm.core.events import DeliveryState, Event, EventDelivery, Fact
 from hcrm.core.faults import fault
@@ -106,6 +106,11 @@ class _HandlerFailed(Exception):
         super().__init__()
         self.claimed = claimed
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether its work and another's stood in each other's way."""
+        return isinstance(self.__cause__, sa.exc.DBAPIError) and is_crossed(self.__cause__)
+
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
@@ -131,17 +136,21 @@ class _Delivery:
         try:
             return self._try(limit=batch)
         except _HandlerFailed as failed:
-            if len(failed.claimed) == 1:
+            if len(failed.claimed) == 1 and not failed.is_crossed:
                 self._note_failure(failed.claimed[0], failed.__cause__)
                 return 0
             return sum(self._deliver_alone(each.event_id) for each in failed.claimed)
 
     def _deliver_alone(self, event_id: str) -> int:
-        try:
-            return self._try(event_id=event_id)
-        except _HandlerFailed as failed:
-            self._note_failure(failed.claimed[0], failed.__cause__)
-            return 0
+        """One event; again at once where its work met another's (a deadlock), which is no fault of the event."""
+        for turn in range(1, limits.EVENT_CROSSED_ATTEMPTS + 1):
+            try:
+                return self._try(event_id=event_id)
+            except _HandlerFailed as failed:
+                if not failed.is_crossed or turn == limits.EVENT_CROSSED_ATTEMPTS:
+                    self._note_failure(failed.claimed[0], failed.__cause__)
+                    break
+        return 0
 
     def _try(self, *, limit: int = 1, event_id: str | None = None) -> int:
         with open_work(self.database, actor=self.actor, clock=self.clock) as work:

@@ -86,6 +86,8 @@ EVENT_ATTEMPTS = 5
 """Tries of one event before its delivery is parked."""
 EVENT_RETRY_SECONDS = 5.0
 """An event that failed rests this long before its next try: parked, with its reason, within 60 s (A9)."""
+EVENT_CROSSED_ATTEMPTS = 3
+"""Tries at once of an event whose work met another's (a deadlock); the last counts as one that failed."""
 FUTURE_TOLERANCE_SECONDS = 600
 """A sender's clock may be this far ahead before it is clamped (truth table, clocks)."""
 MAX_CONTACT_POINTS = 5

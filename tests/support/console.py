@@ -47,19 +47,23 @@ class KeptBytecode(BytecodeCache):
 Flask.jinja_options = {"bytecode_cache": KeptBytecode()}
 
 
-_compile_builder = Rule._compile_builder
-_kept_builders: dict[tuple[Any, ...], Callable[..., tuple[str, str]]] = {}
+_compile = Rule.compile
+_compiled: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
 
-def _kept_builder(self: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
-    """What builds the addresses of a route, compiled once: an application has a hundred routes, and so has the next."""
-    key = (*self._trace, *sorted((self.defaults or {}).items()), append_unknown)
-    if key not in _kept_builders:
-        _kept_builders[key] = _compile_builder(self, append_unknown)
-    return _kept_builders[key]
+def _compile_once(self: Rule) -> None:
+    """A route is compiled once: an application has some hundreds of them, and so has the next."""
+    key = (self.rule, self.subdomain, self.host, self.merge_slashes, *sorted((self.defaults or {}).items()))
+    if key not in _compiled:
+        _compile(self)
+        builders = self._build.__func__, self._build_unknown.__func__  # type: ignore[attr-defined]
+        _compiled[key] = self._parts, self._trace, self._converters, self.arguments, *builders
+    self._parts, self._trace, self._converters, arguments, build, build_unknown = _compiled[key]
+    self.arguments = set(arguments)
+    self._build, self._build_unknown = build.__get__(self, None), build_unknown.__get__(self, None)
 
 
-Rule._compile_builder = _kept_builder  # type: ignore[method-assign]
+Rule.compile = _compile_once  # type: ignore[method-assign]
 
 
 class Browser:

@@ -10,6 +10,7 @@ from hcrm.app.role_worker import IDLE_SECONDS
 from hcrm.app.wiring import handlers, intake
 from hcrm.archive.names.pinyin import name_pinyin
 from hcrm.centre.published import published_protocols, published_rules
+from hcrm.core import limits
 from hcrm.core.actor import system_actor
 from hcrm.core.clock import FixedClock
 from hcrm.core.db import Database, is_away
@@ -28,6 +29,7 @@ from tests.support.listener import make_keys
 def serve(url: str, key_file: str) -> None:
     """Round and round; its process id is printed once it begins. The clock stands, as in the tests it works for."""
     set_up_logging()
+    limits.EVENT_RETRY_SECONDS = 0.0  # the clock stands: what failed would rest for ever
     database, clock, actor = (
         Database(url, make_keys(Path(key_file))),
         FixedClock(EVENING),

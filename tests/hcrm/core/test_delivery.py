@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Event as Signal
 
 import pytest
 import sqlalchemy as sa
@@ -314,6 +315,52 @@ def test_the_failures_of_two_workers_at_once_are_two_attempts(ring, deliver, dat
 
     with open_work(database, actor=WORKER, clock=clock, write=False) as work:
         assert [(row.state, row.attempts) for row in list_troubled(work)] == [(DeliveryState.FAILED, 2)]
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("numbers", [(1,), (1, 2)], ids=["one", "batch"])
+def test_a_work_that_met_anothers_is_tried_again_at_once_and_is_no_failure(
+    postgresql_databases, tmp_path, keys, clock, numbers
+):
+    """A real deadlock: the handler has lock 1 and asks for 2, somebody else has 2 and asks for 1."""
+    tries = []
+
+    def lock(work: Work, number: int) -> None:
+        work.execute(sa.select(sa.func.pg_advisory_xact_lock(4_899, number)))
+
+    def cross(database: Database, has_one: Signal, has_two: Signal) -> None:
+        with open_work(database, actor=WORKER, clock=clock) as work:
+            work.execute(
+                sa.text("SET LOCAL deadlock_timeout = '60s'")
+            )  # so that the handler is the one given up
+            lock(work, 2)
+            has_two.set()
+            has_one.wait(60)
+            lock(work, 1)
+
+    with postgresql_databases.fresh(tmp_path) as url, ThreadPoolExecutor(1) as others:
+        database = Database(url, keys)
+        has_one, has_two = Signal(), Signal()
+        other = others.submit(cross, database, has_one, has_two)
+        assert has_two.wait(60)
+
+        def hear(work: Work, facts: Sequence[BellRang]) -> None:
+            tries.append([fact.number for fact in facts])
+            lock(work, 1)
+            has_one.set()
+            lock(work, 2)
+
+        with open_work(database, actor=WORKER, clock=clock) as work:
+            work.emit_all(BellRang(number=number) for number in numbers)
+        done = deliver_events(database, {BellRang: [hear]}, clock, WORKER)
+        other.result(60)
+        with open_work(database, actor=WORKER, clock=clock, write=False) as work:
+            receipts = {(row.state, row.attempts) for row in work.all(EventDelivery)}
+        database.dispose()
+
+    assert done == len(numbers)
+    assert tries == [list(numbers), *([number] for number in numbers)]
+    assert receipts == {(DeliveryState.DONE, 1)}
 
 
 @pytest.mark.postgresql

@@ -56,7 +56,7 @@ def test_a_job_shows_its_last_fire_and_how_it_went(admin, database, clock):
     def fail(work):
         raise ZeroDivisionError
 
-    jobs = (*(Job(job.name, job.title, "*/5 * * * *", lambda _work: 7) for job in JOBS[1:]),
+    jobs = (*(Job(job.name, job.title, "*/5 * * * *", None, lambda *_: 7) for job in JOBS[1:]),
             Job(JOBS[0].name, JOBS[0].title, "*/5 * * * *", fail))  # fmt: skip
     tick(database, clock, jobs)
     clock.move(minutes=5)

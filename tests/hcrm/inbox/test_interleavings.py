@@ -198,12 +198,14 @@ def prove(
         with databases.fresh(folder / name) as url:
             publish(url, keys)
             database = Database(url, keys)
-            if name == "killed":
-                deaths = work_and_be_killed(database, key_file, workers, interleaved(feeds, chance), plan)
-            else:
-                work_alone(database, [raw for feed in feeds for raw in feed])
-            found.append(outcome(database))
-            database.dispose()
+            try:
+                if name == "killed":
+                    deaths = work_and_be_killed(database, key_file, workers, interleaved(feeds, chance), plan)
+                else:
+                    work_alone(database, [raw for feed in feeds for raw in feed])
+                found.append(outcome(database))
+            finally:
+                database.dispose()
     killed, alone = found
     assert set(killed["states"].values()) <= {
         (ApplicationState.APPLIED, None), (ApplicationState.IGNORED, None),
