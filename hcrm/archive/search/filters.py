@@ -6,7 +6,7 @@ no more than `limits.SEARCH_LARGE` entries of an index, so neither database need
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -58,6 +58,10 @@ class PatientFilters:
         """Whether a day of discharge is asked for."""
         return self.discharged_from is not None or self.discharged_to is not None
 
+    def without(self, mark: StayMark | None) -> "PatientFilters":
+        """The same where that mark need not be asked for: it has led to the stays."""
+        return replace(self, marks=[each for each in self.marks if each is not mark])
+
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
@@ -85,6 +89,7 @@ class Way:
     stays: Callable[[int], sa.Select[Any]]  # columns as `_STAYS`
     walked: Condition | sa.Select[Any] | None = None  # what leads to them in the order of their keys
     is_exact: bool = True  # whether that leads to no others
+    mark: StayMark | None = None  # that all of them have
 
 
 def patient_conditions(work: Work, filters: PatientFilters, patient_id: Any = Patient.id) -> list[Condition]:
@@ -138,7 +143,7 @@ class Values:
 
 def stay_conditions(work: Work, filters: PatientFilters, stay: Any) -> list[Condition]:
     """What one stay must be, of a table or of a set with its columns."""
-    conditions = [*_by_department(filters, stay), *_by_state(filters, stay)]
+    conditions = [*by_department(filters, stay), *_by_state(filters, stay)]
     if not filters.status:  # called off, or united with another one that stands for it
         conditions.append(stay.status != EncounterStatus.CANCELLED)
     if filters.status or filters.is_about_days:
@@ -153,7 +158,8 @@ def stay_conditions(work: Work, filters: PatientFilters, stay: Any) -> list[Cond
     return [*conditions, *(mark.holds(stay.id) for mark in filters.marks)]
 
 
-def _by_department(filters: PatientFilters, stay: Any) -> list[Condition]:
+def by_department(filters: PatientFilters, stay: Any) -> list[Condition]:
+    """Of the department that is asked for."""
     return [stay.department_id == filters.department_id] if filters.department_id else []
 
 
@@ -182,17 +188,17 @@ _STAYS: Any = sa.select(
 
 def ways_to_stays(work: Work, filters: PatientFilters) -> list[Way]:
     """The indexes that lead to the stays of these filters."""
-    ways = [_way_among(mark.stays, walked=mark.stays) for mark in filters.marks]
-    department, state = _by_department(filters, Encounter), _by_state(filters, Encounter)
+    ways = [_way_among(filters, mark.stays, mark) for mark in filters.marks]
+    department, state = by_department(filters, Encounter), _by_state(filters, Encounter)
     if state or (department and not ways):  # marks know the department, and are fewer than all of it
         ways.append(
             _way_of(*department, *state, walked=department[0] if department else None, is_exact=not state)
         )
     own = own_stays(work.actor, filters.department_id)
     if own is not None:
-        ways.append(_way_among(own))
+        ways.append(_way_among(filters, own))
     ways += [
-        _way_among(sa.select(Encounter.id).where(Encounter.patient_id.in_(people)))
+        _way_among(filters, sa.select(Encounter.id).where(Encounter.patient_id.in_(people)))
         for people in _people(filters)
         if count_few(work, people, limits.SEARCH_LARGE)
         is not None  # their stays are more, and cost more to count
@@ -205,13 +211,17 @@ def _way_of(*leading: Condition, walked: Condition | None, is_exact: bool) -> Wa
     return Way(entries, lambda most: _STAYS.where(*leading).limit(most), walked, is_exact)
 
 
-def _way_among(keys: sa.Select[Any] | sa.CompoundSelect[Any], walked: sa.Select[Any] | None = None) -> Way:
+def _way_among(
+    filters: PatientFilters, keys: sa.Select[Any] | sa.CompoundSelect[Any], mark: StayMark | None = None
+) -> Way:
     def stays(most: int) -> sa.Select[Any]:
         few = keys.limit(most).subquery()
-        # The limit keeps the database from going another way to the same stays.
-        return _STAYS.where(Encounter.id.in_(sa.select(few.c[0]))).limit(most)  # type: ignore[no-any-return]
+        # The limit keeps the database from going another way to the same stays. With the department an index knows
+        # all that is asked of them.
+        by_key = _STAYS.where(Encounter.id.in_(sa.select(few.c[0])), *by_department(filters, Encounter))
+        return by_key.limit(most)  # type: ignore[no-any-return]
 
-    return Way(keys, stays, walked)
+    return Way(keys, stays, walked=mark.stays if mark else None, mark=mark)
 
 
 def shortest_way(work: Work, ways: Sequence[Way]) -> tuple[Way, int] | None:
@@ -234,7 +244,9 @@ def _by_stays(work: Work, filters: PatientFilters) -> Narrow | None:
     way, count = found
     near = way.stays(limits.SEARCH_LARGE + 1).subquery()
     return Narrow(
-        sa.select(near.c.patient_id).where(*stay_conditions(work, filters, Values(near.c))), count, True
+        sa.select(near.c.patient_id).where(*stay_conditions(work, filters.without(way.mark), Values(near.c))),
+        count,
+        is_exact=True,
     )
 
 

@@ -12,6 +12,7 @@ from hcrm.archive.search.filters import (
     PatientFilters,
     Values,
     Way,
+    by_department,
     shortest_way,
     stay_conditions,
     ways_to_stays,
@@ -44,7 +45,7 @@ def _read_whole(work: Work, filters: PatientFilters, way: Way) -> tuple[sa.Selec
     near = way.stays(limits.SEARCH_LARGE + 1).subquery()
     newest = (
         sa.select(sa.func.max(near.c.id).label("id"), near.c.patient_id)
-        .where(*stay_conditions(work, filters, Values(near.c)))
+        .where(*stay_conditions(work, filters.without(way.mark), Values(near.c)))
         .group_by(near.c.patient_id)
         .subquery()
     )
@@ -53,15 +54,16 @@ def _read_whole(work: Work, filters: PatientFilters, way: Way) -> tuple[sa.Selec
 
 def _walk(work: Work, filters: PatientFilters, ways: list[Way]) -> tuple[sa.Select[Any], Any]:
     """Along the order of the list, until a page is full."""
-    walked = next((way.walked for way in ways if way.walked is not None), None)
+    way = next((way for way in ways if way.walked is not None), None)
+    walked, mark = (way.walked, way.mark) if way else (None, None)
     stays, key = sa.select(Encounter.patient_id), cast("Any", Encounter.id)
     if isinstance(walked, sa.Select):
         marked = walked.subquery()
         key = marked.c[0]
-        stays = stays.join(marked, key == Encounter.id)
+        stays = stays.join(marked, key == Encounter.id).where(*by_department(filters, Encounter))
     elif walked is not None:
         stays = stays.where(walked)
-    stays = stays.where(*stay_conditions(work, filters, Values(key=key)))
+    stays = stays.where(*stay_conditions(work, filters.without(mark), Values(key=key)))
     later = aliased(Encounter)
     newer = sa.select(sa.literal(1)).where(
         later.patient_id == Encounter.patient_id, sa.func.coalesce(later.id, None) > Encounter.id,
