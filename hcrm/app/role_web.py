@@ -1,5 +1,6 @@
 """The console and the API over HTTP."""
 
+import gc
 import threading
 
 import structlog
@@ -17,6 +18,7 @@ def run(role: Role) -> None:
     """Answer until told to stop, then let running requests finish."""
     host, port = split_address(role.address)
     app = create_app(role.settings, role.database)
+    gc.freeze()  # it stays: looking through all of it stopped a page for a fifth of a second now and then
     server = create_server(app, host=host, port=port, threads=role.settings.http.threads, ident=None)
     threading.Thread(target=server.run, name="web", daemon=True).start()
     log.info("web.listening", host=host, port=port)  # the socket is bound: who connects now is answered

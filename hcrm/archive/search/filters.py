@@ -23,6 +23,9 @@ from hcrm.core.clock import day_bounds
 from hcrm.core.work import Work
 
 Condition = sa.ColumnElement[bool]
+_Keys = sa.Select[Any]
+_LOOK_UP = 8
+"""What finding a row by its key costs, where reading the next entry of an index costs 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class PatientFilters:
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """Keys of patients that everything found is among, and how many entries lead to them."""
+    """Keys of patients that everything found is among, and how many entries, looked up one by one, lead to them."""
 
     patients: sa.Select[Any]  # one column
     count: int
@@ -83,13 +86,24 @@ class Narrow:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An index that leads to stays: entries to count, and the stays so many of them lead to, at most."""
+    """An index that leads to stays: entries to count, and the stays that at most so many of them lead to."""
 
     entries: sa.Select[Any] | sa.CompoundSelect[Any]  # keys of stays
-    stays: Callable[[int], sa.Select[Any]]  # columns as `_STAYS`
+    stays: Callable[[Sequence[_Keys]], sa.Select[Any]]  # `_STAYS` of those that are among all these keys
+    most: int  # so many entries are read whole
+    price: int  # of an entry, where reading one of an index that knows all that is asked costs 1
     walked: Condition | sa.Select[Any] | None = None  # what leads to them in the order of their keys
     is_exact: bool = True  # whether that leads to no others
     mark: StayMark | None = None  # that all of them have
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A set of stays, what is still to be asked of each, and how many rows looked up by key it costs."""
+
+    stay: Any  # its columns
+    conditions: Sequence[Condition]
+    look_ups: int
 
 
 def patient_conditions(work: Work, filters: PatientFilters, patient_id: Any = Patient.id) -> list[Condition]:
@@ -192,8 +206,12 @@ def ways_to_stays(work: Work, filters: PatientFilters) -> list[Way]:
     department, state = by_department(filters, Encounter), _by_state(filters, Encounter)
     if state or (department and not ways):  # marks know the department, and are fewer than all of it
         ways.append(
-            _way_of(*department, *state, walked=department[0] if department else None, is_exact=not state)
-        )
+            _way_of(
+                *department, *state,
+                walked=department[0] if department else None, is_exact=not state,
+                most=limits.SEARCH_LARGE * (2 if filters.marks else 1),  # marks leave few of them to be looked up
+            )
+        )  # fmt: skip
     own = own_stays(work.actor, filters.department_id)
     if own is not None:
         ways.append(_way_among(filters, own))
@@ -206,32 +224,59 @@ def ways_to_stays(work: Work, filters: PatientFilters) -> list[Way]:
     return ways
 
 
-def _way_of(*leading: Condition, walked: Condition | None, is_exact: bool) -> Way:
-    entries = sa.select(Encounter.id).where(*leading)
-    return Way(entries, lambda most: _STAYS.where(*leading).limit(most), walked, is_exact)
+def _way_of(*leading: Condition, walked: Condition | None, is_exact: bool, most: int) -> Way:
+    def stays(among: Sequence[_Keys]) -> sa.Select[Any]:
+        few = _STAYS.where(*leading).limit(most + 1).subquery()
+        return sa.select(few).where(*(few.c.id.in_(each) for each in among))
+
+    return Way(sa.select(Encounter.id).where(*leading), stays, most, 1, walked, is_exact)
 
 
 def _way_among(
     filters: PatientFilters, keys: sa.Select[Any] | sa.CompoundSelect[Any], mark: StayMark | None = None
 ) -> Way:
-    def stays(most: int) -> sa.Select[Any]:
-        few = keys.limit(most).subquery()
+    def stays(among: Sequence[_Keys]) -> sa.Select[Any]:
+        few = keys.limit(limits.SEARCH_LARGE + 1).subquery()
+        wanted = sa.select(few.c[0]).where(*(few.c[0].in_(each) for each in among))
         # The limit keeps the database from going another way to the same stays. With the department an index knows
         # all that is asked of them.
-        by_key = _STAYS.where(Encounter.id.in_(sa.select(few.c[0])), *by_department(filters, Encounter))
-        return by_key.limit(most)  # type: ignore[no-any-return]
+        by_key = _STAYS.where(Encounter.id.in_(wanted), *by_department(filters, Encounter))
+        return by_key.limit(limits.SEARCH_LARGE + 1)  # type: ignore[no-any-return]
 
-    return Way(keys, stays, walked=mark.stays if mark else None, mark=mark)
+    return Way(keys, stays, limits.SEARCH_LARGE, _LOOK_UP, walked=mark.stays if mark else None, mark=mark)
 
 
 def shortest_way(work: Work, ways: Sequence[Way]) -> tuple[Way, int] | None:
-    """The one with fewest entries and how many, of those that may be read whole."""
-    shortest: tuple[Way, int] | None = None
+    """The cheapest and how many entries it has, of those that may be read whole."""
+    cheapest: tuple[Way, int] | None = None
     for way in ways:
-        count = count_few(work, way.entries, shortest[1] if shortest else limits.SEARCH_LARGE)
+        most = way.most
+        if cheapest:
+            most = min(most, cheapest[0].price * cheapest[1] // way.price)
+        count = count_few(work, way.entries, most)
         if count is not None:
-            shortest = way, count
-    return shortest
+            cheapest = way, count
+    return cheapest
+
+
+def read_whole(work: Work, filters: PatientFilters, way: Way, count: int) -> Near:
+    """The stays an index leads to, as a set.
+
+    Marks that few stays have are read whole too, and what all of these hold is all that is looked up: reading two
+    indexes costs less than asking the one for each entry of the other.
+    """
+    most = min(limits.SEARCH_LARGE, _LOOK_UP * count)
+    counted = [(mark, count_few(work, mark.stays, most)) for mark in filters.marks if mark is not way.mark]
+    short = {id(mark): entries for mark, entries in counted if entries is not None}
+    sets = [
+        mark.stays.limit(limits.SEARCH_LARGE + 1).subquery() for mark in filters.marks if id(mark) in short
+    ]
+    near = way.stays([sa.select(each.c[0]) for each in sets]).subquery()
+    left = replace(
+        filters, marks=[mark for mark in filters.marks if mark is not way.mark and id(mark) not in short]
+    )
+    look_ups = 1 + (count + sum(short.values())) // _LOOK_UP if short else count
+    return Near(near.c, stay_conditions(work, left, Values(near.c)), look_ups)
 
 
 def _by_stays(work: Work, filters: PatientFilters) -> Narrow | None:
@@ -241,13 +286,8 @@ def _by_stays(work: Work, filters: PatientFilters) -> Narrow | None:
     found = shortest_way(work, ways_to_stays(work, filters))
     if found is None:
         return None
-    way, count = found
-    near = way.stays(limits.SEARCH_LARGE + 1).subquery()
-    return Narrow(
-        sa.select(near.c.patient_id).where(*stay_conditions(work, filters.without(way.mark), Values(near.c))),
-        count,
-        is_exact=True,
-    )
+    near = read_whole(work, filters, *found)
+    return Narrow(sa.select(near.stay.patient_id).where(*near.conditions), near.look_ups, is_exact=True)
 
 
 # ── scope ───────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from hcrm.archive.search.filters import (
     Values,
     Way,
     by_department,
+    read_whole,
     shortest_way,
     stay_conditions,
     ways_to_stays,
@@ -32,7 +33,7 @@ def newest_stays(work: Work, filters: PatientFilters) -> tuple[sa.Select[Any], A
     if way.walked is not None and way.is_exact:
         return _walk(work, filters, [way])  # no more is read than all of it, and mostly less
     if count <= limits.SEARCH_SMALL or _is_more_asked(work, ways):
-        return _read_whole(work, filters, way)
+        return _read_whole(work, filters, way, count)
     return _walk(work, filters, ways)
 
 
@@ -41,12 +42,12 @@ def _is_more_asked(work: Work, ways: list[Way]) -> bool:
     return len(ways) > 1 or work.actor.department_ids is not None
 
 
-def _read_whole(work: Work, filters: PatientFilters, way: Way) -> tuple[sa.Select[Any], Any]:
-    near = way.stays(limits.SEARCH_LARGE + 1).subquery()
+def _read_whole(work: Work, filters: PatientFilters, way: Way, count: int) -> tuple[sa.Select[Any], Any]:
+    near = read_whole(work, filters, way, count)
     newest = (
-        sa.select(sa.func.max(near.c.id).label("id"), near.c.patient_id)
-        .where(*stay_conditions(work, filters.without(way.mark), Values(near.c)))
-        .group_by(near.c.patient_id)
+        sa.select(sa.func.max(near.stay.id).label("id"), near.stay.patient_id)
+        .where(*near.conditions)
+        .group_by(near.stay.patient_id)
         .subquery()
     )
     return sa.select(newest.c.patient_id), newest.c.id

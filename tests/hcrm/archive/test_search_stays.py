@@ -21,17 +21,16 @@ from tests.support.builders import make_department, make_encounter, make_patient
 PATIENTS = 40
 NAMES = ("张伟", "张敏", "李伟", "王芳")
 START = datetime(2026, 11, 1, 3, tzinfo=UTC)
-ASKED = 24
+ASKED = 32
 LIMITS = ((4_000, 30_000), (0, 30_000), (0, 0))
 
 
-def mark_of(payment_type):
+def mark_of(column, value):
+    """The stays with that value."""
     asked = aliased(Encounter)
     return StayMark(
-        sa.select(Encounter.id).where(Encounter.payment_type == payment_type),
-        lambda key: (
-            sa.select(sa.literal(1)).where(asked.id == key, asked.payment_type == payment_type).exists()
-        ),
+        sa.select(Encounter.id).where(getattr(Encounter, column) == value),
+        lambda key: sa.select(sa.literal(1)).where(asked.id == key, getattr(asked, column) == value).exists(),
     )
 
 
@@ -54,7 +53,7 @@ def house(work):
             encounter_class=chance.choice([EncounterClass.INPATIENT] * 3 + [EncounterClass.OUTPATIENT]),
             discharged_at=START + timedelta(days=chance.randrange(20)) if is_over else None,
         )  # fmt: skip
-        stay.payment_type = chance.choice(["1", "2"])
+        stay.payment_type, stay.location = chance.choice(["1", "2"]), chance.choice(["1", "2", "3"])
         stay.status = EncounterStatus.CANCELLED if chance.random() < 0.1 else stay.status
         stays.append(stay)
     for at, (which, ended_at) in enumerate(((3, None), (4, None), (4, None), (5, START))):
@@ -70,7 +69,7 @@ def house(work):
     return departments, physicians, patients, stays
 
 
-def plainly(house, actor, filters, payment_type, letters):
+def plainly(house, actor, filters, marked, letters):
     """Keys of patients by their newest stay that fits, newest first."""
     _, _, patients, stays = house
     listed = {
@@ -84,17 +83,17 @@ def plainly(house, actor, filters, payment_type, letters):
     }
     newest = {}
     for stay in stays:
-        if stay.patient_id in listed and fits(stay, actor, filters, payment_type):
+        if stay.patient_id in listed and fits(stay, actor, filters, marked):
             newest[stay.patient_id] = max(newest.get(stay.patient_id, ""), stay.id)
     return sorted(newest, key=newest.__getitem__, reverse=True)
 
 
-def fits(stay, actor, filters, payment_type):
+def fits(stay, actor, filters, marked):
     first, last = filters.discharged_from, filters.discharged_to
     is_about_beds = filters.status or first or last
     return (
         (filters.department_id in (None, stay.department_id))
-        and (payment_type in (None, stay.payment_type))
+        and all(getattr(stay, column) == value for column, value in marked.items())
         and (stay.status == filters.status if filters.status else stay.status != EncounterStatus.CANCELLED)
         and (not is_about_beds or stay.encounter_class not in WITHOUT_BED)
         and (not (first or last) or stay.status == EncounterStatus.FINISHED)
@@ -133,23 +132,23 @@ def test_every_way_of_reading_gives_what_a_plain_look_gives(work, house, monkeyp
             actors,
             (None, departments[0].id, departments[1].id),
             days,
-            (None, "1"),
+            ({}, {"payment_type": "1"}, {"payment_type": "1", "location": "2"}),
             (None, EncounterStatus.IN_PROGRESS),
             ({}, {"is_deceased": True}, {"is_stopped": True}),
         )
     )
-    for actor, department, day, payment, status, person in random.Random(small + large).sample(asked, ASKED):
+    for actor, department, day, marked, status, person in random.Random(small + large).sample(asked, ASKED):
         filters = PatientFilters(
-            department_id=department, status=status, marks=[mark_of(payment)] if payment else (),
+            department_id=department, status=status, marks=[mark_of(*each) for each in marked.items()],
             **person, **day,
         )  # fmt: skip
         if not filters.is_about_stays:
             continue
         own = Work(work.session, actor=actor, clock=work.clock, keys=work.keys)
-        assert everything(own, filters=filters) == plainly(house, actor, filters, payment, "")
+        assert everything(own, filters=filters) == plainly(house, actor, filters, marked, "")
         for words, letters in (("张", "张"), ("zhang", "张")):
             found = everything(own, q=words, filters=filters)
-            assert sorted(found) == sorted(plainly(house, actor, filters, payment, letters))
+            assert sorted(found) == sorted(plainly(house, actor, filters, marked, letters))
 
 
 def test_a_page_back_shows_what_the_page_before_showed(work, house):
