@@ -204,9 +204,9 @@ def _with_part(part: str) -> sa.Select[Any]:
 
 def _has_part(part: str, patient_id: Any) -> Condition:
     other = aliased(NameToken)
-    having = sa.select(sa.literal(1)).where(
-        other.kind == PART, other.token == part, other.patient_id == patient_id
-    )
+    # Between, not equal: so each is looked up, and no planner that takes a set for one row joins all bearers with it.
+    is_bearer = other.patient_id.between(patient_id, patient_id)
+    having = sa.select(sa.literal(1)).where(other.kind == PART, other.token == part, is_bearer)
     return having.exists()
 
 
