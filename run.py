@@ -273,9 +273,8 @@ def pytest_command(arguments: list[str]) -> list[str]:
     chosen = [word for word in words if not word.startswith("--all=")]
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = ["-n", str(min(processors, 4))] if processors > 1 and not chosen else []
-    patient = (
-        ["-o", "faulthandler_exit_on_timeout=false"] if chosen != words else []
-    )  # a long proof is no hang
+    # A long proof is no hang.
+    patient = ["-o", "faulthandler_exit_on_timeout=false"] if chosen != words else []
     return tool("python", "-m", "pytest", *share, *patient, *words)
 
 

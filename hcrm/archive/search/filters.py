@@ -266,17 +266,19 @@ def read_whole(work: Work, filters: PatientFilters, way: Way, count: int) -> Nea
     indexes costs less than asking the one for each entry of the other.
     """
     most = min(limits.SEARCH_LARGE, _LOOK_UP * count)
-    counted = [(mark, count_few(work, mark.stays, most)) for mark in filters.marks if mark is not way.mark]
-    short = {id(mark): entries for mark, entries in counted if entries is not None}
-    sets = [
-        mark.stays.limit(limits.SEARCH_LARGE + 1).subquery() for mark in filters.marks if id(mark) in short
-    ]
+    read, sets, left = count, [], []
+    for mark in filters.marks:
+        if mark is way.mark:
+            continue
+        entries = count_few(work, mark.stays, most)
+        if entries is None:
+            left.append(mark)
+        else:
+            read += entries
+            sets.append(mark.stays.limit(limits.SEARCH_LARGE + 1).subquery())
     near = way.stays([sa.select(each.c[0]) for each in sets]).subquery()
-    left = replace(
-        filters, marks=[mark for mark in filters.marks if mark is not way.mark and id(mark) not in short]
-    )
-    look_ups = 1 + (count + sum(short.values())) // _LOOK_UP if short else count
-    return Near(near.c, stay_conditions(work, left, Values(near.c)), look_ups)
+    conditions = stay_conditions(work, replace(filters, marks=left), Values(near.c))
+    return Near(near.c, conditions, look_ups=1 + read // _LOOK_UP if sets else count)
 
 
 def _by_stays(work: Work, filters: PatientFilters) -> Narrow | None:

@@ -330,9 +330,8 @@ def test_a_work_that_met_anothers_is_tried_again_at_once_and_is_no_failure(
 
     def cross(database: Database, has_one: Signal, has_two: Signal) -> None:
         with open_work(database, actor=WORKER, clock=clock) as work:
-            work.execute(
-                sa.text("SET LOCAL deadlock_timeout = '60s'")
-            )  # so that the handler is the one given up
+            # So that the handler is the one given up.
+            work.execute(sa.text("SET LOCAL deadlock_timeout = '60s'"))
             lock(work, 2)
             has_two.set()
             has_one.wait(60)
